@@ -1,0 +1,87 @@
+// Package site says what fedsite serves: sites, their clouds, the projects at each cloud, the VOs, and the shares they
+// make together.
+//
+//	configuration + project properties → Merge → shares
+//
+// The package is pure: it holds values and rules, and does no I/O.
+package site
+
+import "time"
+
+// Site is a Resource Centre as registered in GOCDB, with its clouds. Everything in the store is keyed by ID, never by
+// Name, because sites are renamed (design §2).
+type Site struct {
+	ID       string   // generated once, kept in the store
+	Name     string   // GOCDB name; SiteName of the records
+	Formerly []Former // earlier names, each until a day
+	GOCDBKey string   // primary key of the endpoint in GOCDB, when known
+	Clouds   []Cloud
+}
+
+// Former is a name that a site or cloud had until a moment (UTC, exclusive).
+type Former struct {
+	Name  string
+	Until time.Time
+}
+
+// NameAt gives the site's name in effect at the instant t.
+func (s Site) NameAt(t time.Time) string {
+	name, until := s.Name, time.Time{}
+	for _, f := range s.Formerly {
+		if t.Before(f.Until) && (until.IsZero() || f.Until.Before(until)) {
+			name, until = f.Name, f.Until
+		}
+	}
+	return name
+}
+
+// Cloud is one OpenStack endpoint of a site: a Keystone URL and a region.
+type Cloud struct {
+	ID          string // generated once, kept in the store
+	Name        string // unique within the site's configuration
+	AuthURL     string
+	Region      string
+	ServiceName string   // CloudComputeService of the records
+	VOs         []VO     // from the file, in file order
+	Properties  []string // keys of project properties that name VOs, tried in order
+}
+
+// VO is a virtual organisation's entry in the configuration: its place at one cloud.
+type VO struct {
+	Name      string    // plain name or FQAN
+	Project   string    // id or name of the project at the cloud
+	AccountAs string    // what records say instead of Name, "" = Name
+	Since     time.Time // zero = always; first instant at which the VO is here (UTC)
+	Until     time.Time // zero = open; first instant at which it is not any more
+}
+
+// Project is an OpenStack project at a cloud: the unit that accounting loops over.
+type Project struct {
+	ID         string
+	Name       string
+	Domain     string // domain id
+	Enabled    bool
+	Properties map[string]string // extra attributes of the Keystone project
+	Tags       []string
+}
+
+// Part names a part of fedsite, where rights and modes differ by part.
+type Part string
+
+// The parts of fedsite.
+const (
+	Accounting Part = "accounting"
+	Discovery  Part = "discovery"
+	Images     Part = "images"
+	Access     Part = "access"
+)
+
+// Mode says how far a part may go (design §4, Modes).
+type Mode string
+
+// The modes of a part. Observing does everything except change the world.
+const (
+	Disabled Mode = "disabled"
+	Observe  Mode = "observe"
+	Active   Mode = "active"
+)
