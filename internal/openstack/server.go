@@ -44,6 +44,13 @@ type Action struct {
 type Page struct {
 	Seen    time.Time // taken just before the request
 	Servers []Server
+	Bad     []BadServer
+}
+
+// BadServer is an entry of a listing that cannot be used. It spoils nothing but itself.
+type BadServer struct {
+	ID     string // "?" when it has none
+	Reason string
 }
 
 // Image is what fedsite's accounting needs of an image.

@@ -1,0 +1,222 @@
+package accounting
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fedsite/fedsite/internal/openstack"
+	"github.com/fedsite/fedsite/internal/run"
+	"github.com/fedsite/fedsite/internal/site"
+	"github.com/fedsite/fedsite/internal/store"
+)
+
+// Ask says what to collect: nothing means every project, from its mark up to now less settle.
+type Ask struct {
+	From, To time.Time // zero = the mark; now less settle
+	Projects []string  // ids or names; empty = all
+}
+
+// Collect reads the VMs of every project of the target that existed in the window, and keeps their records in the
+// ledger. What goes wrong with one VM, project or cloud is reported, and the rest goes on; the error is only for what
+// spoils the whole run.
+func Collect(ctx context.Context, d Deps, t *Target, ask Ask) error {
+	if t.Settings.Mode == site.Disabled {
+		d.Run.Problem(run.Problem{Site: t.Site.Name, Object: "accounting", Reason: "mode is disabled", Hint: "set accounting.mode: observe", Notice: true})
+		return nil
+	}
+	d.Run.Step("collect")
+	start, anew, err := begin(ctx, d, t)
+	if err != nil && !errors.Is(err, errStarted) {
+		return fmt.Errorf("start of site %s: %w", t.Site.Name, err)
+	}
+	if err != nil {
+		d.Run.Problem(run.Problem{Site: t.Site.Name, Object: "accounting", Step: "collect", Reason: err.Error(), Permanent: true, Hint: "put the former words back into the configuration"})
+	}
+	if anew {
+		d.Run.Problem(run.Problem{Site: t.Site.Name, Object: "accounting", Step: "collect", Notice: true,
+			Reason: "accounting.since or accounting.previously changed before anything was sent: collected again from the new start"})
+	}
+	for _, c := range t.Clouds {
+		col := &collector{d: d, t: t, c: c, start: start, ask: ask}
+		if err := col.cloud(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// collector collects one cloud in one run.
+type collector struct {
+	d      Deps
+	t      *Target
+	c      CloudTarget
+	start  Start
+	ask    Ask
+	lookup Lookup
+}
+
+func (c *collector) problem(object, reason string, p run.Problem) {
+	p.Site, p.Cloud, p.Object, p.Reason = c.t.Site.Name, c.c.Cloud.Name, object, reason
+	if p.Step == "" {
+		p.Step = "collect"
+	}
+	c.d.Run.Problem(p)
+}
+
+// cloud collects every project that belongs to a VO.
+func (c *collector) cloud(ctx context.Context) error {
+	projects, err := c.c.Source.Projects(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		c.d.Run.Fail(openstackProblem(c.t.Site.Name, c.c.Cloud.Name, "cloud "+c.c.Cloud.Name, err))
+		return nil
+	}
+	merged := site.Merge(c.c.Cloud, projects)
+	for _, diff := range merged.Differences {
+		c.problem(diff.Object, diff.Reason, run.Problem{Hint: diff.Hint})
+	}
+	for _, p := range merged.Unnamed {
+		c.problem(object(p), "belongs to no VO: skipped", run.Problem{
+			Hint: "openstack project set --property egi.VO=<vo> " + p.ID + ", or name it under vos: in the configuration"})
+	}
+	chosen := c.choose(merged)
+	c.d.Run.Count("projects", int64(len(chosen)))
+	c.lookup = c.c.Source.Lookup()
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(max(c.c.Parallel, 1))
+	for i, p := range chosen {
+		group.Go(func() error {
+			err := c.project(gctx, p, merged.Shares)
+			c.d.Run.Progress("projects", int64(i+1), int64(len(chosen)))
+			switch {
+			case err == nil:
+				c.d.Run.Count("projects_collected", 1)
+				return nil
+			case gctx.Err() != nil:
+				return context.Cause(gctx)
+			case spoilsAll(err):
+				return err
+			}
+			c.d.Run.Problem(openstackProblem(c.t.Site.Name, c.c.Cloud.Name, object(p), err))
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// choose gives the projects with a share, each once, in share order, as far as they were asked for.
+func (c *collector) choose(m site.Merged) []site.Project {
+	var chosen []site.Project
+	seen := map[string]bool{}
+	for _, s := range m.Shares {
+		p := s.Project
+		if seen[p.ID] || !s.Allows(site.Accounting) {
+			continue
+		}
+		seen[p.ID] = true
+		if len(c.ask.Projects) == 0 || slices.Contains(c.ask.Projects, p.ID) || slices.Contains(c.ask.Projects, p.Name) {
+			chosen = append(chosen, p)
+		}
+	}
+	for _, name := range c.ask.Projects {
+		if !slices.ContainsFunc(chosen, func(p site.Project) bool { return p.ID == name || p.Name == name }) {
+			c.problem("project "+name, "asked for, but it belongs to no VO or the credential has no role on it", run.Problem{})
+		}
+	}
+	return chosen
+}
+
+// project collects one project: the listing of existing VMs, then that of changed ones, whose answer is the later one,
+// then what is in neither; the window's mark moves last (design §7, rule 3).
+func (c *collector) project(ctx context.Context, p site.Project, shares []site.Share) error {
+	var mark int64
+	err := c.d.DB.Read(ctx, func(tx *store.Tx) error {
+		windows, err := windowsOf(tx, c.c.Cloud.ID, p.ID)
+		mark = Mark(c.start.Since, windows)
+		return err
+	})
+	if err != nil {
+		return storeError{err}
+	}
+	began := c.d.Now()
+	w, err := next(mark, asked(c.ask), began, c.t.Settings.Settle)
+	if err != nil {
+		return err
+	}
+	if w.To <= w.From {
+		c.d.Run.Count("projects_up_to_date", 1)
+		return nil
+	}
+	compute, err := c.c.Source.Project(ctx, p.ID)
+	if err != nil {
+		return err
+	}
+	if compute.ProjectID() != p.ID {
+		return fmt.Errorf("signed in to project %s instead of %s: refused", compute.ProjectID(), p.ID)
+	}
+	pages := &pager{collector: c, compute: compute, basis: basis{
+		Target: c.t, Cloud: c.c.Cloud, Project: p.ID, Shares: shares, To: w.To, Since: c.start.Since, Previous: c.start.Previously,
+	}}
+	if err := compute.Existing(ctx, pages.page(ctx)); err != nil {
+		return fmt.Errorf("list the existing VMs: %w", err)
+	}
+	since := time.Unix(w.From, 0).UTC().Add(-c.t.Settings.Overlap)
+	if err := compute.Changed(ctx, since, pages.page(ctx)); err != nil {
+		return fmt.Errorf("list the VMs changed since %s: %w", since.Format(time.RFC3339), err)
+	}
+	if err := pages.missing(ctx, p, began); err != nil {
+		return err
+	}
+	err = c.d.DB.Write(ctx, func(tx *store.Tx) error { return covered(tx, c.c.Cloud.ID, p.ID, w, began.UnixMilli()) })
+	if err != nil {
+		return storeError{err}
+	}
+	return nil
+}
+
+// storeError marks a failure of the store: it spoils the run, because nothing can be kept.
+type storeError struct{ error }
+
+func (e storeError) Unwrap() error { return e.error }
+
+func spoilsAll(err error) bool {
+	_, ok := errors.AsType[storeError](err)
+	return ok
+}
+
+func asked(a Ask) Window {
+	var w Window
+	if !a.From.IsZero() {
+		w.From = a.From.Unix()
+	}
+	if !a.To.IsZero() {
+		w.To = a.To.Unix()
+	}
+	return w
+}
+
+func object(p site.Project) string {
+	if p.Name == "" || p.Name == p.ID {
+		return "project " + p.ID
+	}
+	return fmt.Sprintf("project %s (%s)", p.ID, p.Name)
+}
+
+// openstackProblem says what a failed call to the cloud means for the object.
+func openstackProblem(siteName, cloud, object string, err error) run.Problem {
+	p := run.Problem{Site: siteName, Cloud: cloud, Object: object, Step: "collect", Reason: err.Error(), Hint: openstack.Hint(err)}
+	switch {
+	case errors.Is(err, openstack.ErrNotAuthorised), errors.Is(err, openstack.ErrNoRole), errors.Is(err, openstack.ErrScope), errors.Is(err, openstack.ErrForbidden):
+		p.Exit, p.Permanent = run.ExitNotAuthorised, true
+	case errors.Is(err, openstack.ErrUnavailable):
+		p.Exit = run.ExitUnavailable
+	}
+	return p
+}

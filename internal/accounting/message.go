@@ -1,0 +1,245 @@
+package accounting
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/hex"
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/fedsite/fedsite/internal/store"
+	"github.com/fedsite/fedsite/protocol/apel"
+)
+
+// States of a message (design §7, rule 12). A cut message is unsettled; split means that its records went into two
+// others, or that it was given up for a new one.
+const (
+	stateCut    = "cut"
+	stateSent   = "sent"
+	stateSplit  = "split"
+	stateParked = "parked"
+)
+
+// lateArrival is how long after an unanswered attempt began it may still arrive, in seconds: no newer revision of its
+// records is cut before (design §7, rule 11).
+const lateArrival = 600
+
+// cursor is where the last cut ended, so that a run reads the ledger once however many messages it cuts.
+type cursor struct{ period, cloud, subject string }
+
+// waiting is one record that a destination has not got yet.
+type waiting struct {
+	cloud, subject, period string
+	rev                    int64
+	body                   string
+}
+
+// waitingAfter gives up to limit records that the destination has not got in their newest revision, oldest period first,
+// after the cursor. Left out are parked ones, those in an unsettled or parked message, and those of which an earlier
+// attempt may still arrive.
+func waitingAfter(tx *store.Tx, destination, siteID string, from cursor, activePeriod string, now int64, limit int) ([]waiting, error) {
+	rows, err := tx.Query(`SELECT l.cloud, l.subject, l.period, l.rev, l.body FROM ledger l
+		LEFT JOIN delivery d ON d.destination = $1 AND d.site = l.site AND d.cloud = l.cloud AND d.kind = l.kind AND d.subject = l.subject AND d.period = l.period
+		WHERE l.site = $2 AND l.kind = $3 AND l.period >= $4 AND l.parked IS NULL
+		AND (l.period, l.cloud, l.subject) > ($5, $6, $7)
+		AND (d.rev IS NULL OR (d.rev < l.rev AND d.hold_until <= $8))
+		AND NOT EXISTS (SELECT 1 FROM message_record r JOIN message m ON m.id = r.message
+			WHERE r.site = l.site AND r.cloud = l.cloud AND r.kind = l.kind AND r.subject = l.subject AND r.period = l.period
+			AND m.destination = $1 AND m.state IN ('cut', 'parked'))
+		ORDER BY l.period, l.cloud, l.subject LIMIT $9`,
+		destination, siteID, KindCloud, activePeriod, from.period, from.cloud, from.subject, now, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []waiting
+	for rows.Next() {
+		var w waiting
+		if err := rows.Scan(&w.cloud, &w.subject, &w.period, &w.rev, &w.body); err != nil {
+			return nil, err
+		}
+		all = append(all, w)
+	}
+	return all, rows.Err()
+}
+
+// compile makes a message of the records; it is not stored yet.
+func compile(destination, siteID string, records []waiting, now time.Time) (Message, error) {
+	bodies := make([]string, len(records))
+	for i, r := range records {
+		bodies[i] = r.body
+	}
+	id := make([]byte, 12)
+	if _, err := rand.Read(id); err != nil {
+		return Message{}, err
+	}
+	name, err := newName(now)
+	return Message{
+		ID: hex.EncodeToString(id), Destination: destination, Site: siteID, Kind: KindCloud, Name: name,
+		Body: apel.JoinCloud(bodies), Records: len(records), Period: records[0].period,
+	}, err
+}
+
+// newName makes an element name in the manner of a directory queue, "6b041c38/6b041c73b9ad4c": the time in seconds, and
+// six more digits, here random so that two writers do not meet (spec accounting §1.13).
+func newName(now time.Time) (string, error) {
+	micros, err := rand.Int(rand.Reader, big.NewInt(1_000_000))
+	if err != nil {
+		return "", err
+	}
+	digit, err := rand.Int(rand.Reader, big.NewInt(16))
+	if err != nil {
+		return "", err
+	}
+	s := now.Unix()
+	return fmt.Sprintf("%08x/%08x%05x%01x", s-s%60, s, micros.Int64(), digit.Int64()), nil
+}
+
+// cut stores a message with its first attempt begun: a process killed after this finds it and sends the same again.
+func cut(tx *store.Tx, m Message, records []waiting, now int64) error {
+	if _, err := tx.Exec(`INSERT INTO message (id, destination, site, kind, name, state, attempts, last_attempt, next, hold_until, reason, body, records, created, period)
+		VALUES ($1, $2, $3, $4, $5, 'cut', $6, $7, 0, $8, '', $9, $10, $11, $12)`,
+		m.ID, m.Destination, m.Site, m.Kind, m.Name, m.Attempts, nullInt(m.LastAttempt), m.HoldUntil, string(m.Body), m.Records, now, m.Period); err != nil {
+		return err
+	}
+	values := make([][]any, len(records))
+	for i, r := range records {
+		values[i] = []any{m.ID, m.Site, r.cloud, m.Kind, r.subject, r.period, r.rev}
+	}
+	return insert(tx, `INSERT INTO message_record (message, site, cloud, kind, subject, period, rev)`, ``, values)
+}
+
+// attempt notes that the message goes out again now. An attempt before it that was not answered may still arrive.
+func attempt(ctx context.Context, db *store.Store, m *Message, now int64) error {
+	hold := m.HoldUntil
+	if m.Attempts > 0 {
+		hold = max(hold, m.LastAttempt+lateArrival)
+	}
+	err := db.Write(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(`UPDATE message SET attempts = attempts + 1, last_attempt = $1, hold_until = $2 WHERE id = $3 AND state = 'cut'`, now, hold, m.ID)
+		return err
+	})
+	if err == nil {
+		m.Attempts, m.LastAttempt, m.HoldUntil = m.Attempts+1, now, hold
+	}
+	return err
+}
+
+// settle notes that the destination has the message: only now may a newer revision of its records be cut.
+func settle(tx *store.Tx, m Message, now int64) error {
+	n, err := tx.Exec(`UPDATE message SET state = 'sent', settled = $1, remote_id = $2, reason = '' WHERE id = $3 AND state = 'cut'`, now, m.Remote, m.ID)
+	if err != nil || n == 0 {
+		return err
+	}
+	_, err = tx.Exec(`INSERT INTO delivery (destination, site, cloud, kind, subject, period, rev, message, hold_until)
+		SELECT $1, site, cloud, kind, subject, period, rev, message, $2 FROM message_record WHERE message = $3
+		ON CONFLICT (destination, site, cloud, kind, subject, period) DO UPDATE
+		SET rev = excluded.rev, message = excluded.message, hold_until = excluded.hold_until`, m.Destination, m.HoldUntil, m.ID)
+	return err
+}
+
+// queued notes that a queue has the message; it stays unsettled.
+func queued(tx *store.Tx, m Message) error {
+	_, err := tx.Exec(`UPDATE message SET remote_id = 'queued', reason = '' WHERE id = $1 AND state = 'cut'`, m.ID)
+	return err
+}
+
+// blamed notes why the message did not go; it stays cut.
+func blamed(tx *store.Tx, m Message, reason string) error {
+	_, err := tx.Exec(`UPDATE message SET reason = $1, hold_until = $2 WHERE id = $3 AND state = 'cut'`, reason, m.HoldUntil, m.ID)
+	return err
+}
+
+// split cuts two messages out of one that was refused for its body or its size; one record alone is parked with the
+// reason, and blocks no other period (design §7, rule 12).
+func split(tx *store.Tx, m Message, reason string, now time.Time) (halves []Message, parked []waiting, err error) {
+	records, err := recordsOf(tx, m)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(records) <= 1 {
+		_, err := tx.Exec(`UPDATE message SET state = 'parked', reason = $1 WHERE id = $2 AND state = 'cut'`, reason, m.ID)
+		return nil, records, err
+	}
+	for _, half := range [][]waiting{records[:len(records)/2], records[len(records)/2:]} {
+		child, err := compile(m.Destination, m.Site, half, now)
+		if err != nil {
+			return nil, nil, err
+		}
+		child.HoldUntil = m.HoldUntil
+		if err := cut(tx, child, half, now.Unix()); err != nil {
+			return nil, nil, err
+		}
+		halves = append(halves, child)
+	}
+	_, err = tx.Exec(`UPDATE message SET state = 'split', reason = $1 WHERE id = $2 AND state = 'cut'`, reason, m.ID)
+	return halves, nil, err
+}
+
+// recordsOf gives a message's records with the texts they had when it was cut. The order is the one they were cut in.
+func recordsOf(tx *store.Tx, m Message) ([]waiting, error) {
+	rows, err := tx.Query(`SELECT cloud, subject, period, rev FROM message_record WHERE message = $1 ORDER BY period, cloud, subject`, m.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []waiting
+	for rows.Next() {
+		var w waiting
+		if err := rows.Scan(&w.cloud, &w.subject, &w.period, &w.rev); err != nil {
+			return nil, err
+		}
+		all = append(all, w)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	bodies := apel.SplitCloud(m.Body)
+	if len(bodies) != len(all) {
+		return nil, fmt.Errorf("message %s holds %d records, its list has %d", m.ID, len(bodies), len(all))
+	}
+	for i := range all {
+		all[i].body = bodies[i]
+	}
+	return all, nil
+}
+
+const messageColumns = `id, destination, site, kind, name, body, records, period, attempts, last_attempt, hold_until, remote_id`
+
+// unsettled gives the messages that a destination has not taken yet, in the order they were cut.
+func unsettled(tx *store.Tx, destination, siteID string) ([]Message, error) {
+	rows, err := tx.Query(`SELECT `+messageColumns+` FROM message WHERE destination = $1 AND site = $2 AND state = 'cut' ORDER BY created, id`, destination, siteID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []Message
+	for rows.Next() {
+		var (
+			m      Message
+			body   string
+			last   sql.NullInt64
+			remote sql.NullString
+		)
+		if err := rows.Scan(&m.ID, &m.Destination, &m.Site, &m.Kind, &m.Name, &body, &m.Records, &m.Period, &m.Attempts, &last, &m.HoldUntil, &remote); err != nil {
+			return nil, err
+		}
+		m.Body, m.LastAttempt, m.Remote = []byte(body), last.Int64, remote.String
+		m.Written, m.resumed = remote.String == "queued", true
+		all = append(all, m)
+	}
+	return all, rows.Err()
+}
+
+// Unpark gives a destination's parked messages up, so that their records are cut anew from their present rows; it gives
+// how many there were.
+func Unpark(ctx context.Context, db *store.Store, siteID, destination string) (int64, error) {
+	var n int64
+	err := db.Write(ctx, func(tx *store.Tx) (err error) {
+		n, err = tx.Exec(`UPDATE message SET state = 'split', reason = 'cut anew: ' || reason WHERE site = $1 AND destination = $2 AND state = 'parked'`, siteID, destination)
+		return err
+	})
+	return n, err
+}

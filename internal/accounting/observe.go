@@ -1,0 +1,157 @@
+package accounting
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/fedsite/fedsite/internal/openstack"
+)
+
+// Observation is what is known of a VM from one sighting. The newer observation wins (design §7, rule 2).
+type Observation struct {
+	Server       openstack.Server
+	Seen         int64              // unix milliseconds: when OpenStack was asked
+	Actions      []openstack.Action // oldest first; nil when they were not asked for, or denied
+	ActionDenied bool
+	UserName     string // "" when it could not be read
+	Image        string // marketplace URI, else the id; "" = booted from a volume
+	ImageUnknown bool   // the image could not be looked up: what was known before stays
+}
+
+// errNeverRan marks a VM that was never launched: it has no record.
+var errNeverRan = errors.New("never launched")
+
+// lifetime gives the VM's creation and end in unix seconds, end 0 while it lives (spec accounting §1.6): terminated_at;
+// where Nova has none, updated when the status is DELETED. Impossible times are an error.
+func lifetime(s openstack.Server, seen int64) (start, end int64, err error) {
+	if s.Launched.IsZero() {
+		return 0, 0, errNeverRan
+	}
+	if s.Created.IsZero() || s.Created.Year() < 2005 {
+		return 0, 0, fmt.Errorf("impossible creation time %q", s.Created.Format("2006-01-02T15:04:05Z"))
+	}
+	start = s.Created.Unix()
+	if start > seen/1000+clockTolerance {
+		return 0, 0, fmt.Errorf("created in the future: %s", s.Created.UTC().Format("2006-01-02T15:04:05Z"))
+	}
+	switch {
+	case !s.Terminated.IsZero():
+		end = s.Terminated.Unix()
+	case s.Status == "DELETED":
+		end = s.Updated.Unix()
+	default:
+		return start, 0, nil
+	}
+	if end < start {
+		return 0, 0, fmt.Errorf("ended %s, before its creation %s", unix(end), unix(start))
+	}
+	if end > seen/1000+clockTolerance {
+		return 0, 0, fmt.Errorf("ended in the future: %s", unix(end))
+	}
+	return start, end, nil
+}
+
+// clockTolerance is how far, in seconds, a cloud's times may be ahead of ours before they are called impossible.
+const clockTolerance = 3600
+
+// sizeOf tells what the VM's flavor gives it. The benchmark comes from the flavor's extra specs (cASO's keys), else from
+// the configuration.
+func sizeOf(f openstack.Flavor, benchmarks []Benchmark) (Size, error) {
+	s := Size{Flavor: f.Name, VCPUs: f.VCPUs, Memory: f.RAM, Disk: f.Disk + f.Ephemeral, BenchmarkType: f.ExtraSpecs["accounting:benchmark_type"]}
+	value, given := f.ExtraSpecs["accounting:benchmark_value"]
+	var err error
+	if given {
+		v, perr := strconv.ParseFloat(strings.TrimSpace(value), 64)
+		if perr != nil || v < 0 || !(v < 1e7) {
+			err = fmt.Errorf("flavor %s: accounting:benchmark_value is %q, not a number", f.Name, value)
+		} else {
+			s.Benchmark = &v
+		}
+	}
+	if s.BenchmarkType == "" && s.Benchmark == nil {
+		for _, b := range benchmarks {
+			if ok, _ := path.Match(b.Flavor, f.Name); ok {
+				s.BenchmarkType, s.Benchmark = b.Type, new(b.Value)
+				break
+			}
+		}
+	}
+	return s, err
+}
+
+// wantsActions tells whether the VM's instance actions are needed to date what changed since the meter stood still: a
+// flavor change always, a change of state only where the state decides on the charge.
+func wantsActions(m Meter, o Observation, size Size, charge Charge) bool {
+	if m.CountedTo == 0 {
+		return (charge.StoppedFree || charge.ShelvedFree) && o.Server.Updated.Sub(o.Server.Launched).Seconds() > 2
+	}
+	if !m.Size.equal(size) {
+		return true
+	}
+	touched := o.Server.Updated.Unix() > m.CountedTo
+	return touched && (charge.StoppedFree || charge.ShelvedFree)
+}
+
+// changesOf dates what happened to the VM since the meter stood still, from the observation (design §7, rule 5). The
+// doubt is not empty when a flavor change could not be dated, and was put at the last sight.
+func changesOf(m Meter, o Observation, size Size, charge Charge) (changes []Change, doubt string) {
+	seen := o.Seen / 1000
+	if !m.Size.equal(size) {
+		at := int64(0)
+		for _, a := range o.Actions {
+			if t := finished(a); !a.Failed && resizes[a.Name] && t > m.CountedTo && t <= seen {
+				at = t
+			}
+		}
+		if at == 0 {
+			at = m.CountedTo
+			doubt = fmt.Sprintf("flavor changed from %s (%d vCPU) to %s (%d vCPU) at an unknown time, counted from %s on; possible error %d vCPU × %d s",
+				m.Size.Flavor, m.Size.VCPUs, size.Flavor, size.VCPUs, unix(at), abs(size.VCPUs-m.Size.VCPUs), seen-m.CountedTo)
+		}
+		if size.VCPUs == m.Size.VCPUs {
+			doubt = ""
+		}
+		changes = append(changes, Change{At: at, Size: &size})
+	}
+	state := o.Server.Status
+	if charge.StoppedFree || charge.ShelvedFree {
+		for _, a := range o.Actions {
+			if s, ok := stateAfter[a.Name]; ok && !a.Failed && finished(a) > m.CountedTo {
+				changes = append(changes, Change{At: finished(a), State: s})
+			}
+		}
+	}
+	if state == "DELETED" || state == "" || state == m.State {
+		return changes, doubt
+	}
+	if dated := slices.ContainsFunc(changes, func(c Change) bool { return c.State != "" }); dated {
+		return changes, doubt
+	}
+	at := o.Server.Updated.Unix()
+	if at <= m.CountedTo || at > seen || (o.ActionDenied && charge.free(state) != charge.free(m.State)) {
+		at = m.CountedTo
+	}
+	return append(changes, Change{At: at, State: state}), doubt
+}
+
+// resizes are the instance actions after which a VM has another flavor.
+var resizes = map[string]bool{"resize": true, "revertResize": true}
+
+// stateAfter gives the state that a finished instance action leaves.
+var stateAfter = map[string]string{
+	"start": "ACTIVE", "stop": "SHUTOFF", "reboot": "ACTIVE", "rebuild": "ACTIVE", "resume": "ACTIVE", "unpause": "ACTIVE",
+	"pause": "PAUSED", "suspend": "SUSPENDED", "shelve": "SHELVED", "shelveOffload": "SHELVED_OFFLOADED", "unshelve": "ACTIVE",
+	"rescue": "RESCUE", "unrescue": "ACTIVE", "restore": "ACTIVE",
+}
+
+// finished is when an action took effect: updated_at of the finished action from microversion 2.58 on, else start_time.
+func finished(a openstack.Action) int64 {
+	if a.Updated.IsZero() {
+		return a.Start.Unix()
+	}
+	return a.Updated.Unix()
+}

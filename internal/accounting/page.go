@@ -1,0 +1,221 @@
+package accounting
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fedsite/fedsite/internal/openstack"
+	"github.com/fedsite/fedsite/internal/run"
+)
+
+// vmsPerStep is how many VMs are worked on at once: their states and rows are read in one snapshot and written in as few
+// transactions as possible, so memory does not grow with the number of VMs.
+const vmsPerStep = 400
+
+// pager works through the pages of one project.
+type pager struct {
+	*collector
+	compute Compute
+	basis   basis
+	denied  bool // instance actions may not be read here: asked once only
+}
+
+// page gives the function that takes a listing's pages.
+func (p *pager) page(ctx context.Context) func(openstack.Page) error {
+	return func(page openstack.Page) error {
+		for _, bad := range page.Bad {
+			p.problem("VM "+bad.ID, bad.Reason, run.Problem{Permanent: true, Hint: "the cloud's administrator can look at it: openstack server show " + bad.ID})
+		}
+		servers := distinct(page.Servers)
+		for len(servers) > 0 {
+			n := min(len(servers), vmsPerStep)
+			if err := p.step(ctx, page.Seen.UnixMilli(), servers[:n]); err != nil {
+				return err
+			}
+			servers = servers[n:]
+		}
+		return nil
+	}
+}
+
+// distinct keeps the last of equal servers of a page.
+func distinct(servers []openstack.Server) []openstack.Server {
+	last := make(map[string]int, len(servers))
+	for i, s := range servers {
+		last[s.ID] = i
+	}
+	if len(last) == len(servers) {
+		return servers
+	}
+	var kept []openstack.Server
+	for i, s := range servers {
+		if last[s.ID] == i {
+			kept = append(kept, s)
+		}
+	}
+	return kept
+}
+
+// step takes some VMs through meter, record and ledger.
+func (p *pager) step(ctx context.Context, seen int64, servers []openstack.Server) error {
+	ids := make([]string, len(servers))
+	for i, s := range servers {
+		ids[i] = s.ID
+	}
+	known, err := recall(ctx, p.d.DB, p.t.Site.ID, p.c.Cloud.ID, ids)
+	if err != nil {
+		return storeError{err}
+	}
+	names, err := p.userNames(ctx, servers)
+	if err != nil {
+		return err
+	}
+	var (
+		entries []entry
+		rows    int64
+	)
+	for _, s := range servers {
+		if s.Partial {
+			if err := p.partial(ctx, s, known[s.ID], seen); err != nil {
+				return err
+			}
+			continue
+		}
+		e, ok, err := p.observe(ctx, s, seen, names, known[s.ID])
+		if err != nil {
+			return err
+		}
+		if ok {
+			entries = append(entries, e)
+			rows += int64(len(e.rows))
+		}
+	}
+	notes, err := p.basis.keep(ctx, p.d.DB, entries, p.d.Now())
+	if err != nil {
+		return storeError{err}
+	}
+	for _, n := range notes {
+		p.problem("VM "+n.vm, n.text, run.Problem{Step: "ledger", Hint: n.hint, Notice: true})
+	}
+	p.d.Run.Count("vms_seen", int64(len(servers)))
+	p.d.Run.Count("records_changed", rows)
+	return nil
+}
+
+// observe makes one VM's entry, asking for what the listing did not say; ok is false when there is nothing to keep.
+func (p *pager) observe(ctx context.Context, s openstack.Server, seen int64, names map[string]string, k *kept) (e entry, ok bool, err error) {
+	o := Observation{Server: s, Seen: seen, UserName: names[s.UserID]}
+	if err := p.image(ctx, &o); err != nil {
+		return entry{}, false, err
+	}
+	var meter Meter
+	if k.vm != nil {
+		meter = k.vm.Meter
+	}
+	size, _ := sizeOf(s.Flavor, p.t.Settings.Benchmarks)
+	if (k.vm == nil || k.vm.EndedAt == 0) && wantsActions(meter, o, size, p.t.Settings.Charge) {
+		if err := p.actions(ctx, &o); err != nil {
+			return entry{}, false, err
+		}
+	}
+	vm, rows, notes, err := p.basis.apply(k.vm, o)
+	for _, n := range notes {
+		p.problem("VM "+s.ID, n, run.Problem{Step: "record", Notice: true})
+	}
+	switch {
+	case errors.Is(err, errOlder):
+		return entry{}, false, nil
+	case errors.Is(err, errNeverRan), errors.Is(err, errNotYet):
+		p.d.Run.Count("vms_without_use", 1)
+		return entry{}, false, nil
+	case err != nil:
+		p.problem("VM "+s.ID, err.Error(), run.Problem{Step: "record", Permanent: true, Hint: "the cloud's administrator can look at it: openstack server show " + s.ID})
+		return entry{}, false, nil
+	}
+	e, notes = p.basis.compose(vm, rows, k)
+	for _, n := range notes {
+		p.problem("VM "+s.ID, n, run.Problem{Step: "ledger", Permanent: true})
+	}
+	return e, true, nil
+}
+
+// userNames looks up the names of the users of the VMs, some at once; a user that cannot be read has none.
+func (p *pager) userNames(ctx context.Context, servers []openstack.Server) (map[string]string, error) {
+	names := map[string]string{}
+	if p.t.Settings.UserName != SendName {
+		return names, nil
+	}
+	var mu sync.Mutex
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(4)
+	asked := map[string]bool{}
+	for _, s := range servers {
+		if s.UserID == "" || asked[s.UserID] {
+			continue
+		}
+		asked[s.UserID] = true
+		group.Go(func() error {
+			name, err := p.lookup.UserName(gctx, s.UserID)
+			switch {
+			case err == nil:
+				mu.Lock()
+				names[s.UserID] = name
+				mu.Unlock()
+			case gctx.Err() != nil:
+				return context.Cause(gctx)
+			case errors.Is(err, openstack.ErrForbidden):
+				p.problem("users", "the credential may not read users: records go without GlobalUserName", run.Problem{Notice: true, Permanent: true,
+					Hint: "openstack role add --user <the credential's user> --system all reader"})
+			case !errors.Is(err, openstack.ErrNotFound):
+				p.problem("user "+s.UserID, err.Error(), run.Problem{Notice: true, Hint: "the name last known is kept"})
+			}
+			return nil
+		})
+	}
+	return names, group.Wait()
+}
+
+// image finds what the record calls the VM's image.
+func (p *pager) image(ctx context.Context, o *Observation) error {
+	id := o.Server.ImageID
+	if id == "" {
+		return nil
+	}
+	o.Image = id
+	image, err := p.lookup.Image(ctx, p.compute, id)
+	switch {
+	case err == nil && image.URI != "":
+		o.Image = image.URI
+	case err == nil, errors.Is(err, openstack.ErrNotFound):
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	default:
+		o.ImageUnknown = true
+		p.problem("images of project "+p.basis.Project, err.Error(), run.Problem{Notice: true, Hint: openstack.Hint(err)})
+	}
+	return nil
+}
+
+// actions asks what was done to the VM.
+func (p *pager) actions(ctx context.Context, o *Observation) error {
+	if p.denied {
+		o.ActionDenied = true
+		return nil
+	}
+	actions, err := p.compute.Actions(ctx, o.Server.ID)
+	switch {
+	case err == nil:
+		o.Actions = actions
+		p.d.Run.Count("actions_asked", 1)
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	default:
+		o.ActionDenied = true
+		p.denied = errors.Is(err, openstack.ErrForbidden)
+		p.problem("VM "+o.Server.ID, "its instance actions cannot be read: "+err.Error(), run.Problem{Notice: true, Hint: openstack.Hint(err)})
+	}
+	return nil
+}

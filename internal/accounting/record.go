@@ -1,0 +1,112 @@
+package accounting
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/fedsite/fedsite/internal/site"
+	"github.com/fedsite/fedsite/protocol/apel"
+)
+
+// VM is what the ledger knows of one VM: who it belongs to, what has been counted, what it was last called.
+type VM struct {
+	Site, Cloud, ID string
+	Project         string
+	VO              string // as accounted in the month of the newest row
+	Meter
+	Measured int64 // the newest instant for which there is a row
+	Seen     int64 // unix milliseconds of the newest observation
+	UserID   string
+	UserName string // kept when it can no longer be read
+	Image    string // marketplace URI, else the image's id; "" = booted from a volume
+	Name     string
+	Floating int64
+	Vanished int64  // when it was closed because it could no longer be found; 0 = not
+	Parked   string // why its records must not be sent
+}
+
+// labels are the words of a record that do not come from the VM.
+type labels struct {
+	Site      string
+	Service   string // CloudComputeService
+	CloudType string
+	UserName  Policy
+	Machine   Policy
+}
+
+// record makes the Cloud usage record of a VM at one reading (spec accounting §1.6, §1.11). It is pure. RecordCreateTime
+// is never set, because the server would date the record by it (design §7, rule 14).
+func record(v VM, r Reading, l labels) apel.CloudRecord {
+	rec := apel.CloudRecord{
+		VMUUID:              v.ID,
+		SiteName:            l.Site,
+		CloudComputeService: l.Service,
+		MachineName:         v.Name,
+		LocalUserID:         v.UserID,
+		LocalGroupID:        v.Project,
+		GlobalUserName:      v.UserName,
+		FQAN:                v.VO,
+		Status:              status(r),
+		StartTime:           r.StartedAt,
+		SuspendDuration:     r.Suspended,
+		WallDuration:        r.Wall,
+		CPUDuration:         r.CPU,
+		CPUCount:            float64(r.Size.VCPUs),
+		PublicIPCount:       v.Floating,
+		Memory:              r.Size.Memory,
+		Disk:                r.Size.Disk,
+		BenchmarkType:       r.Size.BenchmarkType,
+		Benchmark:           r.Size.Benchmark,
+		ImageID:             v.Image,
+		CloudType:           l.CloudType,
+	}
+	if r.Final {
+		rec.EndTime = r.At
+	}
+	switch l.UserName {
+	case SendID:
+		rec.GlobalUserName = v.UserID
+	case Omit:
+		rec.GlobalUserName = ""
+	}
+	if l.Machine == Omit {
+		rec.MachineName = ""
+	}
+	return rec
+}
+
+// status gives the record's word for the VM's state: completed only with an EndTime, because only that word has a
+// meaning to the server (design §7, Status).
+func status(r Reading) string {
+	if r.Final {
+		return apel.StatusCompleted
+	}
+	switch r.State {
+	case "SHUTOFF", "STOPPED":
+		return "stopped"
+	case "SHELVED", "SHELVED_OFFLOADED", "SUSPENDED":
+		return "suspended"
+	case "PAUSED":
+		return "paused"
+	case "ERROR":
+		return "error"
+	case "UNKNOWN":
+		return "unknown"
+	}
+	return "started"
+}
+
+// account gives the VO that a row of the instant's month is accounted to: the one that the month's earlier rows name,
+// else the first share of the project in effect when the month, or the VM, began (design §7, rule 8), else in effect at
+// the instant itself.
+func account(v VM, shares []site.Share, at int64) (string, bool) {
+	if v.VO != "" && v.Measured != 0 && Period(v.Measured) == Period(at) {
+		return v.VO, true
+	}
+	for _, t := range []int64{max(monthStart(at), v.StartedAt), at} {
+		if s, ok := site.Accounted(shares, v.Project, time.Unix(t, 0).UTC()); ok {
+			return cmp.Or(s.AccountAs, s.VO), true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,317 @@
+package accounting
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fedsite/fedsite/internal/run"
+	"github.com/fedsite/fedsite/internal/site"
+	"github.com/fedsite/fedsite/internal/store"
+)
+
+// Sending says how Send goes about it.
+type Sending struct {
+	To       string        // only this destination; "" = all
+	Parallel int           // messages on their way at once, per destination
+	Attempts int           // tries of one message in one run
+	Base     time.Duration // the first back-off; it grows fourfold each time, with jitter
+}
+
+// spare is how many bytes a signed copy must stay below a destination's limit: the next signature may be longer.
+const spare = 16_000
+
+// restamp is how long after it was cut, in seconds, a message may begin its first attempt without a new stamp.
+const restamp = 30
+
+// Send delivers to each destination what it has not got. A site that is not active sends nothing.
+func Send(ctx context.Context, d Deps, t *Target, how Sending) error {
+	if t.Settings.Mode != site.Active {
+		d.Run.Problem(run.Problem{Site: t.Site.Name, Object: "accounting", Step: "send", Notice: true,
+			Reason: fmt.Sprintf("mode is %s: nothing is cut or sent", t.Settings.Mode), Hint: "fedsite accounting send --dry-run shows what would go; set accounting.mode: active to send"})
+		return nil
+	}
+	d.Run.Step("send")
+	start, err := goActive(ctx, d, t)
+	if err != nil {
+		return fmt.Errorf("start of site %s: %w", t.Site.Name, err)
+	}
+	for _, dest := range t.Destinations {
+		if how.To != "" && how.To != dest.Name() {
+			continue
+		}
+		s := &sender{d: d, t: t, dest: dest, how: how, active: Period(start.ActiveFrom)}
+		if err := s.run(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sender delivers to one destination in one run.
+type sender struct {
+	d      Deps
+	t      *Target
+	dest   Destination
+	how    Sending
+	active string // period from which on rows are sent
+
+	mu      sync.Mutex
+	old     []Message // unsettled ones of earlier runs
+	at      cursor
+	stopped bool
+}
+
+func (s *sender) problem(object string, err error, p run.Problem) {
+	p.Site, p.Object, p.Step, p.Reason = s.t.Site.Name, object, "send", err.Error()
+	s.d.Run.Problem(p)
+}
+
+// stop ends the work for this destination: what was said of it is true for every message.
+func (s *sender) stop(object string, err error) {
+	s.mu.Lock()
+	first := !s.stopped
+	s.stopped = true
+	s.mu.Unlock()
+	if !first {
+		return
+	}
+	p := run.Problem{Site: s.t.Site.Name, Object: object, Step: "send", Reason: err.Error()}
+	if de, ok := errors.AsType[*DeliveryError](err); ok {
+		p.Hint, p.Exit, p.Permanent = de.Hint, de.Exit, de.Verdict == Refused
+	}
+	s.d.Run.Fail(p)
+}
+
+func (s *sender) halted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopped
+}
+
+func (s *sender) run(ctx context.Context) error {
+	object := "destination " + s.dest.Name()
+	if p, ok := s.dest.(Preparer); ok {
+		if err := p.Prepare(ctx, s.d.Now()); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			s.stop(object, err)
+			return nil
+		}
+	}
+	err := s.d.DB.Read(ctx, func(tx *store.Tx) (err error) {
+		s.old, err = unsettled(tx, s.dest.Name(), s.t.Site.ID)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	group, gctx := errgroup.WithContext(ctx)
+	for range max(s.how.Parallel, 1) {
+		group.Go(func() error {
+			for {
+				m, ok, err := s.next(gctx)
+				if err != nil || !ok {
+					return err
+				}
+				if err := s.deliver(gctx, m); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	return group.Wait()
+}
+
+// next gives the next message: an unsettled one of an earlier run, else one that is cut now.
+func (s *sender) next(ctx context.Context) (Message, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped || ctx.Err() != nil {
+		return Message{}, false, context.Cause(ctx)
+	}
+	if len(s.old) > 0 {
+		m := s.old[0]
+		s.old = s.old[1:]
+		return m, true, nil
+	}
+	var m Message
+	at := s.at
+	err := s.d.DB.Write(ctx, func(tx *store.Tx) error {
+		m, at = Message{}, s.at
+		now := s.d.Now()
+		records, err := waitingAfter(tx, s.dest.Name(), s.t.Site.ID, s.at, s.active, now.Unix(), s.t.Settings.MaxRecords)
+		if err != nil || len(records) == 0 {
+			return err
+		}
+		last := records[len(records)-1]
+		at = cursor{last.period, last.cloud, last.subject}
+		if m, err = compile(s.dest.Name(), s.t.Site.ID, records, now); err != nil {
+			return err
+		}
+		m.Attempts, m.LastAttempt = 1, now.Unix()
+		return cut(tx, m, records, now.Unix())
+	})
+	s.at = at
+	if err != nil {
+		return Message{}, false, fmt.Errorf("cut a message for %s: %w", s.dest.Name(), err)
+	}
+	if m.ID != "" {
+		s.d.Run.Count("messages_cut", 1)
+	}
+	return m, m.ID != "", nil
+}
+
+// deliver brings one message to an end for this run: settled, queued, split and its halves delivered, parked, or left
+// unsettled with the destination stopped.
+func (s *sender) deliver(ctx context.Context, m Message) error {
+	if s.halted() {
+		return nil
+	}
+	if m.Written {
+		gone, err := s.dest.Gone(ctx, m)
+		if err != nil {
+			s.stop("message "+m.Name, err)
+			return nil
+		}
+		if gone {
+			return s.settled(ctx, m)
+		}
+		s.d.Run.Count("messages_waiting_in_queue", 1)
+		return nil
+	}
+	fresh := !m.resumed && m.Attempts == 1 && s.d.Now().Unix()-m.LastAttempt <= restamp
+	for try := 1; ; try++ {
+		sealed, err := s.seal(m)
+		if err != nil {
+			return s.failed(ctx, m, err)
+		}
+		if !fresh {
+			if err := attempt(ctx, s.d.DB, &m, s.d.Now().Unix()); err != nil {
+				return err
+			}
+		}
+		fresh = false
+		receipt, err := s.dest.Deliver(ctx, m, sealed)
+		if err == nil {
+			m.Remote = receipt.Remote
+			s.d.Run.Count("bytes_sent", int64(len(sealed)))
+			if receipt.Queued {
+				s.d.Run.Count("messages_queued", 1)
+				return s.d.DB.Write(ctx, func(tx *store.Tx) error { return queued(tx, m) })
+			}
+			return s.settled(ctx, m)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if wait, again := s.again(err, try); again {
+			s.d.Run.Count("attempts_repeated", 1)
+			if err := pause(ctx, wait); err != nil {
+				return err
+			}
+			continue
+		}
+		return s.failed(ctx, m, err)
+	}
+}
+
+// seal signs, and encrypts, the body with the certificate of the day, and checks the size of the result.
+func (s *sender) seal(m Message) ([]byte, error) {
+	sealed, err := s.dest.Seal(m, s.d.Now())
+	if err != nil {
+		return nil, err
+	}
+	if limit := s.dest.MaxBytes(); limit > 0 && len(sealed)+spare > limit {
+		return nil, &DeliveryError{Verdict: TooLarge, Err: fmt.Errorf("%d bytes signed, the limit of %s is %d with %d to spare", len(sealed), s.dest.Name(), limit, spare)}
+	}
+	return sealed, nil
+}
+
+// again tells whether, and after how long, a delivery is tried once more in this run.
+func (s *sender) again(err error, try int) (time.Duration, bool) {
+	de, ok := errors.AsType[*DeliveryError](err)
+	if !ok || try >= s.how.Attempts || (de.Verdict != Unanswered && de.Verdict != Busy) || de.RetryAfter > time.Minute {
+		return 0, false
+	}
+	wait := s.how.Base
+	for range try - 1 {
+		wait *= 4
+	}
+	if wait > 0 {
+		wait = wait/2 + rand.N(wait)
+	}
+	return max(wait, de.RetryAfter), true
+}
+
+// failed decides what a message that did not go means: cut in two, or the destination stops and the message stays.
+func (s *sender) failed(ctx context.Context, m Message, err error) error {
+	de, ok := errors.AsType[*DeliveryError](err)
+	if ok && (de.Verdict == TooLarge || de.Verdict == BadBody) {
+		return s.split(ctx, m, de)
+	}
+	if ok && de.Verdict == Unanswered {
+		m.HoldUntil = max(m.HoldUntil, m.LastAttempt+lateArrival)
+	}
+	werr := s.d.DB.Write(ctx, func(tx *store.Tx) error { return blamed(tx, m, err.Error()) })
+	s.stop("destination "+s.dest.Name(), err)
+	return werr
+}
+
+// split cuts the message in two and delivers the halves; a single record is parked.
+func (s *sender) split(ctx context.Context, m Message, why *DeliveryError) error {
+	var (
+		halves []Message
+		parked []waiting
+	)
+	err := s.d.DB.Write(ctx, func(tx *store.Tx) (err error) {
+		halves, parked, err = split(tx, m, why.Error(), s.d.Now())
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("split message %s: %w", m.Name, err)
+	}
+	for _, w := range parked {
+		s.d.Run.Count("records_parked", 1)
+		s.problem(fmt.Sprintf("record of VM %s, %s", w.subject, w.period), why, run.Problem{Permanent: true,
+			Hint: "its other months go on; when the cause is gone: fedsite accounting send --retry-parked"})
+	}
+	if len(halves) > 0 {
+		s.d.Run.Count("messages_split", 1)
+	}
+	for _, h := range halves {
+		if err := s.deliver(ctx, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *sender) settled(ctx context.Context, m Message) error {
+	err := s.d.DB.Write(ctx, func(tx *store.Tx) error { return settle(tx, m, s.d.Now().Unix()) })
+	if err != nil {
+		return fmt.Errorf("settle message %s: %w", m.Name, err)
+	}
+	s.d.Run.Count("messages_sent", 1)
+	s.d.Run.Count("records_sent", int64(m.Records))
+	s.d.Log.Debug("sent", "destination", s.dest.Name(), "message", m.Name, "remote_id", m.Remote, "records", m.Records)
+	return nil
+}
+
+// pause waits for a back-off, or for the run's end.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,128 @@
+package accounting
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fedsite/fedsite/internal/site"
+	"github.com/fedsite/fedsite/internal/store"
+)
+
+// Start is where a site's accounting begins; it is stored at the first collection.
+type Start struct {
+	Since      int64 // first instant that is accounted
+	Previously Previously
+	ActiveFrom int64 // rows of earlier months are sent only when they are republished; 0 = the site was never active
+}
+
+// begin gives the site's stored start, and stores it at the first collection. As long as nothing was cut, another word
+// in the configuration begins anew: what was collected is forgotten, and collected again from the new start.
+func begin(ctx context.Context, d Deps, t *Target) (Start, bool, error) {
+	want := Start{Since: t.Settings.Since.Unix(), Previously: t.Settings.Previously}
+	if t.Settings.Since.IsZero() {
+		want.Since = monthStart(d.Now().Unix())
+	}
+	var (
+		have  Start
+		anew  bool
+		found bool
+	)
+	err := d.DB.Read(ctx, func(tx *store.Tx) (err error) {
+		have, found, err = startOf(tx, t.Site.ID)
+		return err
+	})
+	if err != nil {
+		return Start{}, false, err
+	}
+	if found && (t.Settings.Since.IsZero() || have.Since == want.Since) && (want.Previously == "" || have.Previously == want.Previously) {
+		return have, false, nil
+	}
+	if found && t.Settings.Since.IsZero() {
+		want.Since = have.Since
+	}
+	err = d.DB.Write(ctx, func(tx *store.Tx) error {
+		if found {
+			if anew, err = forget(tx, t.Site); err != nil {
+				return err
+			}
+			if !anew {
+				return nil
+			}
+		}
+		_, err := tx.Exec(`INSERT INTO accounting_start (site, since, previously) VALUES ($1, $2, $3)
+			ON CONFLICT (site) DO UPDATE SET since = excluded.since, previously = excluded.previously`, t.Site.ID, want.Since, string(want.Previously))
+		return err
+	})
+	if err != nil {
+		return Start{}, false, err
+	}
+	if found && !anew {
+		return have, false, fmt.Errorf("site %s: accounting.since or accounting.previously differ from what the first records were made with (since %s, previously %q), and records were cut already: %w",
+			t.Site.Name, unix(have.Since), have.Previously, errStarted)
+	}
+	return want, anew, nil
+}
+
+var errStarted = errors.New("the stored start stays in force")
+
+func startOf(tx *store.Tx, siteID string) (Start, bool, error) {
+	var (
+		s          Start
+		previously string
+		active     sql.NullInt64
+	)
+	err := tx.QueryRow(`SELECT since, previously, active_from FROM accounting_start WHERE site = $1`, siteID).Scan(&s.Since, &previously, &active)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Start{}, false, nil
+	}
+	s.Previously, s.ActiveFrom = Previously(previously), active.Int64
+	return s, err == nil, err
+}
+
+// forget removes what was collected of a site of which nothing was ever cut; false when something was.
+func forget(tx *store.Tx, s site.Site) (bool, error) {
+	var n int64
+	if err := tx.QueryRow(`SELECT count(*) FROM message WHERE site = $1`, s.ID).Scan(&n); err != nil || n > 0 {
+		return false, err
+	}
+	for _, table := range []string{"ledger", "vm"} {
+		if _, err := tx.Exec(`DELETE FROM `+table+` WHERE site = $1`, s.ID); err != nil {
+			return false, err
+		}
+	}
+	for _, c := range s.Clouds {
+		if _, err := tx.Exec(`DELETE FROM collected WHERE cloud = $1`, c.ID); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// goActive stores from which month on a site's rows are sent, once (design §7, rule 15): the configured month, else the
+// present one.
+func goActive(ctx context.Context, d Deps, t *Target) (Start, error) {
+	var s Start
+	err := d.DB.Write(ctx, func(tx *store.Tx) error {
+		have, found, err := startOf(tx, t.Site.ID)
+		if s = plannedStart(have, t, d.Now()); err != nil || !found || have.ActiveFrom != 0 {
+			return err
+		}
+		_, err = tx.Exec(`UPDATE accounting_start SET active_from = $1 WHERE site = $2 AND active_from IS NULL`, s.ActiveFrom, t.Site.ID)
+		return err
+	})
+	return s, err
+}
+
+// plannedStart is what goActive would store.
+func plannedStart(have Start, t *Target, now time.Time) Start {
+	if have.ActiveFrom == 0 {
+		have.ActiveFrom = monthStart(now.Unix())
+		if !t.Settings.ActiveFrom.IsZero() {
+			have.ActiveFrom = monthStart(t.Settings.ActiveFrom.Unix())
+		}
+	}
+	return have
+}

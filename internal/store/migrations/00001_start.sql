@@ -1,0 +1,195 @@
+-- +goose Up
+CREATE TABLE site (
+	id TEXT PRIMARY KEY,
+	name TEXT NOT NULL,
+	formerly TEXT NOT NULL DEFAULT '[]',
+	gocdb_key TEXT NOT NULL DEFAULT '',
+	config TEXT NOT NULL DEFAULT '',
+	created BIGINT NOT NULL
+);
+
+CREATE TABLE cloud (
+	id TEXT PRIMARY KEY,
+	site TEXT NOT NULL REFERENCES site (id),
+	name TEXT NOT NULL,
+	auth_url TEXT NOT NULL DEFAULT '',
+	region TEXT NOT NULL DEFAULT '',
+	formerly TEXT NOT NULL DEFAULT '[]',
+	created BIGINT NOT NULL
+);
+
+-- where a site's accounting begins, and from when on it is sent
+CREATE TABLE accounting_start (
+	site TEXT PRIMARY KEY,
+	since BIGINT NOT NULL,
+	previously TEXT NOT NULL,
+	active_from BIGINT
+);
+
+CREATE TABLE collected (
+	cloud TEXT NOT NULL,
+	project TEXT NOT NULL,
+	kind TEXT NOT NULL,
+	from_time BIGINT NOT NULL,
+	to_time BIGINT NOT NULL,
+	seen BIGINT NOT NULL,
+	PRIMARY KEY (cloud, project, kind, from_time)
+);
+
+CREATE TABLE project_state (
+	cloud TEXT NOT NULL,
+	project TEXT NOT NULL,
+	part TEXT NOT NULL,
+	held TEXT NOT NULL DEFAULT '',
+	reason TEXT NOT NULL DEFAULT '',
+	last_seen BIGINT,
+	PRIMARY KEY (cloud, project, part)
+);
+
+CREATE TABLE vm (
+	site TEXT NOT NULL,
+	cloud TEXT NOT NULL,
+	vm TEXT NOT NULL,
+	project TEXT NOT NULL,
+	vo TEXT NOT NULL,
+	started_at BIGINT NOT NULL,
+	wall BIGINT NOT NULL,
+	suspended BIGINT NOT NULL,
+	cpu BIGINT NOT NULL,
+	counted_to BIGINT NOT NULL,
+	flavor TEXT NOT NULL,
+	vcpus BIGINT NOT NULL,
+	memory BIGINT NOT NULL,
+	disk BIGINT NOT NULL,
+	benchmark_type TEXT NOT NULL,
+	benchmark DOUBLE PRECISION,
+	state TEXT NOT NULL,
+	ended_at BIGINT,
+	measured BIGINT NOT NULL,
+	seen BIGINT NOT NULL,
+	user_id TEXT NOT NULL,
+	user_name TEXT NOT NULL,
+	image TEXT NOT NULL,
+	name TEXT NOT NULL,
+	floating BIGINT NOT NULL,
+	vanished BIGINT,
+	parked TEXT NOT NULL,
+	vm_key TEXT NOT NULL,
+	PRIMARY KEY (cloud, vm)
+);
+CREATE INDEX vm_open ON vm (cloud, project, ended_at, seen);
+CREATE INDEX vm_same ON vm (vm_key);
+
+CREATE TABLE flavor (
+	cloud TEXT NOT NULL,
+	flavor TEXT NOT NULL,
+	name TEXT NOT NULL,
+	vcpus BIGINT NOT NULL,
+	memory BIGINT NOT NULL,
+	disk BIGINT NOT NULL,
+	extra TEXT NOT NULL DEFAULT '{}',
+	seen BIGINT NOT NULL,
+	PRIMARY KEY (cloud, flavor)
+);
+
+CREATE TABLE ledger (
+	site TEXT NOT NULL,
+	cloud TEXT NOT NULL,
+	kind TEXT NOT NULL,
+	subject TEXT NOT NULL,
+	period TEXT NOT NULL,
+	measured BIGINT NOT NULL,
+	seen BIGINT NOT NULL,
+	rev BIGINT NOT NULL,
+	digest TEXT NOT NULL,
+	body TEXT NOT NULL,
+	vo TEXT NOT NULL,
+	project TEXT NOT NULL,
+	parked TEXT,
+	PRIMARY KEY (site, cloud, kind, subject, period)
+);
+CREATE INDEX ledger_by_period ON ledger (site, kind, period, cloud, subject);
+
+CREATE TABLE message (
+	id TEXT PRIMARY KEY,
+	destination TEXT NOT NULL,
+	site TEXT NOT NULL,
+	kind TEXT NOT NULL,
+	name TEXT NOT NULL,
+	state TEXT NOT NULL,
+	attempts BIGINT NOT NULL,
+	last_attempt BIGINT,
+	next BIGINT NOT NULL,
+	hold_until BIGINT NOT NULL,
+	reason TEXT NOT NULL,
+	body TEXT NOT NULL,
+	records BIGINT NOT NULL,
+	period TEXT NOT NULL,
+	created BIGINT NOT NULL,
+	settled BIGINT,
+	remote_id TEXT,
+	UNIQUE (destination, name)
+);
+CREATE INDEX message_open ON message (destination, site, state);
+
+CREATE TABLE message_record (
+	message TEXT NOT NULL REFERENCES message (id),
+	site TEXT NOT NULL,
+	cloud TEXT NOT NULL,
+	kind TEXT NOT NULL,
+	subject TEXT NOT NULL,
+	period TEXT NOT NULL,
+	rev BIGINT NOT NULL,
+	PRIMARY KEY (message, site, cloud, kind, subject, period)
+);
+CREATE INDEX message_record_row ON message_record (site, cloud, kind, subject, period);
+
+CREATE TABLE delivery (
+	destination TEXT NOT NULL,
+	site TEXT NOT NULL,
+	cloud TEXT NOT NULL,
+	kind TEXT NOT NULL,
+	subject TEXT NOT NULL,
+	period TEXT NOT NULL,
+	rev BIGINT NOT NULL,
+	message TEXT NOT NULL,
+	hold_until BIGINT NOT NULL,
+	PRIMARY KEY (destination, site, cloud, kind, subject, period)
+);
+CREATE INDEX delivery_row ON delivery (site, cloud, kind, subject, period);
+
+-- times of tasks in milliseconds of the database's clock
+CREATE TABLE task (
+	name TEXT PRIMARY KEY,
+	schedule TEXT NOT NULL,
+	next_due BIGINT NOT NULL,
+	paused_until BIGINT NOT NULL DEFAULT 0,
+	run_now_at BIGINT,
+	cancel_fence BIGINT,
+	owner TEXT,
+	fence BIGINT NOT NULL DEFAULT 0,
+	lease_until BIGINT,
+	started_at BIGINT
+);
+
+CREATE TABLE run (
+	task TEXT NOT NULL,
+	fence BIGINT NOT NULL,
+	slot BIGINT,
+	cause TEXT NOT NULL,
+	node TEXT NOT NULL,
+	started BIGINT NOT NULL,
+	ended BIGINT,
+	outcome TEXT,
+	report TEXT,
+	PRIMARY KEY (task, fence)
+);
+
+CREATE TABLE audit (
+	id TEXT PRIMARY KEY,
+	at BIGINT NOT NULL,
+	who TEXT NOT NULL,
+	action TEXT NOT NULL,
+	object TEXT NOT NULL,
+	origin TEXT NOT NULL
+);

@@ -1,0 +1,196 @@
+// Package store keeps fedsite's state: in SQLite by default, in PostgreSQL by URL when several nodes or many sites share
+// it. It is the only importer of database drivers.
+//
+//	open → migrate → read, write
+//
+// One SQL text serves both databases. Times are BIGINT: the domain's in unix seconds, sightings and those of tasks in
+// milliseconds. The SQL of a step stands in the step's own file; this package knows no domain.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// Config says where the state is.
+type Config struct {
+	Path string // SQLite file; used when URL is empty
+	URL  string // PostgreSQL, postgres://user@host/database; never printed whole
+	// OnCommit, if set, is called after each committed write transaction with the number of commits so far.
+	OnCommit func(n int64)
+}
+
+// Store is an open database. All methods may be used from several goroutines.
+type Store struct {
+	read, write *sql.DB
+	dialect     dialect
+	where       string // file, or host and database; never a password
+	commits     atomic.Int64
+	onCommit    func(int64)
+	close       func() error
+}
+
+// dialect holds the differences between the two databases; there are two (design §4, Store), and how a snapshot is
+// asked for.
+type dialect struct {
+	name      string
+	clock     string // expression: milliseconds of the database's clock
+	forShare  string // suffix that keeps a row from changing until the transaction ends
+	isolation sql.IsolationLevel
+}
+
+var (
+	onSQLite   = dialect{name: "sqlite", clock: "CAST(unixepoch('subsec') * 1000 AS INTEGER)"}
+	onPostgres = dialect{name: "postgres", clock: "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)", forShare: " FOR SHARE", isolation: sql.LevelRepeatableRead}
+)
+
+// Dialect is "sqlite" or "postgres".
+func (s *Store) Dialect() string { return s.dialect.name }
+
+// Where names the database for messages: the file, or host and database.
+func (s *Store) Where() string { return s.where }
+
+// Commits is how many write transactions were committed through this Store.
+func (s *Store) Commits() int64 { return s.commits.Load() }
+
+// Close closes the database.
+func (s *Store) Close() error { return s.close() }
+
+// Now is the database's clock, in UTC.
+func (s *Store) Now(ctx context.Context) (time.Time, error) {
+	var ms int64
+	if err := s.read.QueryRowContext(ctx, "SELECT "+s.dialect.clock).Scan(&ms); err != nil {
+		return time.Time{}, s.explain("ask the clock", err)
+	}
+	return time.UnixMilli(ms).UTC(), nil
+}
+
+// Tx is a transaction. Placeholders are $1, $2 … for both databases.
+type Tx struct {
+	ctx     context.Context
+	tx      *sql.Tx
+	dialect dialect
+}
+
+// Exec runs a statement and gives how many rows it changed.
+func (t *Tx) Exec(query string, args ...any) (int64, error) {
+	res, err := t.tx.ExecContext(t.ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// Query runs a query; the caller closes the rows before the next statement.
+func (t *Tx) Query(query string, args ...any) (*sql.Rows, error) {
+	return t.tx.QueryContext(t.ctx, query, args...)
+}
+
+// QueryRow runs a query of one row; sql.ErrNoRows comes from Scan.
+func (t *Tx) QueryRow(query string, args ...any) *sql.Row {
+	return t.tx.QueryRowContext(t.ctx, query, args...)
+}
+
+// Clock is the expression for the database's clock in milliseconds, for use inside SQL.
+func (t *Tx) Clock() string { return t.dialect.clock }
+
+// Read runs fn in a read-only transaction that sees one state of the database. fn may be run again; it must not keep
+// what an earlier try gave it.
+func (s *Store) Read(ctx context.Context, fn func(*Tx) error) error {
+	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.dialect.isolation})
+	if err != nil {
+		return s.explain("read", err)
+	}
+	defer tx.Rollback() //nolint:errcheck // a reader has nothing to lose
+	if err := fn(&Tx{ctx: ctx, tx: tx, dialect: s.dialect}); err != nil {
+		return s.explain("read", err)
+	}
+	return nil
+}
+
+// maxTries is how often a write is tried when the database says that two transactions met.
+const maxTries = 5
+
+// Write runs fn in a write transaction, and commits it if fn gives no error. When ctx carries a Lease, the last statement
+// checks that it is still held, and everything is rolled back if it is not: ErrFenced (design §7, Tasks, rule 3). fn may
+// be run again. It must be short: no network inside, at most 1,000 rows.
+func (s *Store) Write(ctx context.Context, fn func(*Tx) error) error {
+	var err error
+	for try := range maxTries {
+		if err = s.once(ctx, fn); err == nil {
+			n := s.commits.Add(1)
+			if s.onCommit != nil {
+				s.onCommit(n)
+			}
+			return nil
+		}
+		if !collided(err) || !wait(ctx, time.Duration(1<<try)*5*time.Millisecond) {
+			break
+		}
+	}
+	return s.explain("write", err)
+}
+
+func (s *Store) once(ctx context.Context, fn func(*Tx) error) error {
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
+	t := &Tx{ctx: ctx, tx: tx, dialect: s.dialect}
+	if err := fn(t); err != nil {
+		return err
+	}
+	if err := t.fence(ctx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Lease is a run's hold on a task: writes made under it count only as long as it is held.
+type Lease struct {
+	Task  string
+	Owner string
+	Fence int64
+}
+
+type leaseKey struct{}
+
+// WithLease gives a context under which every Write checks the lease.
+func WithLease(ctx context.Context, l Lease) context.Context {
+	return context.WithValue(ctx, leaseKey{}, l)
+}
+
+// LeaseFrom gives the context's lease, if it has one.
+func LeaseFrom(ctx context.Context) (Lease, bool) {
+	l, ok := ctx.Value(leaseKey{}).(Lease)
+	return l, ok
+}
+
+// fence checks the context's lease: owner and fence both, because a fence may repeat after a failover of PostgreSQL.
+func (t *Tx) fence(ctx context.Context) error {
+	l, ok := LeaseFrom(ctx)
+	if !ok {
+		return nil
+	}
+	var one int
+	err := t.QueryRow(`SELECT 1 FROM task WHERE name = $1 AND owner = $2 AND fence = $3`+t.dialect.forShare, l.Task, l.Owner, l.Fence).Scan(&one)
+	if err == sql.ErrNoRows {
+		return fmt.Errorf("task %s: %w", l.Task, ErrFenced)
+	}
+	return err
+}
