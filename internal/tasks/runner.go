@@ -1,0 +1,201 @@
+package tasks
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fedsite/fedsite/internal/store"
+)
+
+// Runner claims tasks for one process, and keeps their leases.
+type Runner struct {
+	st  *store.Store
+	who Identity
+
+	// Ticks and the monotonic clock; tests put their own.
+	every func(d time.Duration) (<-chan time.Time, func())
+	mono  func() time.Time
+
+	mu    sync.Mutex
+	runs  map[string]*Run // by task
+	stop  chan struct{}
+	ended sync.WaitGroup
+}
+
+// NewRunner starts the renewal of leases for a process. Close it when no run goes on any more.
+func NewRunner(st *store.Store, who Identity) *Runner {
+	r := newRunner(st, who, func(d time.Duration) (<-chan time.Time, func()) {
+		t := time.NewTicker(d)
+		return t.C, t.Stop
+	}, time.Now)
+	r.start()
+	return r
+}
+
+func newRunner(st *store.Store, who Identity, every func(time.Duration) (<-chan time.Time, func()), mono func() time.Time) *Runner {
+	return &Runner{st: st, who: who, every: every, mono: mono, runs: map[string]*Run{}, stop: make(chan struct{})}
+}
+
+func (r *Runner) start() {
+	r.ended.Add(2)
+	go r.loop(RenewEvery, func() { r.Renew(context.Background()) })
+	go r.loop(time.Second, r.Watch)
+}
+
+func (r *Runner) loop(d time.Duration, do func()) {
+	defer r.ended.Done()
+	ticks, stop := r.every(d)
+	defer stop()
+	for {
+		select {
+		case <-ticks:
+			do()
+		case <-r.stop:
+			return
+		}
+	}
+}
+
+// Close ends renewal. Leases still held are not given back: they run out.
+func (r *Runner) Close() {
+	close(r.stop)
+	r.ended.Wait()
+}
+
+// Run is a claimed task while it runs.
+type Run struct {
+	Lease  store.Lease
+	Slot   time.Time // the slot it was due at
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	runner *Runner
+	good   time.Time // when the last good renewal, or the claim, was sent
+}
+
+// Context is the run's: it carries the lease, and ends when the lease is lost.
+func (r *Run) Context() context.Context { return r.ctx }
+
+// Claim claims a task and gives its run; *HeldError when another process runs it. The same task is not begun again in
+// this process before the run's Finish.
+func (r *Runner) Claim(ctx context.Context, o ClaimOptions) (*Run, error) {
+	r.mu.Lock()
+	if old := r.runs[o.Task]; old != nil {
+		r.mu.Unlock()
+		return nil, &HeldError{Task: o.Task, Owner: r.who.Boot, Since: old.good, LeaseUntil: old.good.Add(LeaseTime)}
+	}
+	r.runs[o.Task] = &Run{} // reserved
+	r.mu.Unlock()
+	sent := r.mono()
+	c, err := take(ctx, r.st, r.who, o)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil {
+		delete(r.runs, o.Task)
+		return nil, err
+	}
+	run := &Run{Lease: store.Lease{Task: o.Task, Owner: r.who.Boot, Fence: c.fence}, Slot: time.UnixMilli(c.slot.Int64).UTC(), runner: r, good: sent}
+	cctx, cancel := context.WithCancelCause(ctx)
+	run.ctx, run.cancel = store.WithLease(cctx, run.Lease), cancel
+	r.runs[o.Task] = run
+	return run, nil
+}
+
+// Finish closes the run with its outcome and report, and gives the task back. The time of the next slot may be zero. It
+// is an error (store.ErrFenced) when the lease was lost meanwhile: then another run has the say.
+func (r *Run) Finish(ctx context.Context, outcome string, report []byte, nextDue time.Time) error {
+	defer func() {
+		r.cancel(context.Canceled)
+		r.runner.mu.Lock()
+		delete(r.runner.runs, r.Lease.Task)
+		r.runner.mu.Unlock()
+	}()
+	return release(context.WithoutCancel(ctx), r.runner.st, r.Lease, outcome, report, nextDue)
+}
+
+// Renew renews all leases of this process with one statement, and stops the runs that it does not have any more, and
+// those that an operator cancelled.
+func (r *Runner) Renew(ctx context.Context) {
+	held := r.held()
+	if len(held) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, RenewEvery)
+	defer cancel()
+	sent := r.mono()
+	have := map[string]renewed{}
+	err := r.st.Write(ctx, func(tx *store.Tx) error {
+		clear(have)
+		var (
+			in   strings.Builder
+			args = []any{LeaseTime.Milliseconds(), r.who.Boot}
+		)
+		for i, run := range held {
+			if i > 0 {
+				in.WriteByte(',')
+			}
+			args = append(args, run.Lease.Task)
+			fmt.Fprintf(&in, "$%d", len(args))
+		}
+		rows, err := tx.Query(`UPDATE task SET lease_until = `+tx.Clock()+` + $1 WHERE owner = $2 AND name IN (`+in.String()+`) RETURNING name, fence, COALESCE(cancel_fence, -1)`, args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var (
+				name string
+				n    renewed
+			)
+			if err := rows.Scan(&name, &n.fence, &n.cancel); err != nil {
+				return err
+			}
+			have[name] = n
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return // the watchdog stops the runs when it lasts too long
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, run := range held {
+		n, ok := have[run.Lease.Task]
+		switch {
+		case !ok || n.fence != run.Lease.Fence:
+			run.cancel(ErrLost)
+		case n.cancel == run.Lease.Fence:
+			run.cancel(ErrCancelled)
+			run.good = sent
+		default:
+			run.good = sent
+		}
+	}
+}
+
+type renewed struct{ fence, cancel int64 }
+
+func (r *Runner) held() []*Run {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var held []*Run
+	for _, run := range r.runs {
+		if run.runner != nil {
+			held = append(held, run)
+		}
+	}
+	return held
+}
+
+// Watch stops the runs whose last good renewal is too long ago. It needs no database.
+func (r *Runner) Watch() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, run := range r.runs {
+		if run.runner != nil && r.mono().Sub(run.good) >= WatchTime {
+			run.cancel(ErrCutOff)
+		}
+	}
+}
