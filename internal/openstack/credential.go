@@ -1,0 +1,132 @@
+package openstack
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
+)
+
+// Credential signs in to Keystone: with a password, an application credential, or a token. It never prints a secret.
+type Credential struct {
+	Username, UserID         string
+	Password                 string
+	UserDomain, UserDomainID string // name, id; default: the domain with id "default"
+	ApplicationID            string // application credential by id
+	ApplicationName          string // by name, with the user
+	ApplicationSecret        string
+	Token                    string
+	SystemScope              bool // asked for by clouds.yaml: refused
+	DomainScope              bool // likewise
+}
+
+// String says of what kind the credential is.
+func (c Credential) String() string {
+	switch {
+	case c.ApplicationID != "" || c.ApplicationName != "":
+		return "application credential " + c.ApplicationID + c.ApplicationName
+	case c.Token != "":
+		return "token"
+	}
+	return "password of " + c.Username + c.UserID
+}
+
+// GoString is String, so that no format prints a secret.
+func (c Credential) GoString() string { return c.String() }
+
+// oneProject tells whether tokens of this credential are of one project only.
+func (c Credential) oneProject() bool { return c.ApplicationID != "" || c.ApplicationName != "" }
+
+// options gives the sign-in for a scope.
+func (c Credential) options(authURL string, scope *gophercloud.AuthScope) gophercloud.AuthOptions {
+	o := gophercloud.AuthOptions{IdentityEndpoint: authURL, Scope: scope}
+	domain := func() {
+		o.DomainName, o.DomainID = c.UserDomain, c.UserDomainID
+		if o.DomainName == "" && o.DomainID == "" {
+			o.DomainID = "default"
+		}
+	}
+	switch {
+	case c.ApplicationID != "":
+		o.ApplicationCredentialID, o.ApplicationCredentialSecret, o.Scope = c.ApplicationID, c.ApplicationSecret, nil
+	case c.ApplicationName != "":
+		o.ApplicationCredentialName, o.ApplicationCredentialSecret, o.Scope = c.ApplicationName, c.ApplicationSecret, nil
+		if o.UserID = c.UserID; c.UserID == "" {
+			o.Username = c.Username
+			domain()
+		}
+	case c.Token != "":
+		o.TokenID = c.Token
+	default:
+		o.Password = c.Password
+		if o.UserID = c.UserID; c.UserID == "" {
+			o.Username = c.Username
+			domain()
+		}
+	}
+	return o
+}
+
+// Entry is what an entry of clouds.yaml says.
+type Entry struct {
+	Credential Credential
+	AuthURL    string
+	Region     string
+	Interface  string
+	Roots      *x509.CertPool // of its cacert; nil = not said
+}
+
+// FromCloudsYAML reads an entry of clouds.yaml and secure.yaml. An empty path searches the places where OpenStack's
+// clients look. Its project is not used: fedsite signs in to each project that it asks for.
+func FromCloudsYAML(path, name string) (Entry, error) {
+	opts := []clouds.ParseOption{clouds.WithCloudName(name)}
+	if path != "" {
+		opts = append(opts, clouds.WithLocations(path))
+	}
+	auth, endpoint, tlsConfig, err := clouds.Parse(opts...)
+	if err != nil {
+		return Entry{}, fmt.Errorf("clouds.yaml, entry %s: %w", name, err)
+	}
+	e := Entry{AuthURL: auth.IdentityEndpoint, Region: endpoint.Region, Interface: string(endpoint.Availability), Credential: Credential{
+		Username: auth.Username, UserID: auth.UserID, Password: auth.Password, UserDomain: auth.DomainName, UserDomainID: auth.DomainID,
+		ApplicationID: auth.ApplicationCredentialID, ApplicationName: auth.ApplicationCredentialName, ApplicationSecret: auth.ApplicationCredentialSecret,
+		Token: auth.TokenID,
+	}}
+	if s := auth.Scope; s != nil {
+		e.Credential.SystemScope = s.System
+		e.Credential.DomainScope = s.ProjectID == "" && s.ProjectName == "" && s.TrustID == "" && (s.DomainID != "" || s.DomainName != "")
+	}
+	if tlsConfig != nil {
+		if tlsConfig.InsecureSkipVerify {
+			return Entry{}, fmt.Errorf("clouds.yaml, entry %s: verify: false is not supported: name the cloud's authority as cacert", name)
+		}
+		e.Roots = tlsConfig.RootCAs
+	}
+	if e.AuthURL == "" {
+		return Entry{}, fmt.Errorf("clouds.yaml, entry %s: auth.auth_url is missing", name)
+	}
+	return e, nil
+}
+
+// FromEnvironment reads the OS_* variables that OpenStack's clients use.
+func FromEnvironment(env func(string) string) (Entry, error) {
+	if env("OS_AUTH_URL") == "" {
+		return Entry{}, errors.New("OS_AUTH_URL is not set")
+	}
+	first := func(names ...string) string {
+		for _, n := range names {
+			if v := env(n); v != "" {
+				return v
+			}
+		}
+		return ""
+	}
+	return Entry{AuthURL: env("OS_AUTH_URL"), Region: env("OS_REGION_NAME"), Interface: strings.TrimSuffix(first("OS_INTERFACE", "OS_ENDPOINT_TYPE"), "URL"), Credential: Credential{
+		Username: env("OS_USERNAME"), UserID: env("OS_USER_ID"), Password: env("OS_PASSWORD"), UserDomain: env("OS_USER_DOMAIN_NAME"), UserDomainID: env("OS_USER_DOMAIN_ID"),
+		ApplicationID: env("OS_APPLICATION_CREDENTIAL_ID"), ApplicationName: env("OS_APPLICATION_CREDENTIAL_NAME"), ApplicationSecret: env("OS_APPLICATION_CREDENTIAL_SECRET"),
+		Token: first("OS_TOKEN", "OS_AUTH_TOKEN"), SystemScope: env("OS_SYSTEM_SCOPE") != "",
+	}}, nil
+}

@@ -1,0 +1,209 @@
+package openstack
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/gophercloud/gophercloud/v2"
+)
+
+// Lookup gives what a listing names by id only, for one run: every answer is kept, also that there is none. It may be
+// used from several goroutines.
+type Lookup struct {
+	cloud *Cloud
+
+	mu      sync.Mutex
+	users   map[string]*user
+	refused error // users may not be read at all
+	reader  *session
+	tried   bool
+
+	imagesMu sync.Mutex
+	images   map[string]wireImage
+	listed   map[string]bool // projects whose images were listed
+}
+
+type user struct {
+	once sync.Once
+	name string
+	err  error
+}
+
+// NewLookup starts the look-ups of one run.
+func (c *Cloud) NewLookup() *Lookup {
+	return &Lookup{cloud: c, users: map[string]*user{}, images: map[string]wireImage{}, listed: map[string]bool{}}
+}
+
+// UserName gives a user's name. It is asked with a system-scoped token where the credential's user has a system role,
+// else with a project's. After a 403 nobody is asked for again: ErrForbidden.
+func (l *Lookup) UserName(ctx context.Context, id string) (string, error) {
+	l.mu.Lock()
+	if l.refused != nil {
+		defer l.mu.Unlock()
+		return "", l.refused
+	}
+	u := l.users[id]
+	if u == nil {
+		u = &user{}
+		l.users[id] = u
+	}
+	l.mu.Unlock()
+	u.once.Do(func() { u.name, u.err = l.ask(ctx, id) })
+	if errors.Is(u.err, ErrForbidden) {
+		l.mu.Lock()
+		l.refused = u.err
+		l.mu.Unlock()
+	}
+	return u.name, u.err
+}
+
+func (l *Lookup) ask(ctx context.Context, id string) (string, error) {
+	s, err := l.session(ctx)
+	if err != nil {
+		return "", err
+	}
+	if id == s.userID {
+		return s.userName, nil
+	}
+	var answer struct {
+		User struct {
+			Name string `json:"name"`
+		} `json:"user"`
+	}
+	if err := s.get(ctx, "identity", l.cloud.identity+"users/"+url.PathEscape(id), "", &answer); err != nil {
+		return "", err
+	}
+	return answer.User.Name, nil
+}
+
+// session chooses the token that users are read with, once per run.
+func (l *Lookup) session(ctx context.Context) (*session, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.reader != nil {
+		return l.reader, nil
+	}
+	c := l.cloud
+	base, err := c.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !l.tried && base.onlyProject == "" {
+		l.tried = true
+		if s, err := c.signIn(ctx, &gophercloud.AuthScope{System: true}, nil); err == nil {
+			l.reader = s
+			return s, nil
+		} else if ctx.Err() != nil || errors.Is(err, ErrUnavailable) {
+			l.tried = false
+			return nil, err
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l.reader = base
+	if c.project != nil {
+		l.reader = c.project
+	}
+	return l.reader, nil
+}
+
+type wireImage struct {
+	ID         string `json:"id"`
+	Owner      string `json:"owner"`
+	Visibility string `json:"visibility"`
+	URI        string `json:"vmcatcher_event_ad_mpuri"`
+}
+
+// Image gives an image as the project may see it, so that an administrator's token gives what a reader's does: a public
+// or community one, one of the project's own, or one shared with it and accepted. ErrNotFound for every other one. A
+// project's images are listed once, when the first unknown one is met.
+func (l *Lookup) Image(ctx context.Context, p *Project, id string) (Image, error) {
+	l.imagesMu.Lock()
+	defer l.imagesMu.Unlock()
+	w, known := l.images[id]
+	if !known && !l.listed[p.id] {
+		if err := l.list(ctx, p); err != nil {
+			return Image{}, err
+		}
+		l.listed[p.id] = true
+		w, known = l.images[id]
+	}
+	if !known {
+		return Image{}, ErrNotFound
+	}
+	if w.URI == "" {
+		return Image{ID: id}, nil // its visibility makes no difference
+	}
+	visible := w.Visibility == "public" || w.Visibility == "community" || w.Owner == p.id
+	if !visible && w.Visibility == "shared" {
+		var err error
+		if visible, err = l.accepted(ctx, p, id); err != nil {
+			return Image{}, err
+		}
+	}
+	if !visible {
+		return Image{}, ErrNotFound
+	}
+	return Image{ID: id, URI: w.URI}, nil
+}
+
+// list reads all images that the project's token shows.
+func (l *Lookup) list(ctx context.Context, p *Project) error {
+	endpoint, err := imageEndpoint(p)
+	if err != nil {
+		return err
+	}
+	next := "images?limit=1000"
+	for pages := 0; next != ""; pages++ {
+		var answer struct {
+			Images []json.RawMessage `json:"images"`
+			Next   string            `json:"next"`
+		}
+		if err := p.session.get(ctx, "image", endpoint+next, "", &answer); err != nil {
+			return err
+		}
+		for _, raw := range answer.Images {
+			var w wireImage
+			if json.Unmarshal(raw, &w) == nil && w.ID != "" { // an image with odd properties has no URI for us
+				l.images[w.ID] = w
+			}
+		}
+		if _, query, ok := strings.Cut(answer.Next, "?"); ok && pages < 1000 {
+			next = "images?" + query
+		} else {
+			next = ""
+		}
+	}
+	return nil
+}
+
+// accepted tells whether an image of another project is shared with this one, and accepted by it.
+func (l *Lookup) accepted(ctx context.Context, p *Project, id string) (bool, error) {
+	endpoint, err := imageEndpoint(p)
+	if err != nil {
+		return false, err
+	}
+	var answer struct {
+		Status string `json:"status"`
+	}
+	err = p.session.get(ctx, "image", endpoint+"images/"+url.PathEscape(id)+"/members/"+url.PathEscape(p.id), "", &answer)
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrForbidden) {
+		return false, nil
+	}
+	return answer.Status == "accepted", err
+}
+
+func imageEndpoint(p *Project) (string, error) {
+	endpoint, err := p.session.endpoint("image", p.cloud.cfg.Region, p.cloud.cfg.Interface)
+	if err != nil {
+		return "", err
+	}
+	if !strings.HasSuffix(endpoint, "/v2/") {
+		endpoint += "v2/"
+	}
+	return endpoint, nil
+}

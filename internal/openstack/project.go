@@ -1,0 +1,126 @@
+package openstack
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Project is one project at a cloud, with a token of that project. Its methods are Nova's listings as fedsite needs them.
+type Project struct {
+	cloud   *Cloud
+	session *session
+	id      string
+	compute string // endpoint, ends in a slash
+	version version
+}
+
+// ProjectID is the project's id, and that of its token.
+func (p *Project) ProjectID() string { return p.id }
+
+// Existing lists the VMs that exist, page by page.
+func (p *Project) Existing(ctx context.Context, page func(Page) error) error {
+	return p.list(ctx, url.Values{}, page)
+}
+
+// Changed lists the VMs that changed since the instant, the deleted ones too.
+func (p *Project) Changed(ctx context.Context, since time.Time, page func(Page) error) error {
+	return p.list(ctx, url.Values{"changes-since": {since.UTC().Format("2006-01-02T15:04:05Z")}}, page)
+}
+
+// list follows the links to the next page; it never takes a short page for the last one. Of a link only the marker is
+// used: behind a balancer Nova may name itself by another scheme or host.
+func (p *Project) list(ctx context.Context, query url.Values, page func(Page) error) error {
+	microversion, _ := p.version.newestOf(69, 47)
+	query.Set("limit", strconv.Itoa(p.cloud.cfg.PageSize))
+	seenMarkers := map[string]bool{}
+	for {
+		var answer struct {
+			Servers []json.RawMessage `json:"servers"`
+			Links   []struct {
+				Rel  string `json:"rel"`
+				Href string `json:"href"`
+			} `json:"servers_links"`
+		}
+		result := Page{Seen: p.cloud.cfg.Now()}
+		if err := p.session.get(ctx, "compute", p.compute+"servers/detail?"+query.Encode(), microversion, &answer); err != nil {
+			return err
+		}
+		for _, raw := range answer.Servers {
+			s, err := decodeServer(raw)
+			switch {
+			case err != nil:
+				result.Bad = append(result.Bad, BadServer{ID: cmpOr(idOf(raw), "?"), Reason: err.Error()})
+			case s.ProjectID != p.id && !s.Partial:
+				return &Error{Kind: ErrScope, Service: "compute", Method: "GET", Path: pathOf(p.compute + "servers/detail"),
+					Message: fmt.Sprintf("the listing of project %s shows VM %s of project %s", p.id, s.ID, s.ProjectID)}
+			default:
+				result.Servers = append(result.Servers, s)
+			}
+		}
+		if err := page(result); err != nil {
+			return err
+		}
+		marker := ""
+		for _, l := range answer.Links {
+			if u, err := url.Parse(l.Href); l.Rel == "next" && err == nil {
+				marker = u.Query().Get("marker")
+			}
+		}
+		if marker == "" {
+			return nil
+		}
+		if seenMarkers[marker] {
+			return &Error{Kind: ErrBadAnswer, Service: "compute", Method: "GET", Path: pathOf(p.compute + "servers/detail"), Message: "the listing goes in circles: its next page was shown before"}
+		}
+		seenMarkers[marker] = true
+		query.Set("marker", marker)
+	}
+}
+
+// Server asks for one VM.
+func (p *Project) Server(ctx context.Context, id string) (Server, error) {
+	microversion, _ := p.version.newestOf(69, 47)
+	var answer struct {
+		Server json.RawMessage `json:"server"`
+	}
+	if err := p.session.get(ctx, "compute", p.compute+"servers/"+url.PathEscape(id), microversion, &answer); err != nil {
+		return Server{}, err
+	}
+	s, err := decodeServer(answer.Server)
+	if err != nil {
+		return Server{}, &Error{Kind: ErrBadAnswer, Service: "compute", Method: "GET", Path: "/servers/" + id, Cause: err}
+	}
+	if s.ProjectID != p.id && !s.Partial { // an administrator's token may see it: for this project it does not exist
+		return Server{}, &Error{Kind: ErrNotFound, Service: "compute", Method: "GET", Path: "/servers/" + id, Message: "it belongs to another project"}
+	}
+	return s, nil
+}
+
+// Actions lists what was done to a VM, oldest first; of a deleted VM from microversion 2.21 on, with the time of the end
+// from 2.58 on.
+func (p *Project) Actions(ctx context.Context, id string) ([]Action, error) {
+	microversion, _ := p.version.newestOf(58, 21)
+	var answer struct {
+		Actions []struct {
+			Action    string   `json:"action"`
+			Request   string   `json:"request_id"`
+			StartTime novaTime `json:"start_time"`
+			UpdatedAt novaTime `json:"updated_at"`
+			Message   *string  `json:"message"`
+		} `json:"instanceActions"`
+	}
+	if err := p.session.get(ctx, "compute", p.compute+"servers/"+url.PathEscape(id)+"/os-instance-actions", microversion, &answer); err != nil {
+		return nil, err
+	}
+	all := make([]Action, 0, len(answer.Actions))
+	for _, a := range answer.Actions {
+		all = append(all, Action{RequestID: a.Request, Name: a.Action, Start: a.StartTime.Time, Updated: a.UpdatedAt.Time, Failed: a.Message != nil && *a.Message == "Error"})
+	}
+	slices.SortStableFunc(all, func(a, b Action) int { return a.Start.Compare(b.Start) })
+	return all, nil
+}

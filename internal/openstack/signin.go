@@ -1,0 +1,304 @@
+package openstack
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
+
+	"github.com/fedsite/fedsite/internal/transport"
+)
+
+// granted is what Keystone gave with a token.
+type granted struct {
+	token            string
+	projectID        string
+	domainID         string
+	system           bool
+	userID, userName string
+	catalog          []tokens.CatalogEntry
+}
+
+// session is one scope of one credential. Its token may change, its scope never does.
+type session struct {
+	granted
+	cloud       *Cloud
+	provider    *gophercloud.ProviderClient // holds the token, and signs in anew once when it is refused
+	onlyProject string                      // the credential cannot sign in to another
+}
+
+func (s granted) scope() string {
+	switch {
+	case s.projectID != "":
+		return "project " + s.projectID
+	case s.system:
+		return "the whole system"
+	case s.domainID != "":
+		return "domain " + s.domainID
+	}
+	return "no project"
+}
+
+// start signs in without a project of ours, once.
+func (c *Cloud) start(ctx context.Context) (*session, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.base != nil {
+		return c.base, nil
+	}
+	cred, err := c.cfg.Credential()
+	if err != nil {
+		return nil, &Error{Kind: ErrNotAuthorised, Service: "identity", Message: "credential: " + err.Error(), Remedy: "check the credential's entry in the configuration"}
+	}
+	if cred.SystemScope || cred.DomainScope {
+		what := "system_scope"
+		if cred.DomainScope {
+			what = "domain scope"
+		}
+		return nil, &Error{Kind: ErrScope, Service: "identity", Message: "the credential asks for " + what + ": with such a token Nova answers every project's listing with nothing",
+			Remedy: "remove " + what + " from the credential, and give its user the role reader on each project"}
+	}
+	s, err := c.signIn(ctx, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	if s.system {
+		return nil, &Error{Kind: ErrScope, Service: "identity", Message: "the token is for the whole system: with it Nova answers every project's listing with nothing",
+			Remedy: "use a credential that can sign in to each project"}
+	}
+	if cred.oneProject() || (cred.Token != "" && s.projectID != "" && !c.rescopes(ctx, s)) {
+		s.onlyProject = s.projectID
+	}
+	c.base = s
+	return s, nil
+}
+
+// rescopes tells whether a given token can be exchanged for one of a project.
+func (c *Cloud) rescopes(ctx context.Context, s *session) bool {
+	_, err := c.signIn(ctx, &gophercloud.AuthScope{ProjectID: s.projectID}, nil)
+	return err == nil
+}
+
+// signIn gets a token of the scope; nil leaves the scope to Keystone. A base session saves nothing but names the user.
+func (c *Cloud) signIn(ctx context.Context, scope *gophercloud.AuthScope, base *session) (*session, error) {
+	cred, err := c.cfg.Credential()
+	if err != nil {
+		return nil, &Error{Kind: ErrNotAuthorised, Service: "identity", Message: "credential: " + err.Error()}
+	}
+	g, err := c.grant(ctx, cred, scope)
+	if err != nil {
+		var e *Error
+		if errors.As(err, &e) && scope != nil && scope.ProjectID != "" && base != nil && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden || e.Status == http.StatusNotFound) {
+			e.Kind = ErrNoRole
+			e.Message = fmt.Sprintf("user %s cannot sign in to project %s: it has no role there, or the project is disabled", cmpOr(base.userName, base.userID), scope.ProjectID)
+			e.Remedy = fmt.Sprintf("openstack role add --user %s --project %s reader", cmpOr(base.userID, base.userName), scope.ProjectID)
+		}
+		return nil, err
+	}
+	s := &session{granted: g, cloud: c, provider: &gophercloud.ProviderClient{HTTPClient: *c.cfg.HTTP, IdentityBase: c.identity}}
+	s.provider.UseTokenLock()
+	s.provider.SetToken(g.token)
+	s.provider.ReauthFunc = func(ctx context.Context) error {
+		fresh, err := c.cfg.Credential()
+		if err != nil {
+			return err
+		}
+		again, err := c.grant(ctx, fresh, scope)
+		if err != nil {
+			return err
+		}
+		if again.scope() != s.scope() {
+			return &Error{Kind: ErrScope, Service: "identity", Message: fmt.Sprintf("signed in anew, the token is of %s instead of %s", again.scope(), s.scope())}
+		}
+		s.provider.SetToken(again.token)
+		return nil
+	}
+	return s, nil
+}
+
+func cmpOr(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// grant gets a token and what comes with it, and checks Keystone's clock.
+func (c *Cloud) grant(ctx context.Context, cred Credential, scope *gophercloud.AuthScope) (granted, error) {
+	throwaway := &gophercloud.ServiceClient{ProviderClient: &gophercloud.ProviderClient{HTTPClient: *c.cfg.HTTP}, Endpoint: c.identity}
+	opts := cred.options(c.identity, scope)
+	asked := c.cfg.Now()
+	result := tokens.Create(ctx, throwaway, &opts)
+	if result.Err != nil {
+		return granted{}, translate("identity", http.MethodPost, c.identity+"auth/tokens", result.Err)
+	}
+	var body struct {
+		User struct {
+			ID   string `json:"id"`
+			Name string `json:"name"`
+		} `json:"user"`
+		Project struct {
+			ID string `json:"id"`
+		} `json:"project"`
+		Domain struct {
+			ID string `json:"id"`
+		} `json:"domain"`
+		System  map[string]any        `json:"system"`
+		Catalog []tokens.CatalogEntry `json:"catalog"`
+	}
+	if err := result.ExtractIntoStructPtr(&body, "token"); err != nil {
+		return granted{}, &Error{Kind: ErrBadAnswer, Service: "identity", Method: http.MethodPost, Path: "/v3/auth/tokens", Cause: err}
+	}
+	id, err := result.ExtractTokenID()
+	if err != nil || id == "" {
+		return granted{}, &Error{Kind: ErrBadAnswer, Service: "identity", Method: http.MethodPost, Path: "/v3/auth/tokens", Message: "the answer has no token"}
+	}
+	if err := c.checkClock(result.Header.Get("Date"), asked); err != nil {
+		return granted{}, err
+	}
+	return granted{token: id, projectID: body.Project.ID, domainID: body.Domain.ID, system: len(body.System) > 0,
+		userID: body.User.ID, userName: body.User.Name, catalog: body.Catalog}, nil
+}
+
+// checkClock refuses to go on when Keystone's clock and ours differ too much: windows and sightings would be wrong
+// (design §7, Clocks).
+func (c *Cloud) checkClock(date string, asked time.Time) error {
+	theirs, err := http.ParseTime(date)
+	if err != nil || c.cfg.MaxSkew == 0 {
+		return nil //nolint:nilerr // a Keystone that says no date cannot be compared with
+	}
+	if d := theirs.Sub(asked); d.Abs() > c.cfg.MaxSkew {
+		return &Error{Kind: ErrClock, Service: "identity", Message: fmt.Sprintf("Keystone's clock says %s, ours %s", theirs.UTC().Format(time.RFC3339), asked.UTC().Format(time.RFC3339))}
+	}
+	return nil
+}
+
+// endpoint finds a service in the catalog; it ends in a slash.
+func (s *session) endpoint(service, region, iface string) (string, error) {
+	var regions []string
+	for _, entry := range s.catalog {
+		if entry.Type != service {
+			continue
+		}
+		for _, e := range entry.Endpoints {
+			if e.Interface != iface {
+				continue
+			}
+			name := cmpOr(e.RegionID, e.Region)
+			if region == "" || name == region {
+				return strings.TrimRight(e.URL, "/") + "/", nil
+			}
+			regions = append(regions, name)
+		}
+	}
+	message := fmt.Sprintf("the catalog of %s has no %s endpoint for %s", s.scope(), iface, service)
+	if len(regions) > 0 {
+		slices.Sort(regions)
+		message = fmt.Sprintf("the catalog has no %s endpoint in region %s, only in %s", service, region, strings.Join(slices.Compact(regions), ", "))
+	}
+	return "", &Error{Kind: ErrNoService, Service: service, Message: message}
+}
+
+// get reads a JSON answer. An expired token leads to one new sign-in with the same scope.
+func (s *session) get(ctx context.Context, service, target, microversion string, into any) error {
+	opts := &gophercloud.RequestOpts{KeepResponseBody: true, OkCodes: []int{http.StatusOK, http.StatusMultipleChoices}, MoreHeaders: map[string]string{"Accept": "application/json"}}
+	if microversion != "" {
+		opts.MoreHeaders["X-OpenStack-Nova-API-Version"] = microversion
+		opts.MoreHeaders["OpenStack-API-Version"] = "compute " + microversion
+	}
+	res, err := s.provider.Request(ctx, http.MethodGet, target, opts)
+	if err != nil {
+		return translate(service, http.MethodGet, target, err)
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(res.Body).Decode(into); err != nil {
+		e := &Error{Kind: ErrBadAnswer, Service: service, Method: http.MethodGet, Path: pathOf(target), RequestID: res.Header.Get("X-Openstack-Request-Id"), Cause: err}
+		var syntax *json.SyntaxError
+		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+			e.Kind, e.Message = ErrUnavailable, "the answer was cut"
+		} else if errors.As(err, &syntax) {
+			e.Message = "the answer is not JSON"
+		} else if ctx.Err() == nil && errors.Is(err, transport.ErrUnreachable) {
+			e.Kind = ErrUnavailable
+		}
+		return e
+	}
+	return nil
+}
+
+func pathOf(target string) string {
+	u, err := url.Parse(target)
+	if err != nil {
+		return ""
+	}
+	return u.Path
+}
+
+// translate gives an error of the library our kind, and what the service said.
+func translate(service, method, target string, err error) error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	e := &Error{Service: service, Method: method, Path: pathOf(target), Kind: ErrUnavailable, Cause: err}
+	if hint := transport.Hint(err); hint != "" {
+		e.Remedy = hint
+	}
+	if re, ok := errors.AsType[*gophercloud.ErrErrorAfterReauthentication](err); ok {
+		err = re.ErrOriginal
+	}
+	if re, ok := errors.AsType[*gophercloud.ErrUnableToReauthenticate](err); ok {
+		if inner, ok := errors.AsType[*Error](re.ErrReauth); ok {
+			return inner
+		}
+		e.Kind, e.Message = ErrNotAuthorised, "the token was refused, and signing in anew failed"
+	}
+	code, ok := errors.AsType[gophercloud.ErrUnexpectedResponseCode](err)
+	if !ok {
+		if failure, ok := errors.AsType[*transport.Failure](err); ok {
+			e.Message = failure.Error()
+		}
+		return e
+	}
+	e.Status, e.Cause, e.RequestID = code.Actual, nil, code.ResponseHeader.Get("X-Openstack-Request-Id")
+	e.Message = said(code.Body)
+	switch {
+	case code.Actual == http.StatusUnauthorized:
+		e.Kind = ErrNotAuthorised
+	case code.Actual == http.StatusForbidden:
+		e.Kind = ErrForbidden
+	case code.Actual == http.StatusNotFound:
+		e.Kind = ErrNotFound
+	case code.Actual >= 500 || code.Actual == http.StatusTooManyRequests || code.Actual == http.StatusRequestTimeout:
+		e.Kind = ErrUnavailable
+	default:
+		e.Kind = ErrBadAnswer
+	}
+	return e
+}
+
+// said gives what a service's error body says, on one short line.
+func said(body []byte) string {
+	var doc map[string]struct {
+		Message string `json:"message"`
+	}
+	text := string(body)
+	if json.Unmarshal(body, &doc) == nil {
+		for _, v := range doc {
+			text = v.Message
+		}
+	}
+	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " ")
+	if len(text) > 200 {
+		text = strings.ToValidUTF8(text[:200], "") + "…"
+	}
+	return text
+}

@@ -1,0 +1,89 @@
+package transport
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// retried repeats what may be repeated: GET and HEAD after a failed connection or 502, 503, 504; anything whose body can
+// be sent again after 429, because that request was not worked on.
+type retried struct {
+	next   http.RoundTripper
+	policy Retry
+	log    *slog.Logger
+}
+
+func (t *retried) RoundTrip(r *http.Request) (*http.Response, error) {
+	wait := t.policy.Base
+	for try := 1; ; try++ {
+		res, err := t.next.RoundTrip(r)
+		if try >= t.policy.Attempts || !repeatable(r, res, err) || r.Context().Err() != nil {
+			return res, err
+		}
+		pause := wait/2 + rand.N(max(wait, 1))
+		if res != nil {
+			if asked := retryAfter(res); asked > t.policy.Max {
+				return res, nil // too long for this run: the caller reports it
+			} else if asked > 0 {
+				pause = asked
+			}
+			_, _ = io.CopyN(io.Discard, res.Body, 64<<10)
+			_ = res.Body.Close()
+		}
+		t.log.Debug("request again", "method", r.Method, "host", r.URL.Host, "path", r.URL.Path, "attempt", try+1, "after", pause.String())
+		if err := sleep(r.Context(), pause); err != nil {
+			return nil, err
+		}
+		wait = min(wait*2, t.policy.Max)
+		if r.GetBody != nil {
+			body, err := r.GetBody()
+			if err != nil {
+				return nil, err
+			}
+			r = r.Clone(r.Context())
+			r.Body = body
+		}
+	}
+}
+
+func repeatable(r *http.Request, res *http.Response, err error) bool {
+	again := r.Body == nil || r.Body == http.NoBody || r.GetBody != nil
+	reading := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if err != nil {
+		return reading && again && !final(err)
+	}
+	switch res.StatusCode {
+	case http.StatusTooManyRequests:
+		return again
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return reading && again
+	}
+	return false
+}
+
+func retryAfter(res *http.Response) time.Duration {
+	value := res.Header.Get("Retry-After")
+	if seconds, err := strconv.Atoi(value); err == nil && seconds >= 0 {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(0, time.Until(at))
+	}
+	return 0
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

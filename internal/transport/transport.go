@@ -1,0 +1,237 @@
+// Package transport makes every outgoing HTTP connection of fedsite: proxies, certificate authorities, limits, retries,
+// deadlines, and a log that holds no secret.
+//
+//	limit rate → retry → count → log → limit size → connect
+//
+// Each layer wraps the next; what a layer does is in the file of its name.
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/http/httpproxy"
+	"golang.org/x/time/rate"
+)
+
+// Config says how connections are made. The zero value connects directly, trusts the system's authorities and does not
+// retry.
+type Config struct {
+	Proxy         string         // http://proxy.example.org:3128; "" = none; the environment's proxy variables are not looked at
+	NoProxy       []string       // hosts, .domains, addresses, networks, each with or without a port
+	CAFile        string         // PEM; trusted beside the system's authorities
+	Roots         *x509.CertPool // trusted instead of the system's authorities
+	SourceAddress string         // local address to connect from
+	Timeout       time.Duration
+	Retry         Retry
+	PerSecond     float64 // requests per second; 0 = no limit
+	MaxBody       int64   // bytes of an answer; 0 = DefaultMaxBody
+	UserAgent     string
+	ReadOnly      bool // refuse everything but GET, HEAD and sign-in
+	Now           func() time.Time
+	Log           *slog.Logger
+	Counter       *Counter
+}
+
+// Retry says how often a request that may be repeated is tried: GET and HEAD, and any that got 429 or 503.
+type Retry struct {
+	Attempts int           // 0 or 1 = no retry
+	Base     time.Duration // first back-off; doubles, with jitter
+	Max      time.Duration // longest back-off, and longest Retry-After that is waited for
+}
+
+// DefaultMaxBody is how many bytes of an answer are read at most: a page of 1,000 VMs has about 3 MB.
+const DefaultMaxBody = 64 << 20
+
+// Client is an HTTP client, whose client certificate can be set later.
+type Client struct {
+	*http.Client
+	cert atomic.Pointer[tls.Certificate]
+}
+
+// SetCertificate sets the TLS client certificate of connections made from now on.
+func (c *Client) SetCertificate(cert tls.Certificate) {
+	c.cert.Store(&cert)
+	c.CloseIdleConnections()
+}
+
+// New gives a client for the configuration.
+func New(cfg Config) (*Client, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.MaxBody == 0 {
+		cfg.MaxBody = DefaultMaxBody
+	}
+	c := &Client{}
+	base, err := connect(cfg, &c.cert)
+	if err != nil {
+		return nil, err
+	}
+	var rt http.RoundTripper = &sized{next: base, max: cfg.MaxBody}
+	rt = &logged{next: rt, log: cfg.Log, agent: cfg.UserAgent, now: time.Now}
+	if cfg.Counter != nil {
+		rt = &counted{next: rt, counter: cfg.Counter}
+	}
+	if cfg.Retry.Attempts > 1 {
+		rt = &retried{next: rt, policy: cfg.Retry, log: cfg.Log}
+	}
+	if cfg.PerSecond > 0 {
+		rt = &limited{next: rt, limiter: rate.NewLimiter(rate.Limit(cfg.PerSecond), max(1, int(cfg.PerSecond)))}
+	}
+	if cfg.ReadOnly {
+		rt = &readOnly{next: rt}
+	}
+	c.Client = &http.Client{Transport: rt, Timeout: cfg.Timeout, CheckRedirect: sameHost}
+	return c, nil
+}
+
+// sameHost follows a few redirects on the same host, so that a token is never carried to another one.
+func sameHost(req *http.Request, via []*http.Request) error {
+	if len(via) >= 5 {
+		return fmt.Errorf("more than 5 redirects from %s", via[0].URL.Host)
+	}
+	if req.URL.Hostname() != via[0].URL.Hostname() || (via[0].URL.Scheme == "https" && req.URL.Scheme != "https") {
+		return fmt.Errorf("refused a redirect from %s://%s to %s://%s", via[0].URL.Scheme, via[0].URL.Host, req.URL.Scheme, req.URL.Host)
+	}
+	return nil
+}
+
+func connect(cfg Config, cert *atomic.Pointer[tls.Certificate]) (http.RoundTripper, error) {
+	roots := cfg.Roots
+	if roots == nil {
+		var err error
+		if roots, err = authorities(cfg.CAFile); err != nil {
+			return nil, err
+		}
+	}
+	dialer := &net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}
+	if cfg.SourceAddress != "" {
+		addr, err := netip.ParseAddr(cfg.SourceAddress)
+		if err != nil {
+			return nil, fmt.Errorf("network.source_address %q is no IP address", cfg.SourceAddress)
+		}
+		dialer.LocalAddr = &net.TCPAddr{IP: addr.AsSlice(), Zone: addr.Zone()}
+	}
+	proxy, err := proxyFor(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Transport{
+		Proxy:                  proxy,
+		DialContext:            dialer.DialContext,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConnsPerHost:    16,
+		IdleConnTimeout:        90 * time.Second,
+		TLSHandshakeTimeout:    15 * time.Second,
+		ResponseHeaderTimeout:  2 * time.Minute,
+		ExpectContinueTimeout:  time.Second,
+		MaxResponseHeaderBytes: 1 << 20,
+		TLSClientConfig: &tls.Config{
+			RootCAs: roots, MinVersion: tls.VersionTLS12, Time: cfg.Now,
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+				if c := cert.Load(); c != nil {
+					return c, nil
+				}
+				return &tls.Certificate{}, nil
+			},
+		},
+	}, nil
+}
+
+func authorities(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil // the system's
+	}
+	pemData, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("network.ca_file: %w", err)
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(pemData) {
+		return nil, fmt.Errorf("network.ca_file %s holds no certificate in PEM form", file)
+	}
+	return pool, nil
+}
+
+// proxyFor gives the proxy of each request. Unlike the environment's convention, loopback addresses are no exception
+// unless no_proxy names them.
+func proxyFor(cfg Config) (func(*http.Request) (*url.URL, error), error) {
+	if cfg.Proxy == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(cfg.Proxy)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "socks5") {
+		return nil, fmt.Errorf("network.proxy is no proxy URL (http://host:port)") // the value may hold a password
+	}
+	// httpproxy never proxies loopback; asked for a name outside of it, it answers by no_proxy alone.
+	choose := (&httpproxy.Config{HTTPProxy: cfg.Proxy, HTTPSProxy: cfg.Proxy, NoProxy: strings.Join(cfg.NoProxy, ",")}).ProxyFunc()
+	return func(r *http.Request) (*url.URL, error) {
+		if loopback(r.URL.Hostname()) {
+			for _, n := range cfg.NoProxy {
+				if host, _, err := net.SplitHostPort(n); err == nil {
+					n = host
+				}
+				if strings.Trim(n, "[]") == r.URL.Hostname() || inNetwork(n, r.URL.Hostname()) {
+					return nil, nil
+				}
+			}
+			return u, nil
+		}
+		return choose(r.URL)
+	}, nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
+}
+
+func inNetwork(network, host string) bool {
+	p, err := netip.ParsePrefix(network)
+	if err != nil {
+		return false
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && p.Contains(a)
+}
+
+type limited struct {
+	next    http.RoundTripper
+	limiter *rate.Limiter
+}
+
+func (l *limited) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := l.limiter.Wait(r.Context()); err != nil {
+		return nil, context.Cause(r.Context())
+	}
+	return l.next.RoundTrip(r)
+}
+
+// readOnly lets nothing through that could change the world (design §7, "Plan and apply are one").
+type readOnly struct{ next http.RoundTripper }
+
+func (o *readOnly) RoundTrip(r *http.Request) (*http.Response, error) {
+	signIn := r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/auth/tokens")
+	if r.Method != http.MethodGet && r.Method != http.MethodHead && !signIn {
+		return nil, fmt.Errorf("%s %s would change something, and this run must not", r.Method, r.URL.Path)
+	}
+	return o.next.RoundTrip(r)
+}

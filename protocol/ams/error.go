@@ -1,0 +1,138 @@
+package ams
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Error is a call that did not succeed. It never holds a token.
+type Error struct {
+	Op         string
+	Host       string // host and port that was asked
+	HTTPStatus int    // 0 = no answer
+	Status     string // AMS's word: NOT_FOUND
+	Message    string // what AMS said
+	RetryAfter time.Duration
+	Cause      error
+}
+
+// Error says what failed, where, and what was answered.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Op)
+	if e.Host != "" {
+		b.WriteString(" at " + e.Host)
+	}
+	switch {
+	case e.HTTPStatus != 0 && e.Cause != nil:
+		fmt.Fprintf(&b, ": %d, then %v", e.HTTPStatus, e.Cause)
+	case e.HTTPStatus != 0:
+		fmt.Fprintf(&b, ": %d %s", e.HTTPStatus, e.Message)
+	case e.Cause != nil:
+		fmt.Fprintf(&b, ": %v", e.Cause)
+	}
+	return b.String()
+}
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Cause }
+
+// Answered tells whether AMS itself said no, so that the message was certainly not stored. Everything else, a cut
+// connection, a time-out, 408, 5xx, 200 without a usable answer, leaves that open (spec ams §8).
+func (e *Error) Answered() bool {
+	switch e.HTTPStatus {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusConflict,
+		http.StatusRequestEntityTooLarge, http.StatusTooManyRequests:
+		return e.Cause == nil
+	}
+	return false
+}
+
+// probablyTooLarge is the size of data in bytes above which 500 Backend Error is most likely about the size (spec ams §4).
+const probablyTooLarge = 700_000
+
+// TooLarge tells whether the message, with so many bytes of data, is too large for this broker: 413, and 500 when it is
+// large, because AMS 1.7 has no better word for it.
+func (e *Error) TooLarge(size int) bool {
+	return e.Cause == nil && (e.HTTPStatus == http.StatusRequestEntityTooLarge || (e.HTTPStatus == http.StatusInternalServerError && size > probablyTooLarge))
+}
+
+// BadBody tells whether AMS refused the body of this message, not the caller.
+func (e *Error) BadBody() bool {
+	return e.HTTPStatus == http.StatusBadRequest && e.Cause == nil && (strings.Contains(e.Message, "Message Arguments") || strings.Contains(e.Message, "is not valid") || strings.Contains(e.Message, "not in valid"))
+}
+
+// Hint says what to do; "" when there is nothing to say.
+func (e *Error) Hint() string {
+	authn := strings.Contains(e.Op, "exchange the certificate")
+	said := func(text string) bool { return strings.Contains(e.Message, text) }
+	switch {
+	case authn && said("Binding was not found"):
+		return "the certificate's DN must equal the Host DN in GOCDB exactly, in production and monitored; a new one is known after some hours"
+	case authn && said("Host was not found"):
+		return "ams.host must be the name under which the service is registered, such as msg.argo.grnet.gr"
+	case authn && said("CRLDistributionPoints"):
+		return "the certificate names no revocation list: ask the authority for one that does, or for a token from the accounting team"
+	case authn && (said("expired") || said("revoked") || said("not active")):
+		return "renew the host certificate"
+	case authn && said("Could not access CRL"):
+		return "passes by itself, when the authority's revocation list can be fetched again"
+	case authn && said("No certificate provided"):
+		return "set accounting.ams.certificate: {cert, key}, or a token"
+	case authn && e.HTTPStatus == 0:
+		return "see that authn_port can be reached; where a proxy allows only 443, set accounting.ams.token_file"
+	case e.HTTPStatus == http.StatusUnauthorized:
+		return "the token is unknown there: it may have been refreshed; ask the accounting team, or use the certificate"
+	case e.HTTPStatus == http.StatusForbidden:
+		return "the token's user may not publish to this topic: ask the accounting team to add it"
+	case e.HTTPStatus == http.StatusNotFound && said("project"):
+		return "check accounting.ams.project"
+	case e.HTTPStatus == http.StatusNotFound:
+		return "check accounting.ams.topics, host and port"
+	case e.HTTPStatus == http.StatusRequestEntityTooLarge:
+		return "fewer records per message: accounting.ams.max_records"
+	}
+	return ""
+}
+
+// refusal reads an answer that is no success, by status and body: AMS names its JSON text/plain, and a balancer in front
+// answers HTML or nothing (spec ams §3).
+func refusal(op, host string, res *http.Response, text []byte) error {
+	e := &Error{Op: op, Host: host, HTTPStatus: res.StatusCode, RetryAfter: retryAfter(res.Header.Get("Retry-After"))}
+	var said struct {
+		Error struct {
+			Message string `json:"message"`
+			Status  string `json:"status"`
+		} `json:"error"`
+	}
+	if json.Unmarshal(text, &said) == nil && said.Error.Message != "" {
+		e.Message, e.Status = said.Error.Message, said.Error.Status
+	} else {
+		e.Message = shorten(text)
+	}
+	if e.Message == "" {
+		e.Message = http.StatusText(res.StatusCode)
+	}
+	return e
+}
+
+func retryAfter(value string) time.Duration {
+	seconds, err := strconv.Atoi(strings.TrimSpace(value))
+	if err != nil || seconds < 0 {
+		return 0
+	}
+	return min(time.Duration(seconds)*time.Second, 24*time.Hour)
+}
+
+// shorten gives the beginning of an answer on one line.
+func shorten(text []byte) string {
+	line := strings.Join(strings.Fields(string(text[:min(len(text), 400)])), " ")
+	if len(line) > 160 {
+		line = line[:160] + "…"
+	}
+	return strings.ToValidUTF8(line, "?")
+}
