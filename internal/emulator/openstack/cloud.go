@@ -1,0 +1,203 @@
+// Package openstack serves an imagined world as a real cloud would: Keystone, Nova, Glance, Neutron and Cinder over HTTP.
+//
+// Answers are views of the world at the emulator's present; what a release can do is a table of capabilities (era.go),
+// never a branch in a handler. Real clients work against it.
+package openstack
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fedsite/fedsite/internal/emulator/world"
+)
+
+// Options sizes and limits the cloud.
+type Options struct {
+	Era        Era
+	PageLimit  int           // Nova's max_limit: no page is longer, whatever is asked for; 0 = 1000
+	TokenLife  time.Duration // 0 = 1 h
+	Middleware func(http.Handler) http.Handler
+}
+
+// Cloud is the emulated cloud.
+type Cloud struct {
+	w    *world.World
+	now  func() time.Time
+	opts Options
+	mux  *http.ServeMux
+
+	mu       sync.Mutex
+	base     string
+	tokens   map[string]*token
+	requests []Request
+}
+
+// Request is one request that was answered.
+type Request struct {
+	Method, Path, Query string
+	Status              int
+	Scope               string
+}
+
+// New gives a cloud for the world at the present that now tells.
+func New(w *world.World, now func() time.Time, o Options) *Cloud {
+	if o.Era.Name == "" {
+		o.Era = Current
+	}
+	if o.PageLimit == 0 {
+		o.PageLimit = 1000
+	}
+	if o.TokenLife == 0 {
+		o.TokenLife = time.Hour
+	}
+	c := &Cloud{w: w, now: now, opts: o, mux: http.NewServeMux(), tokens: map[string]*token{}}
+	c.keystone()
+	c.nova()
+	c.glance()
+	c.neutron()
+	c.cinder()
+	return c
+}
+
+// SetBase tells under which URL the cloud is served; its catalog carries it.
+func (c *Cloud) SetBase(url string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.base = strings.TrimRight(url, "/")
+}
+
+// Base is the URL that the cloud is served under.
+func (c *Cloud) Base() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.base
+}
+
+// AuthURL is Keystone's.
+func (c *Cloud) AuthURL() string { return c.Base() + "/identity/v3" }
+
+// Listen serves the cloud over plain HTTP on a loopback address, "127.0.0.1:0" or "[::1]:0", until the returned server is
+// closed.
+func (c *Cloud) Listen(addr string) (*http.Server, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	c.SetBase("http://" + l.Addr().String())
+	srv := &http.Server{Handler: c.Handler(), ReadHeaderTimeout: 10 * time.Second}
+	go srv.Serve(l) //nolint:errcheck // ends with Close
+	return srv, nil
+}
+
+// Requests gives what was asked so far.
+func (c *Cloud) Requests() []Request {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]Request(nil), c.requests...)
+}
+
+// Forget empties the list of requests.
+func (c *Cloud) Forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.requests = nil
+}
+
+// ExpireTokens makes every token given so far unknown.
+func (c *Cloud) ExpireTokens() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.tokens)
+}
+
+// Handler serves all services.
+func (c *Cloud) Handler() http.Handler {
+	var h http.Handler = c.mux
+	if c.opts.Middleware != nil {
+		h = c.opts.Middleware(h)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Date", c.now().UTC().Format(http.TimeFormat))
+		w.Header().Set("X-Openstack-Request-Id", "req-"+randomID())
+		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
+		defer func() {
+			scope := ""
+			if t := c.tokenOf(r); t != nil {
+				scope = t.scope()
+			}
+			c.mu.Lock()
+			c.requests = append(c.requests, Request{r.Method, r.URL.Path, r.URL.RawQuery, rec.status, scope})
+			c.mu.Unlock()
+		}()
+		h.ServeHTTP(rec, r)
+	})
+}
+
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader notes the status.
+func (r *recorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets a handler reach the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+func randomID() string {
+	b := make([]byte, 16)
+	_, _ = rand.Read(b)
+	s := hex.EncodeToString(b)
+	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
+}
+
+type object = map[string]any
+
+func reply(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+// refuse answers in the shape of each service's errors.
+func refuse(w http.ResponseWriter, r *http.Request, status int, message string) {
+	switch {
+	case strings.HasPrefix(r.URL.Path, "/identity"):
+		reply(w, status, object{"error": object{"code": status, "message": message, "title": http.StatusText(status)}})
+	case strings.HasPrefix(r.URL.Path, "/compute"), strings.HasPrefix(r.URL.Path, "/volume"):
+		key := map[int]string{400: "badRequest", 401: "unauthorized", 403: "forbidden", 404: "itemNotFound", 409: "conflictingRequest"}[status]
+		if key == "" {
+			key = "computeFault"
+		}
+		reply(w, status, object{key: object{"code": status, "message": message}})
+	case strings.HasPrefix(r.URL.Path, "/network"):
+		reply(w, status, object{"NeutronError": object{"type": http.StatusText(status), "message": message, "detail": ""}})
+	default:
+		w.Header().Set("Content-Type", "text/html; charset=UTF-8")
+		w.WriteHeader(status)
+		fmt.Fprintf(w, "<html><head><title>%d %s</title></head><body>%s</body></html>", status, http.StatusText(status), message)
+	}
+}
+
+// authed lets a request through that carries a good token.
+func (c *Cloud) authed(h func(http.ResponseWriter, *http.Request, *token)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		t := c.tokenOf(r)
+		if t == nil {
+			w.Header().Set("WWW-Authenticate", `Keystone uri="`+c.Base()+`/identity"`)
+			refuse(w, r, http.StatusUnauthorized, "The request you have made requires authentication.")
+			return
+		}
+		h(w, r, t)
+	}
+}

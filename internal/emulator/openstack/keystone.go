@@ -1,0 +1,345 @@
+package openstack
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fedsite/fedsite/internal/emulator/world"
+)
+
+// token is what Keystone knows of a token.
+type token struct {
+	id      string
+	user    world.User
+	project string
+	domain  bool
+	system  bool
+	roles   []string
+	issued  time.Time
+	expires time.Time
+	methods []string
+	appcred bool
+}
+
+func (t *token) scope() string {
+	switch {
+	case t.project != "":
+		return t.project
+	case t.system:
+		return "system"
+	case t.domain:
+		return "domain"
+	}
+	return "none"
+}
+
+func (t *token) admin() bool { return slices.Contains(t.roles, "admin") }
+
+// readsAll tells whether the token may read everybody's identity data: an administrator's, or a system reader's.
+func (t *token) readsAll() bool { return t.admin() || t.system }
+
+func (c *Cloud) tokenOf(r *http.Request) *token { return c.lookup(r.Header.Get("X-Auth-Token")) }
+
+func (c *Cloud) lookup(id string) *token {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.tokens[id]
+	if t == nil || !c.now().Before(t.expires) {
+		return nil
+	}
+	return t
+}
+
+func (c *Cloud) keystone() {
+	version := func() object {
+		return object{"id": "v3.14", "status": "stable", "updated": "2020-04-07T00:00:00Z",
+			"links":       []object{{"rel": "self", "href": c.Base() + "/identity/v3/"}},
+			"media-types": []object{{"base": "application/json", "type": "application/vnd.openstack.identity-v3+json"}}}
+	}
+	list := func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusMultipleChoices, object{"versions": object{"values": []object{version()}}})
+	}
+	c.mux.HandleFunc("GET /identity", list)
+	c.mux.HandleFunc("GET /identity/{$}", list)
+	one := func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, object{"version": version()}) }
+	c.mux.HandleFunc("GET /identity/v3", one)
+	c.mux.HandleFunc("GET /identity/v3/{$}", one)
+	c.mux.HandleFunc("POST /identity/v3/auth/tokens", c.signIn)
+	c.mux.HandleFunc("GET /identity/v3/auth/tokens", c.authed(c.showToken))
+	c.mux.HandleFunc("GET /identity/v3/auth/catalog", c.authed(func(w http.ResponseWriter, _ *http.Request, t *token) {
+		reply(w, http.StatusOK, object{"catalog": c.catalog(t), "links": object{}})
+	}))
+	c.mux.HandleFunc("GET /identity/v3/auth/projects", c.authed(func(w http.ResponseWriter, _ *http.Request, t *token) {
+		all := []object{}
+		for _, p := range c.w.Projects {
+			if len(t.user.Roles[p.ID]) > 0 && !p.Disabled {
+				all = append(all, project(p))
+			}
+		}
+		reply(w, http.StatusOK, object{"projects": all, "links": object{"next": nil, "self": c.Base() + "/identity/v3/auth/projects", "previous": nil}})
+	}))
+	c.mux.HandleFunc("GET /identity/v3/projects", c.authed(c.listProjects))
+	c.mux.HandleFunc("GET /identity/v3/projects/{id}", c.authed(func(w http.ResponseWriter, r *http.Request, t *token) {
+		p, ok := c.w.Project(r.PathValue("id"))
+		switch {
+		case !ok && t.readsAll():
+			refuse(w, r, http.StatusNotFound, "Could not find project: "+r.PathValue("id")+".")
+		case !ok || (!t.readsAll() && t.project != p.ID):
+			refuse(w, r, http.StatusForbidden, "You are not authorized to perform the requested action: identity:get_project.")
+		default:
+			reply(w, http.StatusOK, object{"project": project(p)})
+		}
+	}))
+	c.mux.HandleFunc("GET /identity/v3/users", c.authed(c.listUsers))
+	c.mux.HandleFunc("GET /identity/v3/users/{id}", c.authed(func(w http.ResponseWriter, r *http.Request, t *token) {
+		id := r.PathValue("id")
+		u, ok := c.w.User(id)
+		switch {
+		case id != t.user.ID && !t.readsAll():
+			refuse(w, r, http.StatusForbidden, "You are not authorized to perform the requested action: identity:get_user.")
+		case !ok:
+			refuse(w, r, http.StatusNotFound, "Could not find user: "+id+".")
+		default:
+			reply(w, http.StatusOK, object{"user": user(u)})
+		}
+	}))
+	domain := object{"id": "default", "name": "Default", "enabled": true, "description": "", "options": object{}, "tags": []string{}}
+	c.mux.HandleFunc("GET /identity/v3/domains", c.authed(func(w http.ResponseWriter, _ *http.Request, _ *token) {
+		reply(w, http.StatusOK, object{"domains": []object{domain}, "links": object{}})
+	}))
+	c.mux.HandleFunc("GET /identity/v3/domains/{id}", c.authed(func(w http.ResponseWriter, r *http.Request, _ *token) {
+		if id := r.PathValue("id"); id != "default" {
+			refuse(w, r, http.StatusNotFound, "Could not find domain: "+id+".")
+			return
+		}
+		reply(w, http.StatusOK, object{"domain": domain})
+	}))
+}
+
+func project(p world.Project) object {
+	o := object{"id": p.ID, "name": p.Name, "domain_id": "default", "enabled": !p.Disabled, "description": "", "parent_id": "default", "is_domain": false,
+		"tags": append([]string{}, p.Tags...), "options": object{}, "links": object{}}
+	for k, v := range p.Properties {
+		o[k] = v
+	}
+	return o
+}
+
+func user(u world.User) object {
+	return object{"id": u.ID, "name": u.Name, "domain_id": "default", "enabled": true, "options": object{}, "password_expires_at": nil, "links": object{}}
+}
+
+func (c *Cloud) listProjects(w http.ResponseWriter, r *http.Request, t *token) {
+	if !t.readsAll() {
+		refuse(w, r, http.StatusForbidden, "You are not authorized to perform the requested action: identity:list_projects.")
+		return
+	}
+	all := []object{}
+	for _, p := range c.w.Projects {
+		if n := r.URL.Query().Get("name"); n != "" && n != p.Name {
+			continue
+		}
+		if tag := r.URL.Query().Get("tags"); tag != "" && !slices.Contains(p.Tags, tag) {
+			continue
+		}
+		all = append(all, project(p))
+	}
+	reply(w, http.StatusOK, object{"projects": all, "links": object{}})
+}
+
+func (c *Cloud) listUsers(w http.ResponseWriter, r *http.Request, t *token) {
+	if !t.readsAll() {
+		refuse(w, r, http.StatusForbidden, "You are not authorized to perform the requested action: identity:list_users.")
+		return
+	}
+	all := []object{}
+	for _, u := range c.w.Users {
+		if n := r.URL.Query().Get("name"); n == "" || n == u.Name {
+			all = append(all, user(u))
+		}
+	}
+	reply(w, http.StatusOK, object{"users": all, "links": object{}})
+}
+
+type authRequest struct {
+	Auth struct {
+		Identity struct {
+			Methods  []string `json:"methods"`
+			Password struct {
+				User struct {
+					ID, Name, Password string
+				} `json:"user"`
+			} `json:"password"`
+			Token struct {
+				ID string `json:"id"`
+			} `json:"token"`
+			Application struct {
+				ID, Name, Secret string
+				User             struct{ ID, Name string } `json:"user"`
+			} `json:"application_credential"`
+		} `json:"identity"`
+		Scope json.RawMessage `json:"scope"`
+	} `json:"auth"`
+}
+
+// signIn gives a token, in the order of Keystone's checks: who, then which scope.
+func (c *Cloud) signIn(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	var q authRequest
+	if err != nil || json.Unmarshal(body, &q) != nil || len(q.Auth.Identity.Methods) == 0 {
+		refuse(w, r, http.StatusBadRequest, "Expecting to find auth in request body.")
+		return
+	}
+	t := &token{id: "gAAAAA" + strings.ReplaceAll(randomID()+randomID(), "-", ""), issued: c.now().UTC(), methods: q.Auth.Identity.Methods}
+	t.expires = t.issued.Add(c.opts.TokenLife)
+	if !c.identify(t, q) || !c.scopeTo(t, q.Auth.Scope) {
+		refuse(w, r, http.StatusUnauthorized, "The request you have made requires authentication.")
+		return
+	}
+	c.mu.Lock()
+	c.tokens[t.id] = t
+	c.mu.Unlock()
+	w.Header().Set("X-Subject-Token", t.id)
+	reply(w, http.StatusCreated, object{"token": c.describe(t)})
+}
+
+func (c *Cloud) identify(t *token, q authRequest) bool {
+	id := q.Auth.Identity
+	byName := func(uid, name string) (world.User, bool) {
+		for _, u := range c.w.Users {
+			if (uid != "" && u.ID == uid) || (uid == "" && name != "" && u.Name == name) {
+				return u, true
+			}
+		}
+		return world.User{}, false
+	}
+	switch {
+	case slices.Contains(id.Methods, "password"):
+		u, ok := byName(id.Password.User.ID, id.Password.User.Name)
+		t.user = u
+		return ok && u.Password != "" && u.Password == id.Password.User.Password
+	case slices.Contains(id.Methods, "token"):
+		old := c.lookup(id.Token.ID)
+		if old == nil || old.appcred {
+			return false
+		}
+		t.user, t.expires = old.user, old.expires
+		return true
+	case slices.Contains(id.Methods, "application_credential") && c.opts.Era.ApplicationCredentials:
+		for _, u := range c.w.Users {
+			for _, a := range u.Applications {
+				named := a.ID == id.Application.ID || (id.Application.ID == "" && a.Name == id.Application.Name && (u.ID == id.Application.User.ID || u.Name == id.Application.User.Name))
+				if named && a.Secret == id.Application.Secret {
+					t.user, t.project, t.roles, t.appcred = u, a.Project, u.Roles[a.Project], true
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+func (c *Cloud) scopeTo(t *token, raw json.RawMessage) bool {
+	if t.appcred {
+		return len(raw) == 0 || string(raw) == "null"
+	}
+	var text string
+	if len(raw) == 0 || string(raw) == "null" || json.Unmarshal(raw, &text) == nil {
+		return true // unscoped
+	}
+	var scope struct {
+		Project *struct{ ID, Name string } `json:"project"`
+		Domain  *struct{ ID, Name string } `json:"domain"`
+		System  *struct{ All bool }        `json:"system"`
+	}
+	if json.Unmarshal(raw, &scope) != nil {
+		return false
+	}
+	switch {
+	case scope.Project != nil:
+		for _, p := range c.w.Projects {
+			if (p.ID == scope.Project.ID || (scope.Project.ID == "" && p.Name == scope.Project.Name)) && !p.Disabled {
+				t.project, t.roles = p.ID, implied(t.user.Roles[p.ID])
+			}
+		}
+		return t.project != "" && len(t.roles) > 0
+	case scope.System != nil:
+		t.system, t.roles = true, implied(t.user.System)
+		return c.opts.Era.SystemScope && len(t.roles) > 0
+	case scope.Domain != nil:
+		t.domain, t.roles = true, implied(t.user.Domain)
+		return len(t.roles) > 0
+	}
+	return true
+}
+
+// implied adds the roles that a role brings with it.
+func implied(roles []string) []string {
+	all := slices.Clone(roles)
+	if slices.Contains(all, "admin") {
+		all = append(all, "member")
+	}
+	if slices.Contains(all, "member") {
+		all = append(all, "reader")
+	}
+	return all
+}
+
+func (c *Cloud) showToken(w http.ResponseWriter, r *http.Request, _ *token) {
+	t := c.lookup(r.Header.Get("X-Subject-Token"))
+	if t == nil {
+		refuse(w, r, http.StatusNotFound, "Could not find token.")
+		return
+	}
+	w.Header().Set("X-Subject-Token", t.id)
+	reply(w, http.StatusOK, object{"token": c.describe(t)})
+}
+
+func (c *Cloud) describe(t *token) object {
+	stamp := func(at time.Time) string { return at.Format("2006-01-02T15:04:05.000000Z") }
+	o := object{"methods": t.methods, "user": object{"id": t.user.ID, "name": t.user.Name, "domain": object{"id": "default", "name": "Default"}, "password_expires_at": nil},
+		"audit_ids": []string{randomID()[:22]}, "expires_at": stamp(t.expires), "issued_at": stamp(t.issued)}
+	switch {
+	case t.project != "":
+		p, _ := c.w.Project(t.project)
+		o["project"], o["is_domain"] = object{"id": p.ID, "name": p.Name, "domain": object{"id": "default", "name": "Default"}}, false
+	case t.system:
+		o["system"] = object{"all": true}
+	case t.domain:
+		o["domain"] = object{"id": "default", "name": "Default"}
+	default:
+		return o
+	}
+	roles := []object{}
+	for _, name := range t.roles {
+		roles = append(roles, object{"id": "role-" + name, "name": name})
+	}
+	o["roles"], o["catalog"] = roles, c.catalog(t)
+	return o
+}
+
+func (c *Cloud) catalog(t *token) []object {
+	entry := func(kind, name, path string) object {
+		endpoints := []object{}
+		for _, i := range []string{"public", "internal", "admin"} {
+			endpoints = append(endpoints, object{"id": kind + "-" + i, "interface": i, "region": c.w.Region, "region_id": c.w.Region, "url": c.Base() + path})
+		}
+		return object{"type": kind, "name": name, "id": "service-" + kind, "endpoints": endpoints}
+	}
+	all := []object{entry("identity", "keystone", "/identity"), entry("compute", "nova", "/compute/v2.1"), entry("image", "glance", "/image"), entry("network", "neutron", "/network")}
+	if t.project != "" {
+		kind, path := "volumev3", "/volume/v3/"
+		if c.opts.Era.CinderV2 {
+			kind, path = "volumev2", "/volume/v2/"
+		}
+		all = append(all, entry(kind, "cinder", path+t.project))
+		if !c.opts.Era.CinderV2 {
+			all = append(all, entry("block-storage", "cinder", path+t.project))
+		}
+	}
+	return all
+}

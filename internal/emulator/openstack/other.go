@@ -1,0 +1,70 @@
+package openstack
+
+import (
+	"net/http"
+	"strings"
+)
+
+// neutron serves what clients of a cloud look at first; accounting of addresses comes with its records.
+func (c *Cloud) neutron() {
+	c.mux.HandleFunc("GET /network/{$}", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusOK, object{"versions": []object{{"id": "v2.0", "status": "CURRENT", "links": []object{{"rel": "self", "href": c.Base() + "/network/v2.0/"}}}}})
+	})
+	network := object{"id": "99999999-0000-4000-8000-000000000001", "name": "public", "status": "ACTIVE", "admin_state_up": true, "router:external": true, "shared": true,
+		"subnets": []string{}, "mtu": 1500, "availability_zones": []string{}}
+	empty := func(key string) http.HandlerFunc {
+		return c.authed(func(w http.ResponseWriter, _ *http.Request, _ *token) {
+			reply(w, http.StatusOK, object{key: []object{}})
+		})
+	}
+	c.mux.HandleFunc("GET /network/v2.0/networks", c.authed(func(w http.ResponseWriter, _ *http.Request, _ *token) {
+		reply(w, http.StatusOK, object{"networks": []object{network}})
+	}))
+	for _, key := range []string{"subnets", "ports", "routers", "extensions"} {
+		c.mux.HandleFunc("GET /network/v2.0/"+key, empty(key))
+	}
+	c.mux.HandleFunc("GET /network/v2.0/floatingips", c.authed(func(w http.ResponseWriter, _ *http.Request, t *token) {
+		all := []object{}
+		for _, v := range c.w.Servers("", c.now(), nil) {
+			for _, a := range v.Floating {
+				if v.Project == t.project || t.admin() {
+					all = append(all, object{"id": v.ID + a, "floating_ip_address": a, "project_id": v.Project, "tenant_id": v.Project, "status": "ACTIVE",
+						"created_at": v.Created.UTC().Format("2006-01-02T15:04:05Z"), "floating_network_id": network["id"], "port_id": nil, "fixed_ip_address": nil, "router_id": nil})
+				}
+			}
+		}
+		reply(w, http.StatusOK, object{"floatingips": all})
+	}))
+}
+
+// cinder serves the listings of volumes.
+func (c *Cloud) cinder() {
+	for _, v := range []string{"v3", "v2"} {
+		c.mux.HandleFunc("GET /volume/"+v+"/{$}", func(w http.ResponseWriter, _ *http.Request) {
+			reply(w, http.StatusOK, object{"versions": []object{{"id": v + ".0", "status": "CURRENT", "version": "3.70", "min_version": "3.0", "links": []object{{"rel": "self", "href": c.Base() + "/volume/" + v + "/"}}}}})
+		})
+		c.mux.HandleFunc("GET /volume/"+v+"/{project}/volumes/detail", c.authed(func(w http.ResponseWriter, r *http.Request, t *token) {
+			if p := r.PathValue("project"); p != t.project {
+				refuse(w, r, http.StatusBadRequest, "Malformed request url")
+				return
+			}
+			all := []object{}
+			for _, vol := range c.w.Volumes {
+				if vol.Project == t.project && !vol.Created.After(c.now()) {
+					all = append(all, object{"id": vol.ID, "name": vol.Name, "status": vol.Status, "size": vol.Size, "created_at": vol.Created.UTC().Format("2006-01-02T15:04:05.000000"),
+						"attachments": []object{}, "metadata": object{}, "bootable": "false", "volume_type": "default", "availability_zone": "nova", "os-vol-tenant-attr:tenant_id": vol.Project})
+				}
+			}
+			reply(w, http.StatusOK, object{"volumes": all})
+		}))
+		for _, key := range []string{"snapshots", "types"} {
+			path := key
+			if key == "snapshots" {
+				path += "/detail"
+			}
+			c.mux.HandleFunc("GET /volume/"+v+"/{project}/"+path, c.authed(func(w http.ResponseWriter, _ *http.Request, _ *token) {
+				reply(w, http.StatusOK, object{strings.ReplaceAll(key, "types", "volume_types"): []object{}})
+			}))
+		}
+	}
+}
