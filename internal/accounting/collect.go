@@ -78,6 +78,12 @@ func (c *collector) cloud(ctx context.Context) error {
 		c.d.Run.Fail(openstackProblem(c.t.Site.Name, c.c.Cloud.Name, "cloud "+c.c.Cloud.Name, err))
 		return nil
 	}
+	if len(projects) == 0 {
+		c.d.Run.Fail(run.Problem{Site: c.t.Site.Name, Cloud: c.c.Cloud.Name, Object: "cloud " + c.c.Cloud.Name, Step: "collect", Exit: run.ExitNotAuthorised, Permanent: true,
+			Reason: "the credential's user has no role on any project, so that there is nothing it can collect",
+			Hint:   "give it the role reader on each project to account; a role on the system is not enough"})
+		return nil
+	}
 	merged := site.Merge(c.c.Cloud, projects)
 	for _, diff := range merged.Differences {
 		c.problem(diff.Object, diff.Reason, run.Problem{Hint: diff.Hint})

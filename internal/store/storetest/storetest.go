@@ -4,6 +4,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"os/exec"
@@ -73,6 +74,7 @@ func Postgres(t testing.TB) string {
 type server struct {
 	bin, dir string
 	owner    *syscall.Credential // initdb refuses root
+	alive    io.Closer           // the server lives as long as this is open
 	missing  bool
 	err      error
 }
@@ -120,7 +122,7 @@ func (s *server) boot() error {
 	cmd := exec.Command("/bin/sh", "-c", script)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.owner, Setpgid: true}
 	cmd.Dir = dir
-	if _, err := cmd.StdinPipe(); err != nil {
+	if s.alive, err = cmd.StdinPipe(); err != nil {
 		return err
 	}
 	if err := cmd.Start(); err != nil {
