@@ -1,0 +1,143 @@
+// Package telemetry says what fedsite does: logs now, metrics with the service.
+//
+//	record → redact → fold repeats → write
+package telemetry
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lmittmann/tint"
+)
+
+// Options says how logs are written.
+type Options struct {
+	Level    string           // debug, info, warn, error; "" = info
+	Format   string           // text, json; "" = text
+	Terminal bool             // colours
+	Now      func() time.Time // for the folding of repeats; nil = time.Now
+}
+
+// NewLogger gives the program's log. Times are UTC, secrets are not written, and a record that is repeated within a
+// minute is one line with a count (design §4, Logs).
+func NewLogger(w io.Writer, o Options) (*slog.Logger, error) {
+	var level slog.Level
+	if o.Level != "" {
+		if err := level.UnmarshalText([]byte(o.Level)); err != nil {
+			return nil, fmt.Errorf("log level %q is none of debug, info, warn, error", o.Level)
+		}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	var h slog.Handler
+	switch {
+	case o.Format == "json":
+		h = slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: replace})
+	case o.Format != "" && o.Format != "text":
+		return nil, fmt.Errorf("log format %q is none of text, json", o.Format)
+	case o.Terminal:
+		h = tint.NewHandler(w, &tint.Options{Level: level, ReplaceAttr: replace, TimeFormat: time.TimeOnly})
+	default:
+		h = slog.NewTextHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: replace})
+	}
+	return slog.New(&folding{Handler: h, last: &last{now: o.Now}}), nil
+}
+
+// secretKeys are attributes whose values are never written, in lower case.
+var secretKeys = map[string]bool{"password": true, "token": true, "secret": true, "authorization": true, "x-api-key": true, "x-auth-token": true, "x-subject-token": true}
+
+// replace hides secrets and turns times to UTC.
+func replace(_ []string, a slog.Attr) slog.Attr {
+	if secretKeys[strings.ToLower(a.Key)] {
+		return slog.String(a.Key, "***")
+	}
+	if a.Value.Kind() == slog.KindTime {
+		return slog.Time(a.Key, a.Value.Time().UTC())
+	}
+	return a
+}
+
+// foldFor is how long an equal record is counted instead of written.
+const foldFor = time.Minute
+
+// folding passes records on, but an equal one that follows within foldFor is only counted. The count is written with the
+// next different record, or by Flush.
+type folding struct {
+	slog.Handler
+	last *last
+}
+
+type last struct {
+	mu       sync.Mutex
+	now      func() time.Time
+	text     string
+	record   slog.Record
+	handler  slog.Handler
+	at       time.Time
+	repeated int
+}
+
+// Handle writes or counts a record.
+func (f *folding) Handle(ctx context.Context, r slog.Record) error {
+	f.last.mu.Lock()
+	defer f.last.mu.Unlock()
+	text, now := key(f.Handler, r), f.last.now()
+	if text == f.last.text && now.Sub(f.last.at) < foldFor {
+		f.last.repeated++
+		return nil
+	}
+	if err := f.last.flush(ctx); err != nil {
+		return err
+	}
+	f.last.text, f.last.record, f.last.handler, f.last.at = text, r.Clone(), f.Handler, now
+	return f.Handler.Handle(ctx, r)
+}
+
+// flush writes how often the last record was repeated.
+func (l *last) flush(ctx context.Context) error {
+	n := l.repeated
+	l.repeated, l.text = 0, ""
+	if n == 0 {
+		return nil
+	}
+	again := l.record.Clone()
+	again.Time = l.now()
+	again.AddAttrs(slog.Int("repeated", n))
+	return l.handler.Handle(ctx, again)
+}
+
+// key is what makes records equal: all but their time.
+func key(h slog.Handler, r slog.Record) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%p %s %s", h, r.Level, r.Message)
+	r.Attrs(func(a slog.Attr) bool {
+		fmt.Fprintf(&b, " %s=%s", a.Key, a.Value)
+		return true
+	})
+	return b.String()
+}
+
+// WithAttrs keeps the folding.
+func (f *folding) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &folding{f.Handler.WithAttrs(attrs), f.last}
+}
+
+// WithGroup keeps the folding.
+func (f *folding) WithGroup(name string) slog.Handler {
+	return &folding{f.Handler.WithGroup(name), f.last}
+}
+
+// Flush writes the count of repeats that is still held back. It is called before the program ends.
+func Flush(log *slog.Logger) {
+	if f, ok := log.Handler().(*folding); ok {
+		f.last.mu.Lock()
+		defer f.last.mu.Unlock()
+		_ = f.last.flush(context.Background()) // there is nowhere to say that the log cannot be written
+	}
+}
