@@ -78,11 +78,13 @@ func (r CloudRecord) Validate() error {
 			errs = append(errs, fmt.Errorf("%s is %q, which the server takes for nothing", f.name, f.value))
 		}
 	}
-	if e := Escape(r.VMUUID); e != r.VMUUID {
-		errs = append(errs, fmt.Errorf("VMUUID %q does not travel unchanged", r.VMUUID))
+	for _, f := range []struct{ name, value string }{{"VMUUID", r.VMUUID}, {"SiteName", r.SiteName}} {
+		if Escape(f.value) != f.value {
+			errs = append(errs, fmt.Errorf("%s %q does not travel unchanged", f.name, f.value))
+		}
 	}
-	if len(r.BenchmarkType) > maxBenchmark {
-		errs = append(errs, fmt.Errorf("BenchmarkType has %d characters, the server takes %d", len(r.BenchmarkType), maxBenchmark))
+	if n := len(Escape(r.BenchmarkType)); n > maxBenchmark {
+		errs = append(errs, fmt.Errorf("BenchmarkType has %d characters on the wire, the server takes %d", n, maxBenchmark))
 	}
 	if !(r.CPUCount >= 0 && r.CPUCount < maxDecimal) {
 		errs = append(errs, fmt.Errorf("CpuCount %v is out of range", r.CPUCount))
@@ -96,15 +98,17 @@ func (r CloudRecord) Validate() error {
 	for _, f := range []struct {
 		name  string
 		value int64
-	}{{"SuspendDuration", r.SuspendDuration}, {"WallDuration", r.WallDuration}, {"CpuDuration", r.CPUDuration}, {"Memory", r.Memory}, {"Disk", r.Disk}} {
-		if f.value < 0 {
-			errs = append(errs, fmt.Errorf("%s is negative: %d", f.name, f.value))
+		most  int64
+	}{{"SuspendDuration", r.SuspendDuration, lastSecond}, {"WallDuration", r.WallDuration, lastSecond}, {"CpuDuration", r.CPUDuration, math.MaxInt64},
+		{"Memory", r.Memory, math.MaxInt64}, {"Disk", r.Disk, math.MaxInt64}} {
+		if f.value < 0 || f.value > f.most {
+			errs = append(errs, fmt.Errorf("%s is out of range: %d", f.name, f.value))
 		}
 	}
 	if strings.EqualFold(r.Status, StatusCompleted) != (r.EndTime != 0) {
 		errs = append(errs, fmt.Errorf("status %q with EndTime %d: completed and only completed has an end", r.Status, r.EndTime))
 	}
-	for _, at := range []int64{r.StartTime, r.EndTime, r.Measured()} {
+	for _, at := range []int64{r.StartTime, r.EndTime, r.StartTime + r.SuspendDuration + r.WallDuration} {
 		if at < 0 || at > lastSecond {
 			errs = append(errs, fmt.Errorf("time %d is beyond what the server takes", at))
 		}
@@ -230,9 +234,9 @@ func EncodeCloudRecord(r CloudRecord) ([]byte, error) {
 	return b, nil
 }
 
-// decimal writes a number with at most the three places that the server keeps.
+// decimal writes a number with at most the three places that the server keeps; 0 has no sign.
 func decimal(v float64) string {
-	return strconv.FormatFloat(math.Round(v*1000)/1000, 'f', -1, 64)
+	return strconv.FormatFloat(math.Round(v*1000)/1000+0, 'f', -1, 64)
 }
 
 const separator = "%%\n"
