@@ -1,0 +1,136 @@
+// Package config reads fedsite's one configuration file: strictly, with all errors at once, and secrets that cannot be
+// printed.
+//
+//	file → syntax and keys → defaults → resolve → validate → Config
+//
+// A Config is complete: defaults are filled in, site: and sites: have become one list, each site carries its own
+// accounting settings, and each cloud the VOs that the file names for it. Nothing outside this package knows the file's
+// form.
+package config
+
+import (
+	"time"
+
+	"github.com/fedsite/fedsite/internal/site"
+)
+
+// Config is a whole configuration.
+type Config struct {
+	File        string // where it was read from
+	Sites       []Site
+	Credentials map[string]Credential
+	Network     Network
+	Store       Store
+	Demo        Demo
+
+	shown *node // what is in effect, each value with its origin
+}
+
+// Site is a site with the settings of its parts. Site.ID and the clouds' IDs are empty: the store gives them.
+type Site struct {
+	Site       site.Site
+	Clouds     []Cloud // in file order; Site.Clouds holds the same
+	Accounting Accounting
+	Privacy    Privacy
+	Benchmarks []Benchmark // of flavors that carry none themselves; first match wins
+}
+
+// Cloud is an OpenStack endpoint with the way to it.
+type Cloud struct {
+	Cloud         site.Cloud
+	Formerly      []string // earlier names within the site
+	Interface     string   // public, internal, admin
+	Credential    string   // key of Config.Credentials, for accounting
+	Parallel      int      // projects collected at once
+	NovaPerSecond float64  // requests per second; 0 = no limit
+	Network       Network  // merged with the general one
+}
+
+// Credential is one way to sign in to OpenStack: an entry of clouds.yaml, or said here.
+type Credential struct {
+	OSCloud    string // entry of clouds.yaml; "" = said here
+	CloudsFile string // clouds.yaml; "" = where OpenStack's clients look
+
+	Username, UserID         string
+	UserDomain, UserDomainID string
+	Password                 Secret
+	ApplicationID            string
+	ApplicationName          string
+	ApplicationSecret        Secret
+	Token                    Secret
+}
+
+// Accounting is how accounting is done for one site.
+type Accounting struct {
+	Mode       site.Mode
+	Previously string    // "", "caso", "nothing"
+	Since      time.Time // zero = not said
+	ActiveFrom time.Time // zero = not said
+	Records    []string  // kinds: "cloud"
+	Charge     Charge
+	Overlap    time.Duration
+	Settle     time.Duration
+	MaxRecords int  // records in a message, 1 to 100
+	AMS        *AMS // nil = no such destination
+	Dirq       *Dirq
+}
+
+// Charge says which states of a VM count as use.
+type Charge struct{ StoppedFree, ShelvedFree bool }
+
+// AMS is the destination "ARGO Messaging Service".
+type AMS struct {
+	Host        string
+	Port        int
+	AuthnPort   int
+	Project     string
+	Topic       string // of cloud records
+	Token       Secret // not set = from the certificate
+	Certificate Certificate
+	EncryptTo   string // PEM file of the receiver's certificate; "" = not encrypted
+	MaxBytes    int    // of base64 and attributes; 0 = the protocol's default
+	Copy        bool   // beside another active destination
+	Network     Network
+}
+
+// Certificate names the host certificate's files in PEM.
+type Certificate struct{ Cert, Key string }
+
+// Dirq is the destination "directory queue".
+type Dirq struct {
+	Path string
+	Copy bool
+}
+
+// Privacy says what of personal fields is sent.
+type Privacy struct {
+	GlobalUserName string // name, id, omit
+	MachineName    string // name (written "send" in the file), omit
+}
+
+// Benchmark is a flavor pattern with its benchmark.
+type Benchmark struct {
+	Flavor string // shell pattern of the flavor's name
+	Type   string
+	Value  float64
+}
+
+// Network says how connections are made.
+type Network struct {
+	Proxy         string // may hold a password: never printed whole
+	NoProxy       []string
+	CAFile        string
+	SourceAddress string
+}
+
+// Store says where fedsite keeps its state.
+type Store struct {
+	Path string // directory; the database is fedsite.db in it
+	URL  Secret // of PostgreSQL; not set = SQLite in Path
+}
+
+// Demo marks a configuration that `fedsite demo` wrote.
+type Demo struct {
+	On     bool
+	Offset time.Duration // of the clock
+}

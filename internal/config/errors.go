@@ -1,0 +1,201 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Error is one thing that is wrong in a configuration file.
+type Error struct {
+	File    string
+	Line    int // from 1; 0 = no place in the file
+	Column  int // in characters, from 1
+	Path    string
+	Message string
+	Source  string // the line, secrets masked; "" = none
+	Caret   int    // column of Source that the error is about
+}
+
+// Error gives the error in one line, and beneath it the source line with a caret.
+func (e Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.File)
+	if e.Line > 0 {
+		fmt.Fprintf(&b, ":%d:%d", e.Line, e.Column)
+	}
+	b.WriteString(": ")
+	if e.Path != "" {
+		b.WriteString(e.Path + ": ")
+	}
+	b.WriteString(e.Message)
+	if e.Source == "" {
+		return b.String()
+	}
+	margin := fmt.Sprintf("> %2d | ", e.Line)
+	b.WriteString("\n" + margin + e.Source + "\n" + strings.Repeat(" ", len(margin)))
+	column := 1
+	for _, r := range e.Source {
+		if column >= e.Caret {
+			break
+		}
+		if r != '\t' {
+			r = ' '
+		}
+		b.WriteRune(r)
+		column++
+	}
+	b.WriteString("^")
+	return b.String()
+}
+
+// Errors is everything that is wrong in a configuration file, in the file's order.
+type Errors struct{ List []Error }
+
+// Error gives all errors, each with its source line.
+func (e *Errors) Error() string {
+	all := make([]string, len(e.List))
+	for i, one := range e.List {
+		all[i] = one.Error()
+	}
+	return strings.Join(all, "\n")
+}
+
+// Unwrap gives each of the errors.
+func (e *Errors) Unwrap() []error {
+	all := make([]error, len(e.List))
+	for i, one := range e.List {
+		all[i] = one
+	}
+	return all
+}
+
+// problems collects what is wrong with one file.
+type problems struct {
+	file   string
+	lines  []string
+	list   []Error
+	masked []span // where secrets are, and what may be one
+}
+
+// place is a line and a column of the file, from 1; the zero place is none.
+type place struct{ line, column int }
+
+func (p place) before(q place) bool {
+	return p.line < q.line || p.line == q.line && p.column < q.column
+}
+
+// span reaches from a place to before another one.
+type span struct{ from, to place }
+
+func newProblems(file, text string) *problems {
+	return &problems{file: file, lines: strings.Split(text, "\n")}
+}
+
+// add notes an error at a place. The same error at the same place is noted once: settings that several sites share are
+// read for each of them.
+func (p *problems) add(at place, path, message string) {
+	e := Error{File: p.file, Line: at.line, Column: at.column, Path: path, Message: message}
+	if !slices.Contains(p.list, e) {
+		p.list = append(p.list, e)
+	}
+}
+
+// mask hides a part of the file wherever a source line is shown.
+func (p *problems) mask(from, to place) {
+	if from.line > 0 {
+		p.masked = append(p.masked, span{from, to})
+	}
+}
+
+// err gives the errors in the file's order, those without a place last; nil when there are none.
+func (p *problems) err() error {
+	if len(p.list) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(p.list, func(a, b Error) int {
+		if (a.Line == 0) != (b.Line == 0) {
+			return cmp.Compare(b.Line, a.Line)
+		}
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	for i := range p.list {
+		e := &p.list[i]
+		e.Source, e.Caret = p.source(place{e.Line, e.Column})
+	}
+	return &Errors{p.list}
+}
+
+// longestSource bounds the characters of a source line that are shown.
+const longestSource = 160
+
+// source gives a line for showing: secrets masked, control characters taken out, cut around the column, which is given
+// anew.
+func (p *problems) source(at place) (string, int) {
+	if at.line < 1 || at.line > len(p.lines) {
+		return "", 0
+	}
+	line := []rune(strings.TrimRight(p.lines[at.line-1], "\r\n \t"))
+	column := at.column
+	var hide []span
+	for _, m := range p.masked {
+		if m.from.line <= at.line && at.line <= m.to.line {
+			from, to := 1, len(line)+1
+			if m.from.line == at.line {
+				from = m.from.column
+			}
+			if m.to.line == at.line {
+				to = min(to, m.to.column)
+			}
+			if from < to {
+				hide = append(hide, span{place{at.line, from}, place{at.line, to}})
+			}
+		}
+	}
+	for _, h := range disjoint(hide) { // from the right, so that columns to the left stay
+		from, to := h.from.column-1, min(h.to.column-1, len(line))
+		if from >= to {
+			continue
+		}
+		for to > from && line[to-1] == ' ' {
+			to--
+		}
+		line = slices.Concat(line[:from], []rune(hidden), line[to:])
+		switch {
+		case column-1 >= to:
+			column += len(hidden) - (to - from)
+		case column-1 > from:
+			column = from + 1
+		}
+	}
+	if len(line) == 0 {
+		return "", 0
+	}
+	if len(line) > longestSource {
+		start := min(max(0, column-longestSource/2), len(line)-longestSource)
+		line, column = line[start:start+longestSource], column-start
+	}
+	for i, r := range line {
+		if r < ' ' && r != '\t' || r == 0x7f || r == utf8.RuneError {
+			line[i] = '?'
+		}
+	}
+	return string(line), column
+}
+
+// disjoint joins spans of one line that touch, and gives them from the right.
+func disjoint(spans []span) []span {
+	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.from.column, b.from.column) })
+	var all []span
+	for _, s := range spans {
+		if n := len(all); n > 0 && s.from.column <= all[n-1].to.column {
+			all[n-1].to.column = max(all[n-1].to.column, s.to.column)
+			continue
+		}
+		all = append(all, s)
+	}
+	slices.Reverse(all)
+	return all
+}

@@ -1,0 +1,31 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+)
+
+// TemplateOptions are the names in a first configuration.
+type TemplateOptions struct {
+	Site    string // in GOCDB; "" = EXAMPLE-CLOUD
+	Cloud   string // of your choice; "" = main
+	OSCloud string // entry of clouds.yaml; "" = fedsite
+}
+
+// Template gives a first configuration: one site, one cloud, looking on only.
+func Template(o TemplateOptions) []byte {
+	return fmt.Appendf(nil, `# fedsite: fedsite config check reads this file; fedsite config show says what is in effect, and why.
+site: {gocdb: %s}
+clouds:
+  - {name: %s, credential: reader}
+credentials:
+  reader: {os_cloud: %s}   # an entry of clouds.yaml; clouds_file: says where that is
+# vos:                      # projects may also name their VO themselves, in the property egi.VO
+#   - {name: vo.example.org, project: 4ae07d}
+accounting:
+  mode: observe             # then active, which sends
+  # previously: caso        # what sent this site's records before: caso or nothing
+# flavors: {"*": {benchmark: {type: HEPscore23, value: 15.2}}}
+# network: {proxy: "http://proxy.example.org:3128", no_proxy: [.example.org]}
+`, key(cmp.Or(o.Site, "EXAMPLE-CLOUD")), key(cmp.Or(o.Cloud, "main")), key(cmp.Or(o.OSCloud, "fedsite")))
+}
