@@ -21,7 +21,8 @@ type Runner struct {
 
 	mu    sync.Mutex
 	runs  map[string]*Run // by task
-	stop  chan struct{}
+	ctx   context.Context // ends with Close
+	stop  context.CancelFunc
 	ended sync.WaitGroup
 }
 
@@ -36,12 +37,13 @@ func NewRunner(st *store.Store, who Identity) *Runner {
 }
 
 func newRunner(st *store.Store, who Identity, every func(time.Duration) (<-chan time.Time, func()), mono func() time.Time) *Runner {
-	return &Runner{st: st, who: who, every: every, mono: mono, runs: map[string]*Run{}, stop: make(chan struct{})}
+	ctx, stop := context.WithCancel(context.Background())
+	return &Runner{st: st, who: who, every: every, mono: mono, runs: map[string]*Run{}, ctx: ctx, stop: stop}
 }
 
 func (r *Runner) start() {
 	r.ended.Add(2)
-	go r.loop(RenewEvery, func() { r.Renew(context.Background()) })
+	go r.loop(RenewEvery, func() { r.Renew(r.ctx) })
 	go r.loop(time.Second, r.Watch)
 }
 
@@ -53,7 +55,7 @@ func (r *Runner) loop(d time.Duration, do func()) {
 		select {
 		case <-ticks:
 			do()
-		case <-r.stop:
+		case <-r.ctx.Done():
 			return
 		}
 	}
@@ -61,7 +63,7 @@ func (r *Runner) loop(d time.Duration, do func()) {
 
 // Close ends renewal. Leases still held are not given back: they run out.
 func (r *Runner) Close() {
-	close(r.stop)
+	r.stop()
 	r.ended.Wait()
 }
 
@@ -72,6 +74,7 @@ type Run struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	runner *Runner
+	since  time.Time // when the claim was sent
 	good   time.Time // when the last good renewal, or the claim, was sent
 }
 
@@ -82,21 +85,23 @@ func (r *Run) Context() context.Context { return r.ctx }
 // this process before the run's Finish.
 func (r *Runner) Claim(ctx context.Context, o ClaimOptions) (*Run, error) {
 	r.mu.Lock()
-	if old := r.runs[o.Task]; old != nil {
-		r.mu.Unlock()
-		return nil, &HeldError{Task: o.Task, Owner: r.who.Boot, Since: old.good, LeaseUntil: old.good.Add(LeaseTime)}
-	}
-	r.runs[o.Task] = &Run{} // reserved
-	r.mu.Unlock()
 	sent := r.mono()
-	c, err := take(ctx, r.st, r.who, o)
+	if old := r.runs[o.Task]; old != nil {
+		defer r.mu.Unlock()
+		return nil, &HeldError{Task: o.Task, Owner: r.who.Boot, Since: old.since, LeaseUntil: old.good.Add(LeaseTime)}
+	}
+	r.runs[o.Task] = &Run{since: sent, good: sent} // reserved
+	r.mu.Unlock()
+	timed, cancelTimed := context.WithTimeout(ctx, callTime)
+	defer cancelTimed()
+	c, err := take(timed, r.st, r.who, o)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
 		delete(r.runs, o.Task)
 		return nil, err
 	}
-	run := &Run{Lease: store.Lease{Task: o.Task, Owner: r.who.Boot, Fence: c.fence}, Slot: time.UnixMilli(c.slot.Int64).UTC(), runner: r, good: sent}
+	run := &Run{Lease: store.Lease{Task: o.Task, Owner: r.who.Boot, Fence: c.fence}, Slot: time.UnixMilli(c.slot.Int64).UTC(), runner: r, since: sent, good: sent}
 	cctx, cancel := context.WithCancelCause(ctx)
 	run.ctx, run.cancel = store.WithLease(cctx, run.Lease), cancel
 	r.runs[o.Task] = run
@@ -112,7 +117,10 @@ func (r *Run) Finish(ctx context.Context, outcome string, report []byte, nextDue
 		delete(r.runner.runs, r.Lease.Task)
 		r.runner.mu.Unlock()
 	}()
-	return release(context.WithoutCancel(ctx), r.runner.st, r.Lease, outcome, report, nextDue)
+	// Neither the end of the run's context nor the lease it carries may hinder this: the lease is given back here.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(store.WithoutLease(ctx)), callTime)
+	defer cancel()
+	return release(ctx, r.runner.st, r.Lease, outcome, report, nextDue)
 }
 
 // Renew renews all leases of this process with one statement, and stops the runs that it does not have any more, and

@@ -28,6 +28,9 @@ const (
 	WatchTime  = 40 * time.Second // after sending the last good renewal, the run is stopped
 )
 
+// callTime is the longest that one claim, or one giving back, may take (rule 8).
+const callTime = 30 * time.Second
+
 // Identity names a process: unique per start, and readable in it are node and process id.
 type Identity struct {
 	Boot string // "node/pid/random"
