@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Errors that a writer or reader decides by.
@@ -61,37 +62,48 @@ func isHex(s string, n int) bool {
 func (q Queue) file(name string) string { return filepath.Join(q.Path, filepath.FromSlash(name)) }
 
 // Add writes an element under the given name, durably. A name belongs to one writer, so that what a killed one left
-// half-written is written over. The same name with the same bytes counts as written; with others
-// it is ErrTaken.
+// half-written is written anew. The same name with the same bytes counts as written; with others it is ErrTaken.
 func (q Queue) Add(name string, data []byte) error {
 	if err := CheckName(name); err != nil {
 		return err
 	}
+	if len(data) > MaxElement {
+		return fmt.Errorf("element %s has %d bytes, more than %d", name, len(data), MaxElement)
+	}
+	dir := filepath.Dir(q.file(name))
+	for try := 1; ; try++ {
+		if err := q.makeDir(dir); err != nil {
+			return fmt.Errorf("directory queue %s: %w", q.Path, err)
+		}
+		err := q.write(name, data)
+		if errors.Is(err, fs.ErrNotExist) && try < 3 {
+			continue // a reader removes directories that are empty
+		}
+		if err != nil {
+			return fmt.Errorf("write element %s: %w", name, err)
+		}
+		// A directory that is gone was emptied: the element has been taken.
+		return errors.Join(ignoreMissing(q.syncDir(dir)), q.syncDir(q.Path))
+	}
+}
+
+// write puts the element there, unless it is there already with the same bytes.
+func (q Queue) write(name string, data []byte) error {
 	final := q.file(name)
-	dir := filepath.Dir(final)
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return fmt.Errorf("directory queue %s: %w", q.Path, err)
-	}
-	if done, err := q.same(name, data); done || err != nil {
-		return err
-	}
 	tmp := final + ".tmp"
-	if err := q.writeFile(tmp, data); err != nil {
-		return errors.Join(fmt.Errorf("write element %s: %w", name, err), ignoreMissing(os.Remove(tmp)))
-	}
-	err := os.Link(tmp, final)
-	if rerr := ignoreMissing(os.Remove(tmp)); err == nil {
-		err = rerr
-	}
-	if errors.Is(err, fs.ErrExist) {
-		if done, serr := q.same(name, data); done || serr != nil {
-			return serr
+	done, err := q.same(name, data)
+	if err == nil && !done {
+		if err = q.writeFile(tmp, data); err == nil {
+			err = os.Link(tmp, final)
+		}
+		if errors.Is(err, fs.ErrExist) {
+			if done, serr := q.same(name, data); done || serr != nil {
+				err = serr
+			}
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("write element %s: %w", name, err)
-	}
-	return errors.Join(q.syncDir(dir), q.syncDir(q.Path))
+	// What is called .tmp now is ours, or was left by a killed writer of this element.
+	return errors.Join(err, ignoreMissing(os.Remove(tmp)))
 }
 
 // same tells whether the element is there already with the same bytes.
@@ -103,13 +115,38 @@ func (q Queue) same(name string, data []byte) (bool, error) {
 	case err != nil:
 		return false, err
 	case !bytes.Equal(have, data):
-		return false, fmt.Errorf("element %s: %w", name, ErrTaken)
+		return false, ErrTaken
 	}
-	return true, q.syncDir(filepath.Dir(q.file(name)))
+	return true, nil
 }
 
+// makeDir makes a directory and those above it, each durably.
+func (q Queue) makeDir(dir string) error {
+	var made []string
+	for d := dir; ; d = filepath.Dir(d) {
+		if _, err := os.Stat(d); !errors.Is(err, fs.ErrNotExist) || d == filepath.Dir(d) {
+			break
+		}
+		made = append(made, d)
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	for _, d := range made {
+		if err := q.syncDir(filepath.Dir(d)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeFile writes a new file. One that is there is removed first, never written into: it may be another name of an
+// element that is being read.
 func (q Queue) writeFile(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
+	if err := ignoreMissing(os.Remove(path)); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return err
 	}
@@ -162,7 +199,11 @@ func (q Queue) Get(name string) ([]byte, error) {
 	if !info.Mode().IsRegular() || info.Size() > MaxElement {
 		return nil, fmt.Errorf("element %s is no plain file of at most %d bytes", name, MaxElement)
 	}
-	return os.ReadFile(q.file(name))
+	data, err := os.ReadFile(q.file(name))
+	if errors.Is(err, fs.ErrNotExist) { // a reader was faster
+		return nil, fmt.Errorf("element %s: %w", name, ErrMissing)
+	}
+	return data, err
 }
 
 // Names gives the elements in the order in which readers take them.
@@ -181,7 +222,7 @@ func (q Queue) Names() ([]string, error) {
 			return nil, err
 		}
 		for _, f := range files {
-			if isHex(f.Name(), 14) {
+			if isHex(f.Name(), 14) && f.Type().IsRegular() {
 				names = append(names, d.Name()+"/"+f.Name())
 			}
 		}
@@ -190,28 +231,41 @@ func (q Queue) Names() ([]string, error) {
 	return names, nil
 }
 
-// Lock takes an element for this reader; ErrLocked when another has it.
+// Lock takes an element for this reader; ErrLocked when another has it. It dates the lock now, because other readers take
+// one that is older than 10 minutes for that of a dead program.
 func (q Queue) Lock(name string) error {
 	if err := CheckName(name); err != nil {
 		return err
 	}
-	err := os.Link(q.file(name), q.file(name)+".lck")
+	lock := q.file(name) + ".lck"
+	err := os.Link(q.file(name), lock)
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		return fmt.Errorf("element %s: %w", name, ErrLocked)
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("element %s: %w", name, ErrMissing)
+	case err != nil:
+		return err
 	}
-	return err
+	now := time.Now() // the file system's clock, which other programs compare it with
+	return os.Chtimes(lock, now, now)
 }
 
 // Remove takes a locked element out of the queue.
 func (q Queue) Remove(name string) error {
+	if err := CheckName(name); err != nil {
+		return err
+	}
 	return errors.Join(os.Remove(q.file(name)), os.Remove(q.file(name)+".lck"))
 }
 
 // Unlock gives a locked element back.
-func (q Queue) Unlock(name string) error { return os.Remove(q.file(name) + ".lck") }
+func (q Queue) Unlock(name string) error {
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	return os.Remove(q.file(name) + ".lck")
+}
 
 func ignoreMissing(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
