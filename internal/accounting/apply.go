@@ -28,7 +28,7 @@ type Row struct {
 	Reading Reading
 }
 
-// errNotYet marks a VM that had not begun, or not been launched, at the window's end.
+// errNotYet marks a VM that had not begun at the window's end.
 var errNotYet = errors.New("nothing to account yet")
 
 // errOlder marks an observation that is older than the one the ledger has.
@@ -52,6 +52,9 @@ func (b *basis) apply(was *VM, o Observation) (vm VM, rows []Row, notes []string
 			return VM{}, nil, nil, errOlder
 		}
 		vm = *was
+		if end != 0 {
+			end = max(end, vm.StartedAt) // it ended before accounting began, and was taken for alive
+		}
 	} else {
 		if vm, err = b.begin(o, start, end, size); err != nil {
 			return VM{}, nil, notes, err
@@ -70,14 +73,13 @@ func (b *basis) apply(was *VM, o Observation) (vm VM, rows []Row, notes []string
 		return VM{}, nil, notes, errNotYet
 	}
 	vm.Meter, vm.Vanished = meter, 0
-	rows = b.rows(&vm, readings)
-	if len(rows) == 0 {
-		return VM{}, nil, notes, errNoVO
+	if rows = b.rows(&vm, readings); len(rows) == 0 {
+		return vm, nil, notes, errNoVO
 	}
 	return vm, rows, notes, nil
 }
 
-// errNoVO marks a VM of a project that belongs to no VO at the time.
+// errNoVO marks a VM of a project that belongs to no VO at the time; what is known of the VM goes on all the same.
 var errNoVO = errors.New("its project belongs to no VO at that time")
 
 // begin gives the meter of a VM not seen before: from its creation, or, where nothing accounted before us, from the
@@ -138,7 +140,7 @@ func (b *basis) rows(v *VM, readings []Reading) []Row {
 	return rows
 }
 
-// record makes the wire record of a row.
+// labels gives the words of a row measured at the instant that are not the VM's.
 func (b *basis) labels(at int64) labels {
 	s := b.Target.Settings
 	month := time.Unix(monthStart(at), 0).UTC()

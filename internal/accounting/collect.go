@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -41,8 +42,10 @@ func Collect(ctx context.Context, d Deps, t *Target, ask Ask) error {
 		d.Run.Problem(run.Problem{Site: t.Site.Name, Object: "accounting", Step: "collect", Notice: true,
 			Reason: "accounting.since or accounting.previously changed before anything was sent: collected again from the new start"})
 	}
+	all := &tally{found: map[string]bool{}}
+	defer all.tell(d, t, ask)
 	for _, c := range t.Clouds {
-		col := &collector{d: d, t: t, c: c, start: start, ask: ask}
+		col := &collector{d: d, t: t, c: c, start: start, ask: ask, tally: all}
 		if err := col.cloud(ctx); err != nil {
 			return err
 		}
@@ -50,8 +53,41 @@ func Collect(ctx context.Context, d Deps, t *Target, ask Ask) error {
 	return nil
 }
 
+// tally is how the projects and clouds of a run fared: it failed as a whole only when not one project was collected.
+type tally struct {
+	mu     sync.Mutex
+	done   int             // projects
+	failed []run.Problem   // projects, or whole clouds
+	unread bool            // a cloud did not say which projects it has
+	found  map[string]bool // projects that were asked for, and are there
+}
+
+func (a *tally) fail(p run.Problem) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.failed = append(a.failed, p)
+}
+
+func (a *tally) tell(d Deps, t *Target, ask Ask) {
+	for _, name := range ask.Projects {
+		if !a.found[name] && !a.unread {
+			a.fail(run.Problem{Site: t.Site.Name, Object: "project " + name, Step: "collect", Permanent: true,
+				Reason: "asked for, but it belongs to no VO or the credential has no role on it",
+				Hint:   "check its name or id; fedsite accounting collect without --project says of each project what is wrong with it"})
+		}
+	}
+	for _, p := range a.failed {
+		if a.done == 0 {
+			d.Run.Fail(p)
+		} else {
+			d.Run.Problem(p)
+		}
+	}
+}
+
 // collector collects one cloud in one run.
 type collector struct {
+	*tally
 	d      Deps
 	t      *Target
 	c      CloudTarget
@@ -75,11 +111,13 @@ func (c *collector) cloud(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		c.d.Run.Fail(openstackProblem(c.t.Site.Name, c.c.Cloud.Name, "cloud "+c.c.Cloud.Name, err))
+		c.unread = true
+		c.fail(openstackProblem(c.t.Site.Name, c.c.Cloud.Name, "cloud "+c.c.Cloud.Name, err))
 		return nil
 	}
 	if len(projects) == 0 {
-		c.d.Run.Fail(run.Problem{Site: c.t.Site.Name, Cloud: c.c.Cloud.Name, Object: "cloud " + c.c.Cloud.Name, Step: "collect", Exit: run.ExitNotAuthorised, Permanent: true,
+		c.unread = true
+		c.fail(run.Problem{Site: c.t.Site.Name, Cloud: c.c.Cloud.Name, Object: "cloud " + c.c.Cloud.Name, Step: "collect", Exit: run.ExitNotAuthorised, Permanent: true,
 			Reason: "the credential's user has no role on any project, so that there is nothing it can collect",
 			Hint:   "give it the role reader on each project to account; a role on the system is not enough"})
 		return nil
@@ -104,13 +142,16 @@ func (c *collector) cloud(ctx context.Context) error {
 			switch {
 			case err == nil:
 				c.d.Run.Count("projects_collected", 1)
+				c.mu.Lock()
+				c.done++
+				c.mu.Unlock()
 				return nil
 			case gctx.Err() != nil:
 				return context.Cause(gctx)
 			case spoilsAll(err):
 				return err
 			}
-			c.d.Run.Problem(openstackProblem(c.t.Site.Name, c.c.Cloud.Name, object(p), err))
+			c.fail(openstackProblem(c.t.Site.Name, c.c.Cloud.Name, object(p), err))
 			return nil
 		})
 	}
@@ -129,11 +170,7 @@ func (c *collector) choose(m site.Merged) []site.Project {
 		seen[p.ID] = true
 		if len(c.ask.Projects) == 0 || slices.Contains(c.ask.Projects, p.ID) || slices.Contains(c.ask.Projects, p.Name) {
 			chosen = append(chosen, p)
-		}
-	}
-	for _, name := range c.ask.Projects {
-		if !slices.ContainsFunc(chosen, func(p site.Project) bool { return p.ID == name || p.Name == name }) {
-			c.problem("project "+name, "asked for, but it belongs to no VO or the credential has no role on it", run.Problem{})
+			c.found[p.ID], c.found[p.Name] = true, true
 		}
 	}
 	return chosen
@@ -142,16 +179,19 @@ func (c *collector) choose(m site.Merged) []site.Project {
 // project collects one project: the listing of existing VMs, then that of changed ones, whose answer is the later one,
 // then what is in neither; the window's mark moves last (design §7, rule 3).
 func (c *collector) project(ctx context.Context, p site.Project, shares []site.Share) error {
-	var mark int64
+	var mark, last int64
 	err := c.d.DB.Read(ctx, func(tx *store.Tx) error {
-		windows, err := windowsOf(tx, c.c.Cloud.ID, p.ID)
-		mark = Mark(c.start.Since, windows)
+		windows, seen, err := windowsOf(tx, c.c.Cloud.ID, p.ID)
+		mark, last = Mark(c.start.Since, windows), seen
 		return err
 	})
 	if err != nil {
 		return storeError{err}
 	}
 	began := c.d.Now()
+	if began.UnixMilli() < last {
+		return clockError{now: began, last: time.UnixMilli(last).UTC()}
+	}
 	w, err := next(mark, asked(c.ask), began, c.t.Settings.Settle)
 	if err != nil {
 		return err
@@ -180,11 +220,23 @@ func (c *collector) project(ctx context.Context, p site.Project, shares []site.S
 	if err := pages.missing(ctx, p, began); err != nil {
 		return err
 	}
+	if pages.unnamed > 0 {
+		c.problem(object(p), fmt.Sprintf("%d VMs are not accounted: the project belongs to no VO now", pages.unnamed), run.Problem{
+			Hint: "name its VO under vos: in the configuration, or take its VMs down"})
+	}
 	err = c.d.DB.Write(ctx, func(tx *store.Tx) error { return covered(tx, c.c.Cloud.ID, p.ID, w, began.UnixMilli()) })
 	if err != nil {
 		return storeError{err}
 	}
 	return nil
+}
+
+// clockError says that the clock went back: an observation made now would count as older than what is known, and a
+// window that ends before the last one would be taken for an old one. Nothing is collected until the clock has caught up.
+type clockError struct{ now, last time.Time }
+
+func (e clockError) Error() string {
+	return fmt.Sprintf("the clock went back: it says %s, and the last collection began %s", e.now.UTC().Format(time.RFC3339), e.last.Format(time.RFC3339))
 }
 
 // storeError marks a failure of the store: it spoils the run, because nothing can be kept.
@@ -223,6 +275,9 @@ func openstackProblem(siteName, cloud, object string, err error) run.Problem {
 		p.Exit, p.Permanent = run.ExitNotAuthorised, true
 	case errors.Is(err, openstack.ErrUnavailable):
 		p.Exit = run.ExitUnavailable
+	}
+	if _, ok := errors.AsType[clockError](err); ok {
+		p.Hint = "set this machine's clock (chrony, ntpd): until it has caught up nothing is collected, and nothing is lost"
 	}
 	return p
 }

@@ -36,6 +36,11 @@ type twin struct {
 	parked          bool
 }
 
+// meets tells whether a row of the month would spoil the twin's: the two lived at a time, or it would replace a row.
+func (t *twin) meets(vm VM, period string) bool {
+	return t.endedAt == 0 || t.endedAt > vm.StartedAt || Period(t.endedAt) >= period
+}
+
 const vmColumns = `site, cloud, vm, project, vo, started_at, wall, suspended, cpu, counted_to, flavor, vcpus, memory, disk,
 	benchmark_type, benchmark, state, ended_at, measured, seen, user_id, user_name, image, name, floating, vanished, parked, vm_key`
 
@@ -150,6 +155,19 @@ func recallTwins(tx *store.Tx, cloud string, ids []string, known map[string]*kep
 	return rows.Err()
 }
 
+// twins marks, among VMs that are worked on together, those that differ from an earlier one in letter case only.
+func twins(known map[string]*kept, cloud string, ids []string) {
+	first := make(map[string]string, len(ids))
+	for _, id := range ids {
+		key := strings.ToLower(id)
+		if one, ok := first[key]; !ok {
+			first[key] = id
+		} else if known[one].vm == nil && known[id].twin == nil {
+			known[id].twin = &twin{cloud: cloud, id: one}
+		}
+	}
+}
+
 // list gives the placeholders from $first on for the values, and the values as arguments.
 func list(first int, values []string) (string, []any) {
 	var b strings.Builder
@@ -168,7 +186,7 @@ func list(first int, values []string) (string, []any) {
 type entry struct {
 	vm    VM
 	rows  []ledgerRow
-	later bool // an end was learnt that lies before rows of later months (rule 7)
+	later bool // it ended before months that have rows (rule 7)
 }
 
 type ledgerRow struct {
@@ -184,13 +202,13 @@ type ledgerRow struct {
 func (b *basis) compose(vm VM, rows []Row, k *kept) (entry, []string) {
 	var notes []string
 	e := entry{vm: vm}
+	if k.twin != nil && vm.Parked == "" && (k.vm == nil || k.twin.cloud+" "+k.twin.id < vm.Cloud+" "+vm.ID) {
+		vm.Parked = fmt.Sprintf("VM id equals that of a VM at cloud %s: the server cannot tell them apart", k.twin.cloud)
+		e.vm.Parked = vm.Parked
+	}
 	for _, r := range rows {
-		if k.twin != nil && vm.Parked == "" && (k.vm == nil || k.twin.cloud+" "+k.twin.id < vm.Cloud+" "+vm.ID) {
-			vm.Parked = fmt.Sprintf("VM id equals that of a VM at cloud %s: the server cannot tell them apart", k.twin.cloud)
-			e.vm.Parked = vm.Parked
-		}
 		parked := ""
-		if vm.Parked != "" && k.twin != nil && (k.twin.endedAt == 0 || Period(k.twin.endedAt) >= r.Period) {
+		if vm.Parked != "" && k.twin != nil && k.twin.meets(vm, r.Period) {
 			parked = vm.Parked
 			notes = append(notes, parked)
 		}
@@ -213,7 +231,9 @@ func (b *basis) compose(vm VM, rows []Row, k *kept) (entry, []string) {
 			e.rows = append(e.rows, row)
 		}
 	}
-	e.later = k.vm != nil && vm.EndedAt != 0 && Period(k.vm.Measured) > Period(vm.EndedAt)
+	for period := range k.rows {
+		e.later = e.later || (vm.EndedAt != 0 && period > Period(vm.EndedAt))
+	}
 	return e, notes
 }
 

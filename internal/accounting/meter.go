@@ -23,6 +23,11 @@ func (s Size) equal(o Size) bool {
 	return same && a == b
 }
 
+// resized tells whether the VM has another flavor, not only another benchmark.
+func (s Size) resized(o Size) bool {
+	return s.Flavor != o.Flavor || s.VCPUs != o.VCPUs || s.Memory != o.Memory || s.Disk != o.Disk
+}
+
 // Meter is what has been counted of a VM: cumulative since StartedAt, up to CountedTo, with the size and the state in
 // effect at that instant, not the last ones seen: both may have changed since (design §7, rule 5). Times are unix
 // seconds, durations seconds. While nothing else is said StartedAt + Wall + Suspended = CountedTo (rule 4).
@@ -95,10 +100,11 @@ func (m Meter) Advance(changes []Change, to, end, notBefore int64, charge Charge
 		to = end
 	}
 	m.EndedAt = 0
+	counted := m.CountedTo > m.StartedAt
 	if to < m.CountedTo {
 		m.count(to, charge)
 	}
-	if to <= m.StartedAt {
+	if to <= m.StartedAt && !(ends && counted) { // of what was counted before its start all is taken back
 		return m, nil
 	}
 	var readings []Reading

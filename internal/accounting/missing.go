@@ -16,42 +16,72 @@ import (
 // oldest sight among them finds what ended while it was hidden; only then are they asked by id, and at last called
 // vanished (design §7, rule 3).
 func (p *pager) missing(ctx context.Context, project site.Project, began time.Time) error {
-	open, all, oldest, err := p.unseen(ctx, began)
-	if err != nil || len(open) == 0 {
+	u, err := p.unseen(ctx, began)
+	if err != nil || len(u.vms) == 0 {
 		return err
 	}
-	since := time.UnixMilli(oldest).UTC().Add(-p.t.Settings.Overlap)
+	since := time.UnixMilli(u.vms[0].Seen).UTC().Add(-p.t.Settings.Overlap)
 	if err := p.compute.Changed(ctx, since, p.page(ctx)); err != nil {
 		return fmt.Errorf("list the VMs changed since %s: %w", since.Format(time.RFC3339), err)
 	}
-	if open, all, _, err = p.unseen(ctx, began); err != nil {
+	if u, err = p.unseen(ctx, began); err != nil {
 		return err
 	}
-	var gone []VM
-	for _, v := range open {
+	gone, err := p.askByID(ctx, u.vms)
+	if err != nil {
+		return err
+	}
+	return p.vanish(ctx, project, gone, u)
+}
+
+// maxFailures is how many of the missing VMs may fail to answer by id, one after the other, before the rest is left to
+// the next run.
+const maxFailures = 3
+
+// askByID asks for VMs that no listing shows, and gives those that there are not. One that cannot be asked for stays as
+// it is known, and the next run looks for it again.
+func (p *pager) askByID(ctx context.Context, vms []VM) (gone []VM, err error) {
+	failures := 0
+	for _, v := range vms {
 		seen := p.d.Now()
 		s, err := p.compute.Server(ctx, v.ID)
 		switch {
 		case errors.Is(err, openstack.ErrNotFound):
 			gone = append(gone, v)
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
 		case err != nil:
-			return fmt.Errorf("ask for VM %s, which no listing shows: %w", v.ID, err)
+			p.problem("VM "+v.ID, "no listing shows it, and it cannot be asked for: "+err.Error(), run.Problem{Hint: openstack.Hint(err)})
+			if failures++; failures >= maxFailures {
+				return gone, nil
+			}
+			continue
 		default:
 			if err := p.step(ctx, seen.UnixMilli(), []openstack.Server{s}); err != nil {
-				return err
+				return nil, err
 			}
 		}
+		failures = 0
 	}
-	return p.vanish(ctx, project, gone, all)
+	return gone, nil
 }
 
-// unseen gives the VMs of the project that are open in the ledger and were not seen since the run began, how many are
-// open in all, and the oldest sight of the unseen ones.
-func (p *pager) unseen(ctx context.Context, began time.Time) (open []VM, all int64, oldest int64, err error) {
+// unseen is what of a project is open in the ledger and was not seen in this run.
+type unseen struct {
+	vms   []VM  // those seen longest ago, at most maxUnseen
+	count int64 // of all unseen ones
+	open  int64 // of all open ones, the seen ones too
+}
+
+// maxUnseen bounds how many missing VMs of a project one run looks for by id.
+const maxUnseen = 1000
+
+func (p *pager) unseen(ctx context.Context, began time.Time) (u unseen, err error) {
 	err = p.d.DB.Read(ctx, func(tx *store.Tx) error {
-		open = nil
+		u = unseen{}
 		cloud, project := p.c.Cloud.ID, p.basis.Project
-		if err := tx.QueryRow(`SELECT count(*) FROM vm WHERE cloud = $1 AND project = $2 AND ended_at IS NULL`, cloud, project).Scan(&all); err != nil {
+		if err := tx.QueryRow(`SELECT count(*), coalesce(sum(CASE WHEN seen < $3 THEN 1 ELSE 0 END), 0) FROM vm WHERE cloud = $1 AND project = $2 AND ended_at IS NULL`,
+			cloud, project, began.UnixMilli()).Scan(&u.open, &u.count); err != nil {
 			return err
 		}
 		rows, err := tx.Query(`SELECT `+vmColumns+` FROM vm WHERE cloud = $1 AND project = $2 AND ended_at IS NULL AND seen < $3 ORDER BY seen LIMIT $4`,
@@ -65,56 +95,47 @@ func (p *pager) unseen(ctx context.Context, began time.Time) (open []VM, all int
 			if err != nil {
 				return err
 			}
-			open = append(open, v)
+			u.vms = append(u.vms, v)
 		}
 		return rows.Err()
 	})
 	if err != nil {
-		return nil, 0, 0, storeError{err}
+		return unseen{}, storeError{err}
 	}
-	if len(open) > 0 {
-		oldest = open[0].Seen
-	}
-	return open, all, oldest, nil
+	return u, nil
 }
 
-// maxUnseen bounds how many missing VMs of a project one run looks for by id.
-const maxUnseen = 1000
-
 // vanish closes VMs that are gone without an end, when they were last seen. When a large part of the project is gone at
-// once, more than max(5, 20 %), nothing is closed: it is far more likely that the cloud does not show them.
-func (p *pager) vanish(ctx context.Context, project site.Project, gone []VM, all int64) error {
-	if int64(len(gone)) > max(5, all/5) {
-		p.problem(object(project), fmt.Sprintf("%d of %d VMs cannot be found any more: none is closed", len(gone), all), run.Problem{
+// once, more than max(5, 20 %) with those that were not asked for, nothing is closed: it is far more likely that the
+// cloud does not show them.
+func (p *pager) vanish(ctx context.Context, project site.Project, gone []VM, u unseen) error {
+	missing := int64(len(gone)) + u.count - int64(len(u.vms))
+	if len(gone) > 0 && missing > max(5, u.open/5) {
+		p.problem(object(project), fmt.Sprintf("%d of %d VMs cannot be found any more: none is closed", missing, u.open), run.Problem{
 			Hint: "see whether the cloud shows them all: openstack server list --project " + project.ID})
 		return nil
 	}
 	var entries []entry
-	for _, v := range gone {
-		last := v.Seen / 1000
+	for _, was := range gone {
+		last := was.Seen / 1000
 		if last > p.basis.To {
 			continue // seen after the window's end: it is closed by the next run
 		}
-		known, err := recall(ctx, p.d.DB, p.t.Site.ID, p.c.Cloud.ID, []string{v.ID})
+		known, err := recall(ctx, p.d.DB, p.t.Site.ID, p.c.Cloud.ID, []string{was.ID})
 		if err != nil {
 			return storeError{err}
 		}
-		was := v
+		v := was
 		meter, readings := v.Advance(nil, p.basis.To, max(last, v.StartedAt+1), p.basis.Since, p.t.Settings.Charge)
 		v.Meter, v.Vanished = meter, p.d.Now().Unix()
-		k := known[v.ID]
-		k.vm = &was
-		e, _ := p.basis.compose(v, p.basis.rows(&v, readings), k)
-		e.vm = v
+		rows := p.basis.rows(&v, readings)
+		e, _ := p.basis.compose(v, rows, known[v.ID])
 		entries = append(entries, e)
 		p.d.Run.Count("vms_vanished", 1)
 		p.problem("VM "+v.ID, fmt.Sprintf("vanished without an end: closed when it was last seen, %s", unix(last)), run.Problem{Step: "ledger", Notice: true,
 			Hint: "if it still runs, its records go on by themselves when the cloud shows it again"})
 	}
-	if _, err := p.basis.keep(ctx, p.d.DB, entries, p.d.Now()); err != nil {
-		return storeError{err}
-	}
-	return nil
+	return p.write(ctx, entries)
 }
 
 // partial keeps the last state of a VM that an unreachable cell shows without data.

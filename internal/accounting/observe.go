@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -89,7 +88,7 @@ func wantsActions(m Meter, o Observation, size Size, charge Charge) bool {
 	if m.CountedTo == 0 {
 		return (charge.StoppedFree || charge.ShelvedFree) && o.Server.Updated.Sub(o.Server.Launched).Seconds() > 2
 	}
-	if !m.Size.equal(size) {
+	if m.Size.resized(size) {
 		return true
 	}
 	touched := o.Server.Updated.Unix() > m.CountedTo
@@ -106,6 +105,9 @@ func changesOf(m Meter, o Observation, size Size, charge Charge) (changes []Chan
 			if t := finished(a); !a.Failed && resizes[a.Name] && t > m.CountedTo && t <= seen {
 				at = t
 			}
+		}
+		if !m.Size.resized(size) {
+			at = m.CountedTo // the configuration gives the flavor another benchmark
 		}
 		if at == 0 {
 			at = m.CountedTo
@@ -125,13 +127,25 @@ func changesOf(m Meter, o Observation, size Size, charge Charge) (changes []Chan
 			}
 		}
 	}
-	if state == "DELETED" || state == "" || state == m.State {
-		return changes, doubt
+	before, last := m.State, m.CountedTo
+	for _, c := range sorted(changes) {
+		if c.State != "" {
+			before, last = c.State, c.At
+		}
 	}
-	if dated := slices.ContainsFunc(changes, func(c Change) bool { return c.State != "" }); dated {
+	if state == "DELETED" || state == "" || state == before {
 		return changes, doubt
 	}
 	at := o.Server.Updated.Unix()
+	if last > m.CountedTo { // the actions do not say all: a stopped VM that is rebuilt stays stopped
+		if !resting[state] {
+			return changes, doubt
+		}
+		if at < last || at > seen {
+			at = last
+		}
+		return append(changes, Change{At: at, State: state}), doubt
+	}
 	if at <= m.CountedTo || at > seen || (o.ActionDenied && charge.free(state) != charge.free(m.State)) {
 		at = m.CountedTo
 	}
@@ -147,6 +161,9 @@ var stateAfter = map[string]string{
 	"pause": "PAUSED", "suspend": "SUSPENDED", "shelve": "SHELVED", "shelveOffload": "SHELVED_OFFLOADED", "unshelve": "ACTIVE",
 	"rescue": "RESCUE", "unrescue": "ACTIVE", "restore": "ACTIVE",
 }
+
+// resting are the states that stay until something is done to the VM.
+var resting = map[string]bool{"ACTIVE": true, "SHUTOFF": true, "PAUSED": true, "SUSPENDED": true, "SHELVED": true, "SHELVED_OFFLOADED": true, "RESCUE": true, "ERROR": true, "SOFT_DELETED": true}
 
 // finished is when an action took effect: updated_at of the finished action from microversion 2.58 on, else start_time.
 func finished(a openstack.Action) int64 {

@@ -21,6 +21,7 @@ type pager struct {
 	compute Compute
 	basis   basis
 	denied  bool // instance actions may not be read here: asked once only
+	unnamed int  // VMs without a VO at the window's end
 }
 
 // page gives the function that takes a listing's pages.
@@ -69,6 +70,7 @@ func (p *pager) step(ctx context.Context, seen int64, servers []openstack.Server
 	if err != nil {
 		return storeError{err}
 	}
+	twins(known, p.c.Cloud.ID, ids)
 	names, err := p.userNames(ctx, servers)
 	if err != nil {
 		return err
@@ -93,6 +95,16 @@ func (p *pager) step(ctx context.Context, seen int64, servers []openstack.Server
 			rows += int64(len(e.rows))
 		}
 	}
+	if err := p.write(ctx, entries); err != nil {
+		return err
+	}
+	p.d.Run.Count("vms_seen", int64(len(servers)))
+	p.d.Run.Count("records_changed", rows)
+	return nil
+}
+
+// write puts entries into the ledger, and tells what an operator should know of it.
+func (p *pager) write(ctx context.Context, entries []entry) error {
 	notes, err := p.basis.keep(ctx, p.d.DB, entries, p.d.Now())
 	if err != nil {
 		return storeError{err}
@@ -100,8 +112,6 @@ func (p *pager) step(ctx context.Context, seen int64, servers []openstack.Server
 	for _, n := range notes {
 		p.problem("VM "+n.vm, n.text, run.Problem{Step: "ledger", Hint: n.hint, Notice: true})
 	}
-	p.d.Run.Count("vms_seen", int64(len(servers)))
-	p.d.Run.Count("records_changed", rows)
 	return nil
 }
 
@@ -131,13 +141,16 @@ func (p *pager) observe(ctx context.Context, s openstack.Server, seen int64, nam
 	case errors.Is(err, errNeverRan), errors.Is(err, errNotYet):
 		p.d.Run.Count("vms_without_use", 1)
 		return entry{}, false, nil
+	case errors.Is(err, errNoVO):
+		p.unnamed++
+		return entry{vm: vm}, k.vm != nil, nil
 	case err != nil:
 		p.problem("VM "+s.ID, err.Error(), run.Problem{Step: "record", Permanent: true, Hint: "the cloud's administrator can look at it: openstack server show " + s.ID})
 		return entry{}, false, nil
 	}
 	e, notes = p.basis.compose(vm, rows, k)
 	for _, n := range notes {
-		p.problem("VM "+s.ID, n, run.Problem{Step: "ledger", Permanent: true})
+		p.problem("VM "+s.ID, n, run.Problem{Step: "ledger", Permanent: true, Hint: "none of its records is sent; the other VMs go on"})
 	}
 	return e, true, nil
 }

@@ -18,10 +18,10 @@ import (
 func (b *basis) revise(tx *store.Tx, e entry, now time.Time) ([]note, error) {
 	var notes []note
 	for _, r := range e.rows {
-		if r.rev == 1 || cleaned(r.Period, now) {
+		if r.rev == 1 {
 			continue
 		}
-		n, err := b.relabelled(tx, e.vm, r)
+		n, err := b.relabelled(tx, e.vm, r.Period, r.body, now)
 		if err != nil {
 			return nil, err
 		}
@@ -30,40 +30,49 @@ func (b *basis) revise(tx *store.Tx, e entry, now time.Time) ([]note, error) {
 	if !e.later {
 		return notes, nil
 	}
-	more, err := b.afterEnd(tx, e.vm)
+	more, err := b.afterEnd(tx, e.vm, now)
 	return append(notes, more...), err
 }
 
-// cleaned tells whether the server still removes summary rows of the month that no longer come out of its records: it
-// does for Month ≥ m and Year ≥ y of the day two days ago (spec accounting §3.3).
+// cleaned tells whether the server still removes, now or in days to come, summary rows of the month that no longer come
+// out of its records: it does for Month ≥ m and Year ≥ y of the day two days ago (spec accounting §3.3), which on the
+// first two days of a year spares January until the third.
 func cleaned(period string, now time.Time) bool {
-	month, err := time.Parse("2006-01", period)
-	if err != nil {
-		return true
-	}
-	day := now.UTC().AddDate(0, 0, -2)
-	return month.Month() >= day.Month() && month.Year() >= day.Year()
+	return period >= Period(now.AddDate(0, 0, -2).Unix())
 }
 
-// relabelled reports a delivered row of such a month whose revision changes a label: the server then has both.
-func (b *basis) relabelled(tx *store.Tx, v VM, r ledgerRow) ([]note, error) {
-	delivered, err := known(tx, v, r.Period)
+// relabelled reports a delivered row of a month that is not cleaned any more whose revision changes a label: the server
+// then has both, each with its own hours.
+func (b *basis) relabelled(tx *store.Tx, v VM, period, body string, now time.Time) ([]note, error) {
+	if cleaned(period, now) {
+		return nil, nil
+	}
+	delivered, err := known(tx, v, period)
 	if err != nil || !delivered {
 		return nil, err
 	}
-	var body string
+	var was, earlier string
 	if err := tx.QueryRow(`SELECT body FROM ledger WHERE site = $1 AND cloud = $2 AND kind = $3 AND subject = $4 AND period = $5`,
-		v.Site, v.Cloud, KindCloud, v.ID, r.Period).Scan(&body); err != nil {
+		v.Site, v.Cloud, KindCloud, v.ID, period).Scan(&was); err != nil {
 		return nil, err
 	}
-	before, err1 := parseRecord(body)
-	after, err2 := parseRecord(r.body)
+	before, err1 := parseRecord(was)
+	after, err2 := parseRecord(body)
 	if err1 != nil || err2 != nil || labelsOf(before) == labelsOf(after) {
 		return nil, nil //nolint:nilerr // a row without a wire form was never sent
 	}
+	err = tx.QueryRow(`SELECT body FROM ledger WHERE site = $1 AND cloud = $2 AND kind = $3 AND subject = $4 AND period < $5 ORDER BY period DESC LIMIT 1`,
+		v.Site, v.Cloud, KindCloud, v.ID, period).Scan(&earlier)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, err
+	}
+	wall := before.WallDuration // of the month alone: the server counts the difference to the month before
+	if prior, err := parseRecord(earlier); err == nil {
+		wall -= prior.WallDuration
+	}
 	return []note{{v.ID,
 		fmt.Sprintf("needs clean-up at APEL: %s, VO %s, %.1f h, because a label changed in a month whose summaries the server no longer cleans",
-			r.Period, before.FQAN, float64(before.WallDuration)/3600),
+			period, before.FQAN, float64(wall)/3600),
 		"ask the accounting team to delete the stale summary of that month, VO and site",
 	}}, nil
 }
@@ -81,7 +90,7 @@ func labelsOf(r apel.CloudRecord) string {
 // afterEnd deals with rows of months after the end: one that may have been delivered is revised to the final durations,
 // with SuspendDuration raised so that it stays in its month, because the server cannot delete; then its difference to
 // the month before is nothing. One that was never sent is removed (design §7, rule 7).
-func (b *basis) afterEnd(tx *store.Tx, v VM) ([]note, error) {
+func (b *basis) afterEnd(tx *store.Tx, v VM, now time.Time) ([]note, error) {
 	type later struct {
 		period, body string
 		measured     int64
@@ -116,8 +125,9 @@ func (b *basis) afterEnd(tx *store.Tx, v VM) ([]note, error) {
 			continue
 		}
 		rec, err := parseRecord(l.body)
-		if err != nil {
-			return nil, err
+		if err != nil { // its newest revision never was a record that can be sent
+			notes = append(notes, note{v.ID, fmt.Sprintf("ended %s, but %s had been sent, and cannot be revised: %v", unix(v.EndedAt), l.period, err), ""})
+			continue
 		}
 		rec.EndTime, rec.WallDuration, rec.CPUDuration = 0, v.Wall, v.CPU
 		rec.SuspendDuration = l.measured - rec.StartTime - v.Wall
@@ -128,21 +138,28 @@ func (b *basis) afterEnd(tx *store.Tx, v VM) ([]note, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := updateRow(tx, v, l.period, string(body)); err != nil {
+		stale, err := b.relabelled(tx, v, l.period, string(body), now)
+		if err != nil {
 			return nil, err
 		}
-		notes = append(notes, note{v.ID, fmt.Sprintf("ended %s, learnt after %s had been sent: that month is revised to no use", unix(v.EndedAt), l.period), ""})
+		if changed, err := updateRow(tx, v, l.period, string(body)); err != nil {
+			return nil, err
+		} else if changed {
+			notes = append(notes, note{v.ID, fmt.Sprintf("ended %s, learnt after %s had been sent: that month is revised to no use", unix(v.EndedAt), l.period), ""})
+		}
+		notes = append(notes, stale...)
 	}
 	return notes, nil
 }
 
-func updateRow(tx *store.Tx, v VM, period, body string) error {
+// updateRow gives a row another text, as a new revision; false when it has that text already.
+func updateRow(tx *store.Tx, v VM, period, body string) (bool, error) {
 	sum := sha256.Sum256([]byte(body))
 	digest := hex.EncodeToString(sum[:16])
-	_, err := tx.Exec(`UPDATE ledger SET body = $1, digest = $2, rev = rev + 1, seen = $3
+	n, err := tx.Exec(`UPDATE ledger SET body = $1, digest = $2, rev = rev + 1, seen = $3
 		WHERE site = $4 AND cloud = $5 AND kind = $6 AND subject = $7 AND period = $8 AND digest <> $9`,
 		body, digest, v.Seen, v.Site, v.Cloud, KindCloud, v.ID, period, digest)
-	return err
+	return n > 0, err
 }
 
 // known tells whether the row may be at a server: it was cut into a message, or delivered.

@@ -46,26 +46,35 @@ func next(mark int64, asked Window, now time.Time, settle time.Duration) (Window
 	return w, nil
 }
 
-func windowsOf(tx *store.Tx, cloud, project string) ([]Window, error) {
-	rows, err := tx.Query(`SELECT from_time, to_time FROM collected WHERE cloud = $1 AND project = $2 AND kind = $3`, cloud, project, KindCloud)
+// windowsOf gives the windows that were collected of a project, and when the last collection began, in unix milliseconds.
+func windowsOf(tx *store.Tx, cloud, project string) (all []Window, last int64, err error) {
+	rows, err := tx.Query(`SELECT from_time, to_time, seen FROM collected WHERE cloud = $1 AND project = $2 AND kind = $3`, cloud, project, KindCloud)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer rows.Close()
-	var all []Window
 	for rows.Next() {
-		var w Window
-		if err := rows.Scan(&w.From, &w.To); err != nil {
-			return nil, err
+		var (
+			w    Window
+			seen int64
+		)
+		if err := rows.Scan(&w.From, &w.To, &seen); err != nil {
+			return nil, 0, err
 		}
-		all = append(all, w)
+		all, last = append(all, w), max(last, seen)
 	}
-	return all, rows.Err()
+	return all, last, rows.Err()
 }
 
-// covered notes that a window of a project was collected. It is the last write of a project's run.
+// covered notes that a window of a project was collected. It is the last write of a project's run. A window that begins
+// where another ends, or inside it, makes that one longer, so that there is one row however long a site runs.
 func covered(tx *store.Tx, cloud, project string, w Window, seen int64) error {
-	_, err := tx.Exec(`INSERT INTO collected (cloud, project, kind, from_time, to_time, seen) VALUES ($1, $2, $3, $4, $5, $6)
+	n, err := tx.Exec(`UPDATE collected SET to_time = CASE WHEN to_time < $1 THEN $1 ELSE to_time END, seen = $2
+		WHERE cloud = $3 AND project = $4 AND kind = $5 AND from_time <= $6 AND to_time >= $6`, w.To, seen, cloud, project, KindCloud, w.From)
+	if err != nil || n > 0 {
+		return err
+	}
+	_, err = tx.Exec(`INSERT INTO collected (cloud, project, kind, from_time, to_time, seen) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (cloud, project, kind, from_time) DO UPDATE
 		SET to_time = CASE WHEN excluded.to_time > collected.to_time THEN excluded.to_time ELSE collected.to_time END, seen = excluded.seen`,
 		cloud, project, KindCloud, w.From, w.To, seen)
