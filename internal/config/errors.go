@@ -77,36 +77,46 @@ type problems struct {
 	file   string
 	lines  []string
 	list   []Error
-	masked []span // where secrets are, and what may be one
+	noted  map[Error]bool
+	masked map[int][]span // where secrets are, and what may be one, by line
 }
 
 // place is a line and a column of the file, from 1; the zero place is none.
 type place struct{ line, column int }
 
-func (p place) before(q place) bool {
-	return p.line < q.line || p.line == q.line && p.column < q.column
-}
+// span is columns of a line, from one to before another.
+type span struct{ from, to int }
 
-// span reaches from a place to before another one.
-type span struct{ from, to place }
+// endOfLine is a column, or line, that lies behind every other.
+const endOfLine = 1 << 30
 
 func newProblems(file, text string) *problems {
-	return &problems{file: file, lines: strings.Split(text, "\n")}
+	return &problems{file: file, lines: strings.Split(text, "\n"), noted: map[Error]bool{}, masked: map[int][]span{}}
 }
 
 // add notes an error at a place. The same error at the same place is noted once: settings that several sites share are
 // read for each of them.
 func (p *problems) add(at place, path, message string) {
 	e := Error{File: p.file, Line: at.line, Column: at.column, Path: path, Message: message}
-	if !slices.Contains(p.list, e) {
+	if !p.noted[e] {
+		p.noted[e] = true
 		p.list = append(p.list, e)
 	}
 }
 
 // mask hides a part of the file wherever a source line is shown.
 func (p *problems) mask(from, to place) {
-	if from.line > 0 {
-		p.masked = append(p.masked, span{from, to})
+	for line := max(from.line, 1); line <= min(to.line, len(p.lines)); line++ {
+		columns := span{1, endOfLine}
+		if line == from.line {
+			columns.from = from.column
+		}
+		if line == to.line {
+			columns.to = to.column
+		}
+		if from.line > 0 && !slices.Contains(p.masked[line], columns) {
+			p.masked[line] = append(p.masked[line], columns)
+		}
 	}
 }
 
@@ -139,28 +149,13 @@ func (p *problems) source(at place) (string, int) {
 	}
 	line := []rune(strings.TrimRight(p.lines[at.line-1], "\r\n \t"))
 	column := at.column
-	var hide []span
-	for _, m := range p.masked {
-		if m.from.line <= at.line && at.line <= m.to.line {
-			from, to := 1, len(line)+1
-			if m.from.line == at.line {
-				from = m.from.column
-			}
-			if m.to.line == at.line {
-				to = min(to, m.to.column)
-			}
-			if from < to {
-				hide = append(hide, span{place{at.line, from}, place{at.line, to}})
-			}
-		}
-	}
-	for _, h := range disjoint(hide) { // from the right, so that columns to the left stay
-		from, to := h.from.column-1, min(h.to.column-1, len(line))
-		if from >= to {
-			continue
-		}
+	for _, h := range disjoint(p.masked[at.line]) { // from the right, so that columns to the left stay
+		from, to := h.from-1, min(h.to-1, len(line))
 		for to > from && line[to-1] == ' ' {
 			to--
+		}
+		if from >= to {
+			continue
 		}
 		line = slices.Concat(line[:from], []rune(hidden), line[to:])
 		switch {
@@ -187,11 +182,11 @@ func (p *problems) source(at place) (string, int) {
 
 // disjoint joins spans of one line that touch, and gives them from the right.
 func disjoint(spans []span) []span {
-	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.from.column, b.from.column) })
+	spans = slices.SortedFunc(slices.Values(spans), func(a, b span) int { return cmp.Compare(a.from, b.from) })
 	var all []span
 	for _, s := range spans {
-		if n := len(all); n > 0 && s.from.column <= all[n-1].to.column {
-			all[n-1].to.column = max(all[n-1].to.column, s.to.column)
+		if n := len(all); n > 0 && s.from <= all[n-1].to {
+			all[n-1].to = max(all[n-1].to, s.to)
 			continue
 		}
 		all = append(all, s)

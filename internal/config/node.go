@@ -132,15 +132,17 @@ func (n *node) fresh(key string) *node {
 	return &node{kind: mapping, path: append(slices.Clip(n.path), key), key: n.key, at: n.at, origin: byDefault}
 }
 
-// limits of a file
+// Limits of a file. The parser goes deeper with each bracket, dash or question mark, and a program whose stack is full
+// cannot be saved; so text that opens very many is not given to it.
 const (
 	maxFile  = 4 << 20 // bytes
-	maxDepth = 40      // of brackets, and of mappings and lists; the format itself needs 6
+	maxDepth = 40      // of mappings and lists; the format itself needs 7
+	maxOpen  = 1000    // brackets open at once, anywhere in the text; dashes, colons and question marks in a line
 )
 
 // parse reads the text of a file into nodes; nil when it cannot be read at all.
 func parse(p *problems, text string) *node {
-	if !legible(p, text) {
+	if !legible(p) {
 		return nil
 	}
 	file, err := parseYAML(text)
@@ -172,43 +174,42 @@ func parse(p *problems, text string) *node {
 }
 
 // legible refuses what the parser should not even see.
-func legible(p *problems, text string) bool {
-	depth := 0
+func legible(p *problems) bool {
+	open := 0
 	for i, line := range p.lines {
-		if !utf8.ValidString(line) {
-			p.add(place{i + 1, 1}, "", "is not UTF-8 text")
+		at := place{i + 1, 1}
+		switch {
+		case !utf8.ValidString(line):
+			p.add(at, "", "is not UTF-8 text")
+			return false
+		case strings.IndexByte(line, 0) >= 0:
+			p.add(at, "", "holds a NUL byte: it is no text file")
+			return false
+		case !shallow(line, &open):
+			p.add(at, "", fmt.Sprintf("is nested more than %d deep", maxDepth))
 			return false
 		}
-		depth += strings.Count(line, "[") + strings.Count(line, "{") - strings.Count(line, "]") - strings.Count(line, "}")
-		if depth = max(depth, 0); depth > maxDepth || deep(line) {
-			p.add(place{i + 1, 1}, "", fmt.Sprintf("is nested more than %d deep", maxDepth))
-			return false
-		}
-	}
-	if i := strings.IndexByte(text, 0); i >= 0 {
-		p.add(place{strings.Count(text[:i], "\n") + 1, 1}, "", "holds a NUL byte: it is no text file")
-		return false
 	}
 	return true
 }
 
-// deep tells whether one line opens too many brackets or lists at once. Text in quotes counts too: nobody needs so many.
-func deep(line string) bool {
-	depth, dashes := 0, 0
+// shallow counts what a line opens. Text in quotes and comments counts too: nobody needs so many.
+func shallow(line string, open *int) bool {
+	marks := 0
 	for _, r := range line {
 		switch r {
 		case '[', '{':
-			depth++
+			*open++
 		case ']', '}':
-			depth--
+			*open = max(*open-1, 0)
 		case '-', '?', ':':
-			dashes++
+			marks++
 		}
-		if depth > maxDepth {
-			return true
+		if *open > maxOpen || marks > maxOpen {
+			return false
 		}
 	}
-	return dashes > 1000
+	return true
 }
 
 // parseYAML parses; a parser that gives up in panic is an error like others.
@@ -241,11 +242,11 @@ func (p *problems) maskSuspects() {
 	open := false // a secret may go on over lines
 	for i, line := range p.lines {
 		if open {
-			p.mask(place{i + 1, 1}, place{i + 1, 1 << 30})
+			p.mask(place{i + 1, 1}, place{i + 1, endOfLine})
 			continue
 		}
 		if at := suspect.FindStringIndex(line); at != nil {
-			p.mask(place{i + 1, utf8.RuneCountInString(line[:at[1]]) + 2}, place{i + 1, 1 << 30})
+			p.mask(place{i + 1, utf8.RuneCountInString(line[:at[1]]) + 2}, place{i + 1, endOfLine})
 			rest := strings.TrimSpace(line[at[1]:])
 			open = strings.HasPrefix(rest, "|") || strings.HasPrefix(rest, ">") || strings.Count(rest, `"`)%2 == 1 || strings.Count(rest, "'")%2 == 1
 		}
@@ -388,7 +389,7 @@ func keyOf(n ast.MapKeyNode) (string, bool) {
 // after is where the token that follows begins.
 func after(t *token.Token) place {
 	if t == nil || t.Next == nil {
-		return place{1 << 30, 1}
+		return place{endOfLine, 1}
 	}
 	return placeOf(t.Next)
 }
