@@ -90,7 +90,7 @@ type Settings struct {
 	UserName   Policy
 	Machine    Policy
 	Benchmarks []Benchmark // first match wins
-	MaxRecords int         // records in a message, at most
+	MaxRecords int         // records in a message, at most; 0 = 100, and never more
 	CloudType  string      // "fedsite/1.0 (OpenStack)"
 }
 
@@ -100,6 +100,7 @@ type Target struct {
 	Settings     Settings
 	Clouds       []CloudTarget
 	Destinations []Destination
+	Copies       []string // names of the destinations that say copy: true; of the others there is one (rule 13)
 }
 
 // CloudTarget is a cloud of a target, with the way to it.

@@ -127,6 +127,9 @@ func (c *collector) cloud(ctx context.Context) error {
 		c.problem(diff.Object, diff.Reason, run.Problem{Hint: diff.Hint})
 	}
 	for _, p := range merged.Unnamed {
+		if len(c.ask.Projects) > 0 && !c.asks(p) {
+			continue
+		}
 		c.problem(object(p), "belongs to no VO: skipped", run.Problem{
 			Hint: "openstack project set --property egi.VO=<vo> " + p.ID + ", or name it under vos: in the configuration"})
 	}
@@ -158,6 +161,11 @@ func (c *collector) cloud(ctx context.Context) error {
 	return group.Wait()
 }
 
+// asks tells whether the project was named, by id or name.
+func (c *collector) asks(p site.Project) bool {
+	return slices.Contains(c.ask.Projects, p.ID) || slices.Contains(c.ask.Projects, p.Name)
+}
+
 // choose gives the projects with a share, each once, in share order, as far as they were asked for.
 func (c *collector) choose(m site.Merged) []site.Project {
 	var chosen []site.Project
@@ -168,7 +176,7 @@ func (c *collector) choose(m site.Merged) []site.Project {
 			continue
 		}
 		seen[p.ID] = true
-		if len(c.ask.Projects) == 0 || slices.Contains(c.ask.Projects, p.ID) || slices.Contains(c.ask.Projects, p.Name) {
+		if len(c.ask.Projects) == 0 || c.asks(p) {
 			chosen = append(chosen, p)
 			c.found[p.ID], c.found[p.Name] = true, true
 		}

@@ -66,6 +66,7 @@ type DeliveryError struct {
 	Verdict    Verdict
 	Err        error
 	Hint       string
+	Stored     bool          // it may have been stored all the same
 	Exit       int           // exit code when it stops the run
 	RetryAfter time.Duration // what the other side asked for; 0 = nothing
 }

@@ -124,7 +124,7 @@ func (a *amsDestination) Seal(m Message, now time.Time) ([]byte, error) {
 		return nil, &DeliveryError{Verdict: BadBody, Err: err}
 	}
 	if err != nil {
-		return nil, refused(err, "")
+		return nil, refused(err, "check accounting.ams.certificate and accounting.ams.encrypt_to")
 	}
 	return sealed, nil
 }
@@ -177,7 +177,7 @@ func delivery(err error, size int) *DeliveryError {
 	d := &DeliveryError{Verdict: Unanswered, Err: err, Hint: "nothing is lost: the message goes again with the next run", Exit: run.ExitUnavailable}
 	e, ok := errors.AsType[*ams.Error](err)
 	if !ok {
-		return refused(err, "")
+		return refused(err, "nothing was sent; please report this message")
 	}
 	if hint := e.Hint(); hint != "" {
 		d.Hint = hint
@@ -185,7 +185,7 @@ func delivery(err error, size int) *DeliveryError {
 	d.RetryAfter = e.RetryAfter
 	switch {
 	case e.TooLarge(size):
-		d.Verdict, d.Exit = TooLarge, 0
+		d.Verdict, d.Exit, d.Stored = TooLarge, 0, !e.Answered() // 500 may be a failure of another kind
 	case e.BadBody():
 		d.Verdict, d.Exit = BadBody, 0
 	case e.HTTPStatus == 429:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/fedsite/fedsite/protocol/dirq"
@@ -45,8 +46,11 @@ func (d *dirqDestination) Deliver(_ context.Context, m Message, sealed []byte) (
 
 func (d *dirqDestination) Gone(_ context.Context, m Message) (bool, error) {
 	has, err := d.queue.Has(m.Name)
+	if err == nil && !has {
+		_, err = os.Stat(d.queue.Path) // a queue that is not there, not mounted say, was not emptied by anybody
+	}
 	if err != nil {
-		return false, refused(err, fmt.Sprintf("fedsite must be able to read %s", d.queue.Path))
+		return false, refused(err, fmt.Sprintf("the queue %s must be there, and fedsite must be able to read it", d.queue.Path))
 	}
 	return !has, nil
 }

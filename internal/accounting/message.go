@@ -26,6 +26,16 @@ const (
 // records is cut before (design §7, rule 11).
 const lateArrival = 600
 
+// maxRecords is how many records a message holds at most (design §7, rule 10).
+const maxRecords = 100
+
+func (s Settings) perMessage() int {
+	if s.MaxRecords <= 0 {
+		return maxRecords
+	}
+	return min(s.MaxRecords, maxRecords)
+}
+
 // cursor is where the last cut ended, so that a run reads the ledger once however many messages it cuts.
 type cursor struct{ period, cloud, subject string }
 

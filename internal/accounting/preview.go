@@ -80,7 +80,7 @@ func preview(tx *store.Tx, d Deps, t *Target, dest Destination, start Start) ([]
 	}
 	var at cursor
 	for {
-		records, err := waitingAfter(tx, dest.Name(), t.Site.ID, at, Period(start.ActiveFrom), d.Now().Unix(), t.Settings.MaxRecords)
+		records, err := waitingAfter(tx, dest.Name(), t.Site.ID, at, Period(start.ActiveFrom), d.Now().Unix(), t.Settings.perMessage())
 		if err != nil || len(records) == 0 {
 			return plan, err
 		}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,6 +39,10 @@ func Send(ctx context.Context, d Deps, t *Target, how Sending) error {
 		return nil
 	}
 	d.Run.Step("send")
+	if p := t.unready(); p != nil {
+		d.Run.Fail(*p)
+		return nil
+	}
 	start, err := goActive(ctx, d, t)
 	if err != nil {
 		return fmt.Errorf("start of site %s: %w", t.Site.Name, err)
@@ -49,6 +55,28 @@ func Send(ctx context.Context, d Deps, t *Target, how Sending) error {
 		if err := s.run(ctx); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// unready tells what must be said before anything may be sent: what went before (the durations depend on it), and which
+// of several destinations is the one, because two ways to one server have no order (design §7, rule 13).
+func (t *Target) unready() *run.Problem {
+	p := run.Problem{Site: t.Site.Name, Object: "accounting", Step: "send", Permanent: true}
+	if t.Settings.Previously == "" {
+		p.Reason, p.Hint = "nothing is sent before accounting.previously is said", "set it to caso, if cASO sent this site's records until now, else to nothing"
+		return &p
+	}
+	var real []string
+	for _, dest := range t.Destinations {
+		if !slices.Contains(t.Copies, dest.Name()) {
+			real = append(real, dest.Name())
+		}
+	}
+	if len(real) > 1 {
+		p.Reason, p.Hint = fmt.Sprintf("%s all lead to the accounting server, and nothing says which comes last: nothing is sent", strings.Join(real, " and ")),
+			"keep one destination, and say copy: true of the others"
+		return &p
 	}
 	return nil
 }
@@ -146,7 +174,7 @@ func (s *sender) next(ctx context.Context) (Message, bool, error) {
 	err := s.d.DB.Write(ctx, func(tx *store.Tx) error {
 		m, at = Message{}, s.at
 		now := s.d.Now()
-		records, err := waitingAfter(tx, s.dest.Name(), s.t.Site.ID, s.at, s.active, now.Unix(), s.t.Settings.MaxRecords)
+		records, err := waitingAfter(tx, s.dest.Name(), s.t.Site.ID, s.at, s.active, now.Unix(), s.t.Settings.perMessage())
 		if err != nil || len(records) == 0 {
 			return err
 		}
@@ -253,11 +281,11 @@ func (s *sender) again(err error, try int) (time.Duration, bool) {
 // failed decides what a message that did not go means: cut in two, or the destination stops and the message stays.
 func (s *sender) failed(ctx context.Context, m Message, err error) error {
 	de, ok := errors.AsType[*DeliveryError](err)
+	if ok && (de.Verdict == Unanswered || de.Stored) {
+		m.HoldUntil = max(m.HoldUntil, m.LastAttempt+lateArrival)
+	}
 	if ok && (de.Verdict == TooLarge || de.Verdict == BadBody) {
 		return s.split(ctx, m, de)
-	}
-	if ok && de.Verdict == Unanswered {
-		m.HoldUntil = max(m.HoldUntil, m.LastAttempt+lateArrival)
 	}
 	werr := s.d.DB.Write(ctx, func(tx *store.Tx) error { return blamed(tx, m, err.Error()) })
 	s.stop("destination "+s.dest.Name(), err)

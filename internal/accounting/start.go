@@ -43,8 +43,12 @@ func begin(ctx context.Context, d Deps, t *Target) (Start, bool, error) {
 	if found && t.Settings.Since.IsZero() {
 		want.Since = have.Since
 	}
+	if found && want.Previously == "" {
+		want.Previously = have.Previously
+	}
+	said := found && have.Since == want.Since && have.Previously == "" && want.Previously == CASO // counted like that already
 	err = d.DB.Write(ctx, func(tx *store.Tx) error {
-		if found {
+		if found && !said {
 			if anew, err = forget(tx, t.Site); err != nil {
 				return err
 			}
@@ -59,7 +63,7 @@ func begin(ctx context.Context, d Deps, t *Target) (Start, bool, error) {
 	if err != nil {
 		return Start{}, false, err
 	}
-	if found && !anew {
+	if found && !anew && !said {
 		return have, false, fmt.Errorf("site %s: accounting.since or accounting.previously differ from what the first records were made with (since %s, previously %q), and records were cut already: %w",
 			t.Site.Name, unix(have.Since), have.Previously, errStarted)
 	}
