@@ -1,7 +1,7 @@
 -- +goose Up
 CREATE TABLE site (
 	id TEXT PRIMARY KEY,
-	name TEXT NOT NULL,
+	name TEXT NOT NULL UNIQUE,
 	formerly TEXT NOT NULL DEFAULT '[]',
 	gocdb_key TEXT NOT NULL DEFAULT '',
 	config TEXT NOT NULL DEFAULT '',
@@ -15,7 +15,8 @@ CREATE TABLE cloud (
 	auth_url TEXT NOT NULL DEFAULT '',
 	region TEXT NOT NULL DEFAULT '',
 	formerly TEXT NOT NULL DEFAULT '[]',
-	created BIGINT NOT NULL
+	created BIGINT NOT NULL,
+	UNIQUE (site, name)
 );
 
 -- where a site's accounting begins, and from when on it is sent

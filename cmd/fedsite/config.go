@@ -1,0 +1,93 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fedsite/fedsite/internal/config"
+	"github.com/fedsite/fedsite/internal/run"
+)
+
+func (c *cli) config() *cobra.Command {
+	cmd := &cobra.Command{Use: "config", Short: "Write, check and show the configuration", GroupID: setup,
+		Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	cmd.AddCommand(c.configInit(), c.configCheck(), c.configShow(), c.configSchema())
+	return cmd
+}
+
+func (c *cli) configInit() *cobra.Command {
+	var o config.TemplateOptions
+	cmd := &cobra.Command{Use: "init", Short: "Write a first configuration file", Args: noArgs,
+		Long: `Write a first configuration file: one site, one cloud, in mode observe, which collects and shows but sends nothing.
+A file that is there already is never touched.`,
+		Example: "  fedsite config init --site EXAMPLE-CLOUD --os-cloud fedsite",
+		RunE: func(*cobra.Command, []string) error {
+			text := config.Template(o)
+			if _, err := config.Parse(c.file(), text); err != nil {
+				return usage(fmt.Errorf("these options make no valid configuration:\n%w", err))
+			}
+			if err := os.MkdirAll(filepath.Dir(c.file()), 0o755); err != nil {
+				return err
+			}
+			f, err := os.OpenFile(c.file(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640)
+			if errors.Is(err, fs.ErrExist) {
+				return &exit{code: run.ExitFailed, err: fmt.Errorf("%s is there already", c.file()), hint: "name another file with --config, or edit this one"}
+			}
+			if err != nil {
+				return err
+			}
+			_, err = f.Write(text)
+			if err := errors.Join(err, f.Close()); err != nil {
+				return fmt.Errorf("write %s: %w", c.file(), err)
+			}
+			_, err = fmt.Fprintf(c.out, "wrote %s\nnext: fedsite config check, then fedsite accounting collect\n", c.file())
+			return err
+		}}
+	cmd.Flags().StringVar(&o.Site, "site", "EXAMPLE-CLOUD", "name of the site in GOCDB")
+	cmd.Flags().StringVar(&o.Cloud, "cloud", "main", "name of the cloud, of your choice")
+	cmd.Flags().StringVar(&o.OSCloud, "os-cloud", "fedsite", "entry of clouds.yaml to sign in with")
+	return cmd
+}
+
+func (c *cli) configCheck() *cobra.Command {
+	return &cobra.Command{Use: "check", Short: "Check the configuration; nothing is asked of any service", Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			cfg, err := c.load()
+			if err != nil {
+				return err
+			}
+			for _, s := range cfg.Sites {
+				vos := 0
+				for _, cl := range s.Clouds {
+					vos += len(cl.Cloud.VOs)
+				}
+				fmt.Fprintf(c.out, "%s: %s, %s in the file, accounting %s\n", s.Site.Name, several(int64(len(s.Clouds)), "clouds"), several(int64(vos), "VOs"), s.Accounting.Mode)
+			}
+			_, err = fmt.Fprintf(c.out, "%s is valid\n", c.file())
+			return err
+		}}
+}
+
+func (c *cli) configShow() *cobra.Command {
+	return &cobra.Command{Use: "show", Short: "Show the effective configuration, with the origin of each value; secrets as ***", Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			cfg, err := c.load()
+			if err != nil {
+				return err
+			}
+			return cfg.Show(c.out)
+		}}
+}
+
+func (c *cli) configSchema() *cobra.Command {
+	return &cobra.Command{Use: "schema", Short: "Print the configuration's JSON Schema, for editors", Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := c.out.Write(config.Schema())
+			return err
+		}}
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/fedsite/fedsite/internal/app/demo"
+	"github.com/fedsite/fedsite/internal/run"
+)
+
+func (c *cli) demo() *cobra.Command {
+	var (
+		o    demo.Options
+		at   string
+		once bool
+	)
+	cmd := &cobra.Command{
+		Use: "demo", Short: "An emulated site and federation, with fedsite at work between them", GroupID: setup, Args: noArgs,
+		Long: `Start an emulated OpenStack cloud, message broker and accounting server on loopback; let fedsite collect and
+send at stepped times, as cron would have for weeks; and compare what the federation ended up with to what was truly
+used. Then serve until Ctrl-C. With --once: check, and exit 0 or 1.`,
+		Example: "  fedsite demo\n  fedsite demo --dir /tmp/demo   # then, in a second shell:\n  fedsite --config /tmp/demo/fedsite.yaml accounting records",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if o.At, err = parseTime("at", at); err != nil {
+				return err
+			}
+			if o.Projects < 1 || o.Projects > 1000 || o.VMs < 0 || o.VMs > 100_000 {
+				return usage(fmt.Errorf("--projects must be 1 to 1000, --vms 0 to 100000"))
+			}
+			o.Version = versionText()
+			d, err := demo.Start(o)
+			if err != nil {
+				return err
+			}
+			err = c.tell(cmd.Context(), d, once)
+			if cerr := d.Close(); err == nil && cerr != nil {
+				return cerr
+			}
+			return err
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&once, "once", false, "check the outcome and exit, 0 when truth and server are equal, else 1")
+	flags.StringVar(&o.Dir, "dir", "", "leave fedsite.yaml, clouds.yaml, certificates and logins here, for other commands and clients")
+	flags.IntVar(&o.Projects, "projects", 4, "projects with a VO")
+	flags.IntVar(&o.VMs, "vms", 36, "VMs")
+	flags.Uint64Var(&o.Seed, "seed", 1, "another seed makes another world")
+	flags.StringVar(&at, "at", "", "the world's present (default now, to the whole hour)")
+	return cmd
+}
+
+// tell runs the demo and says what happens.
+func (c *cli) tell(ctx context.Context, d *demo.Demo, once bool) error {
+	p := func(format string, args ...any) { fmt.Fprintf(c.out, format+"\n", args...) }
+	p("fedsite demo: an emulated site and federation on loopback; nothing leaves this machine")
+	p("")
+	p("%s   %s in %s of %s, and a project that belongs to none", demo.SiteName,
+		several(int64(d.VMs), "VMs"), several(int64(d.Projects), "projects"), several(int64(d.VOs()), "VOs"))
+	p("present     %s UTC", d.At.Format("2006-01-02 15:04"))
+	p("")
+	h, err := d.Work(ctx)
+	if err != nil {
+		return err
+	}
+	n := func(name string) string { return humanize.Comma(h.Counts[name]) }
+	p("1  collect → record → ledger → message → send, %d times over the weeks since %s", h.Runs, h.From.Format("2006-01-02"))
+	p("   asked     %s requests to OpenStack, with a token of each project", humanize.Comma(h.Requests))
+	p("   kept      %s records new or changed: one per VM and month, the newest", n("records_changed"))
+	p("   sent      %s messages with %s records, signed, %s", n("messages_sent"), n("records_sent"), humanize.Bytes(uint64(h.Counts["bytes_sent"])))
+	p("")
+	p("2  what it met, and what it said at the last run")
+	problems(c.out, c.outTerminal, run.Report{Problems: h.Problems, Outcome: run.Partial})
+	for _, s := range d.Smuggled() {
+		p("  note  VM %s is called %q: it travels as %s", s.VM[:8], s.Name, s.Wire)
+	}
+	p("")
+	o, err := d.Check(ctx)
+	if err != nil {
+		return err
+	}
+	p("3  what the federation ended up with, up to %s UTC, beside what was truly used", o.Until.Format("2006-01-02 15:04"))
+	if err := c.sums(o); err != nil {
+		return err
+	}
+	p("")
+	if len(o.Wrong) > 0 {
+		for _, w := range o.Wrong {
+			p("  FAIL  %s", w)
+		}
+		return &exit{code: run.ExitFailed, err: fmt.Errorf("the federation has not what was used: %d differences", len(o.Wrong))}
+	}
+	p("truth and accounting server are equal, to the second: %d of %d sums; %d messages received, none rejected, nothing left to send", len(o.Sums), len(o.Sums), o.Messages)
+	if once {
+		return nil
+	}
+	p("")
+	p("serving until Ctrl-C. In a second shell:")
+	for _, line := range d.Try() {
+		p("  %s", line)
+	}
+	d.Serve(ctx)
+	return nil
+}
+
+func (c *cli) sums(o demo.Outcome) error {
+	rows := make([][]string, 0, len(o.Sums))
+	for _, s := range o.Sums {
+		diff := "0"
+		if !s.Equal() {
+			diff = fmt.Sprintf("%+d s wall, %+d s CPU", s.ServerWall-s.TruthWall, s.ServerCPU-s.TruthCPU)
+		}
+		rows = append(rows, []string{"   " + s.Period, s.VO, fmt.Sprint(s.VMs), hours(s.TruthWall), hours(s.ServerWall), hours(s.TruthCPU), hours(s.ServerCPU), diff})
+	}
+	return c.table([]string{"   MONTH", "VO", "VMs", "WALL h TRUTH", "SERVER", "CPU h TRUTH", "SERVER", "DIFFERENCE"}, rows)
+}

@@ -1,0 +1,239 @@
+// Command fedsite connects an OpenStack cloud to the EGI Federated Cloud.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/fedsite/fedsite/internal/app"
+	"github.com/fedsite/fedsite/internal/config"
+	"github.com/fedsite/fedsite/internal/run"
+	"github.com/fedsite/fedsite/internal/store"
+	"github.com/fedsite/fedsite/internal/tasks"
+)
+
+// version is set by the build: -ldflags "-X main.version=1.0.0".
+var version string
+
+func main() {
+	os.Exit(Main())
+}
+
+// Main runs the command line of this process and gives its exit code.
+func Main() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	c := &cli{out: os.Stdout, err: os.Stderr, getenv: os.Getenv,
+		outTerminal: term.IsTerminal(int(os.Stdout.Fd())), errTerminal: term.IsTerminal(int(os.Stderr.Fd()))}
+	return c.run(ctx, os.Args[1:])
+}
+
+// cli is one call of the program.
+type cli struct {
+	out, err                 io.Writer
+	outTerminal, errTerminal bool
+	getenv                   func(string) string
+
+	configFile string
+	output     string
+	verbose    bool
+}
+
+// exit is an error with the exit code it leads to.
+type exit struct {
+	code int
+	err  error
+	hint string
+}
+
+func (e *exit) Error() string { return e.err.Error() }
+func (e *exit) Unwrap() error { return e.err }
+
+func (c *cli) run(ctx context.Context, args []string) int {
+	root := c.root()
+	root.SetArgs(args)
+	root.SetOut(c.out)
+	root.SetErr(c.err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return run.ExitDone
+	}
+	e, ok := errors.AsType[*exit](err)
+	if !ok {
+		e = explain(err)
+	}
+	if e.err != nil {
+		c.fail(e.err, e.hint)
+	}
+	return e.code
+}
+
+// explain gives an error of the program's parts its exit code and hint (design §4, CLI).
+func explain(err error) *exit {
+	e := &exit{code: run.ExitFailed, err: err, hint: store.Hint(err)}
+	if invalid, ok := errors.AsType[*config.Errors](err); ok {
+		return &exit{code: run.ExitConfiguration, err: invalid}
+	}
+	if _, ok := errors.AsType[*tasks.HeldError](err); ok {
+		e.code, e.hint = run.ExitLocked, "wait until it has ended; a dead process's hold ends by itself within a minute"
+		return e
+	}
+	switch {
+	case errors.Is(err, store.ErrLocked):
+		e.code = run.ExitLocked
+	case errors.Is(err, store.ErrUnavailable):
+		e.code = run.ExitUnavailable
+	}
+	return e
+}
+
+func usage(err error) error { return &exit{code: run.ExitUsage, err: err, hint: "see fedsite --help"} }
+
+// Groups of commands in the help.
+const (
+	pipelines  = "pipelines"
+	operations = "operations"
+	setup      = "setup"
+)
+
+func (c *cli) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "fedsite",
+		Short: "Connects an OpenStack cloud to the EGI Federated Cloud",
+		Long: `fedsite connects an OpenStack cloud to the EGI Federated Cloud: one program, one configuration file.
+
+Exit codes: 0 all done, 1 failed, 2 usage, 3 partly done, 10 configuration invalid, 11 locked,
+12 not authorised, 13 remote unavailable.`,
+		SilenceErrors: true, SilenceUsage: true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage(fmt.Errorf("unknown command %q", args[0]))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.AddGroup(&cobra.Group{ID: pipelines, Title: "Pipelines:"}, &cobra.Group{ID: setup, Title: "Set-up:"}, &cobra.Group{ID: operations, Title: "Operations:"})
+	flags := root.PersistentFlags()
+	flags.StringVarP(&c.configFile, "config", "c", "", "configuration file (default $FEDSITE_CONFIG, else /etc/fedsite/fedsite.yaml)")
+	flags.StringVarP(&c.output, "output", "o", "table", "form of the output: table, json, yaml")
+	flags.BoolVarP(&c.verbose, "verbose", "v", false, "log what is done, also each request, to standard error")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	root.CompletionOptions.DisableDefaultCmd = false
+	root.AddCommand(c.accounting(), c.demo(), c.config(), c.version())
+	root.SetHelpCommandGroupID(operations)
+	root.SetCompletionCommandGroupID(setup)
+	return root
+}
+
+// DefaultConfig is where the configuration is looked for.
+const DefaultConfig = "/etc/fedsite/fedsite.yaml"
+
+// file is the configuration file that the call names.
+func (c *cli) file() string {
+	if c.configFile != "" {
+		return c.configFile
+	}
+	if f := c.getenv("FEDSITE_CONFIG"); f != "" {
+		return f
+	}
+	return DefaultConfig
+}
+
+// load reads the configuration, with what the environment sets.
+func (c *cli) load() (*config.Config, error) {
+	cfg, err := config.Load(c.file())
+	if err != nil {
+		return nil, explainConfig(err)
+	}
+	if err := config.FromEnvironment(cfg, c.getenv); err != nil {
+		return nil, &exit{code: run.ExitConfiguration, err: err}
+	}
+	return cfg, nil
+}
+
+func explainConfig(err error) error {
+	return &exit{code: run.ExitConfiguration, err: err}
+}
+
+// open opens fedsite with the configuration.
+func (c *cli) open(ctx context.Context, o app.Options) (*app.App, func(), error) {
+	cfg, err := c.load()
+	if err != nil {
+		return nil, nil, err
+	}
+	log, flush, err := c.logger()
+	if err != nil {
+		return nil, nil, err
+	}
+	o.Version, o.Log, o.Progress = versionText(), log, c.progress()
+	a, err := app.Open(ctx, cfg, o)
+	if err != nil {
+		flush()
+		return nil, nil, err
+	}
+	if cfg.Demo.On {
+		c.note("DEMO: this configuration was written by fedsite demo; its clock is " + a.Now().Format("2006-01-02 15:04 UTC"))
+	}
+	return a, func() {
+		if err := a.Close(); err != nil {
+			c.fail(err, "")
+		}
+		flush()
+	}, nil
+}
+
+// version prints what this program is.
+func (c *cli) version() *cobra.Command {
+	return &cobra.Command{Use: "version", Short: "Print the version", GroupID: operations, Args: noArgs, RunE: func(*cobra.Command, []string) error {
+		_, err := fmt.Fprintf(c.out, "fedsite %s\n", versionText())
+		return err
+	}}
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage(fmt.Errorf("%s takes no argument, got %q", cmd.CommandPath(), args[0]))
+	}
+	return nil
+}
+
+// versionText is the version of a released build, or "devel" with the commit it was made from.
+func versionText() string {
+	if version != "" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "devel"
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 8 {
+			return "devel-" + s.Value[:8]
+		}
+	}
+	return "devel"
+}
+
+// parseTime reads an instant of the command line: a day, or a time with its zone.
+func parseTime(flag, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{"2006-01-02", time.RFC3339, "2006-01-02T15:04:05"} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	return time.Time{}, usage(fmt.Errorf("--%s %q is no time: 2026-11-01 (UTC) or 2026-11-01T12:00:00+01:00", flag, text))
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/fedsite/fedsite/internal/app/demo"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"fedsite": func() { os.Exit(Main()) }})
+}
+
+// TestScripts runs the executable manual: each script is one thing that a user does, with the real program.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("HOME", env.WorkDir)
+			repository, err := filepath.Abs("../..")
+			env.Setenv("REPOSITORY", repository)
+			return err
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"emulate": emulate, "exits": exits, "replace": replace, "try": try},
+	})
+}
+
+// emulate starts the demo's site and federation for the rest of the script, with its files in the directory given. No
+// history is made: the ledger is empty. Its present is 2026-11-24 12:00 UTC.
+func emulate(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: emulate DIR")
+	}
+	d, err := demo.Start(demo.Options{Dir: ts.MkAbs(args[0]), At: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), Seed: 1, Projects: 3, VMs: 24, Version: "test"})
+	ts.Check(err)
+	d.Run()
+	ts.Defer(func() { ts.Check(d.Close()) })
+	ts.Setenv("FEDSITE_CONFIG", d.ConfigFile())
+	ts.Setenv("KEYSTONE", d.Cloud.AuthURL())
+}
+
+// exits runs a program and checks its exit code: "exits CODE PROGRAM ARGS…".
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM ARGS…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	if e, ok := errors.AsType[*exec.ExitError](err); ok {
+		got = e.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// replace replaces a text in a file: "replace FILE OLD NEW". The old text must be there.
+func replace(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: replace FILE OLD NEW")
+	}
+	file := ts.MkAbs(args[0])
+	text := ts.ReadFile(args[0])
+	fresh := strings.Replace(text, args[1], args[2], 1)
+	if fresh == text {
+		ts.Fatalf("%s does not contain %q", args[0], args[1])
+	}
+	ts.Check(os.WriteFile(filepath.Clean(file), []byte(fresh), 0o600))
+}

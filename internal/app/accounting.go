@@ -1,0 +1,126 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/fedsite/fedsite/internal/accounting"
+	"github.com/fedsite/fedsite/internal/config"
+	"github.com/fedsite/fedsite/internal/run"
+)
+
+// How messages are sent in one run: so many at once, so many tries of each, and the first back-off.
+const (
+	sendParallel = 4
+	sendAttempts = 3
+	sendBackOff  = 2 * time.Second
+)
+
+// SiteReport is the report of one site's run, or why there was none.
+type SiteReport struct {
+	Site   string     `json:"site"`
+	Report run.Report `json:"report"`
+	Err    error      `json:"-"`
+}
+
+// Sites gives the configured sites of that name, all for "". An unknown name is an error.
+func (a *App) Sites(name string) ([]config.Site, error) {
+	if name == "" {
+		return a.cfg.Sites, nil
+	}
+	var known []string
+	for _, s := range a.cfg.Sites {
+		if s.Site.Name == name {
+			return []config.Site{s}, nil
+		}
+		known = append(known, s.Site.Name)
+	}
+	return nil, fmt.Errorf("the configuration has no site %s, only %v", name, known)
+}
+
+// Collect collects each of the sites in turn.
+func (a *App) Collect(ctx context.Context, sites []config.Site, ask accounting.Ask) []SiteReport {
+	return a.each(ctx, "accounting.collect", sites, func(ctx context.Context, d accounting.Deps, t *accounting.Target) error {
+		return accounting.Collect(ctx, d, t, ask)
+	})
+}
+
+// SendOptions says what Send sends.
+type SendOptions struct {
+	To          string // only this destination; "" = all
+	RetryParked bool   // cut parked records anew first
+}
+
+// Send sends what each of the sites has for its destinations.
+func (a *App) Send(ctx context.Context, sites []config.Site, o SendOptions) []SiteReport {
+	return a.each(ctx, "accounting.send", sites, func(ctx context.Context, d accounting.Deps, t *accounting.Target) error {
+		if o.RetryParked {
+			for _, dest := range t.Destinations {
+				if o.To != "" && o.To != dest.Name() {
+					continue
+				}
+				n, err := accounting.Unpark(ctx, d.DB, t.Site.ID, dest.Name())
+				if err != nil {
+					return err
+				}
+				d.Run.Count("messages_unparked", n)
+			}
+		}
+		return accounting.Send(ctx, d, t, accounting.Sending{To: o.To, Parallel: sendParallel, Attempts: sendAttempts, Base: sendBackOff})
+	})
+}
+
+// each runs a task of every site, one after the other.
+func (a *App) each(ctx context.Context, kind string, sites []config.Site, fn func(context.Context, accounting.Deps, *accounting.Target) error) []SiteReport {
+	all := make([]SiteReport, 0, len(sites))
+	for _, s := range sites {
+		report, err := a.task(ctx, kind+"/"+s.Site.ID, s.Site.Name, func(ctx context.Context, r *run.Recorder) error {
+			t, err := a.target(s)
+			if err != nil {
+				return err
+			}
+			return fn(ctx, a.deps(r), t)
+		})
+		all = append(all, SiteReport{Site: s.Site.Name, Report: report, Err: err})
+	}
+	return all
+}
+
+func (a *App) deps(r *run.Recorder) accounting.Deps {
+	return accounting.Deps{Now: a.Now, DB: a.db, Log: a.opts.Log, Run: r}
+}
+
+// Preview says what Send would do; nothing is written or sent.
+func (a *App) Preview(ctx context.Context, sites []config.Site, to string) ([]accounting.Planned, error) {
+	var all []accounting.Planned
+	for _, s := range sites {
+		t, err := a.target(s)
+		if err != nil {
+			return nil, err
+		}
+		plan, err := accounting.Preview(ctx, a.deps(run.NewRecorder("preview", a.Now, nil)), t, to)
+		if err != nil {
+			return nil, fmt.Errorf("site %s: %w", s.Site.Name, err)
+		}
+		all = append(all, plan...)
+	}
+	return all, nil
+}
+
+// Records gives the ledger's rows of the sites.
+func (a *App) Records(ctx context.Context, sites []config.Site, f accounting.Filter) ([]accounting.Entry, error) {
+	var all []accounting.Entry
+	for _, s := range sites {
+		t, err := a.target(s)
+		if err != nil {
+			return nil, err
+		}
+		entries, err := accounting.Records(ctx, a.db, t, f)
+		if err != nil {
+			return nil, fmt.Errorf("site %s: %w", s.Site.Name, err)
+		}
+		all = append(all, entries...)
+	}
+	return all, nil
+}

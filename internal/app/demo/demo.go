@@ -1,0 +1,155 @@
+// Package demo makes a whole site and federation on loopback, lets fedsite work on it as cron would have for weeks, and
+// compares what the federation ended up with to what was truly used.
+//
+//	world → files → history → check → serve
+//
+// The cloud, the broker and the accounting server are emulated; fedsite is the real one, with a configuration file of its
+// own. Nothing leaves the machine.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/fedsite/fedsite/internal/app"
+	"github.com/fedsite/fedsite/internal/config"
+	"github.com/fedsite/fedsite/internal/emulator/federation"
+	"github.com/fedsite/fedsite/internal/emulator/openstack"
+	"github.com/fedsite/fedsite/internal/emulator/world"
+	"github.com/fedsite/fedsite/internal/transport"
+)
+
+// SiteName is the emulated site's name.
+const SiteName = "DEMO-SITE"
+
+// Options size and date the demo.
+type Options struct {
+	Dir      string    // where its files go; "" = a directory that is removed at the end
+	At       time.Time // the present up to which there is history; zero = now, to the whole hour
+	Seed     uint64
+	Projects int
+	VMs      int
+	Version  string
+}
+
+// Demo is a running emulation.
+type Demo struct {
+	Dir        string
+	At         time.Time
+	Projects   int
+	VMs        int
+	World      *world.World
+	Cloud      *openstack.Cloud
+	Federation *federation.Federation
+	Config     *config.Config
+	Requests   *transport.Counter
+
+	version string
+	clock   *stepped
+	server  *http.Server
+	remove  bool
+}
+
+// stepped is the demo's clock: it stands at an instant of the history, and later runs on from the present.
+type stepped struct {
+	mu     sync.Mutex
+	stands time.Time     // zero = runs
+	ahead  time.Duration // of the machine's clock
+}
+
+func (s *stepped) now() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stands.IsZero() {
+		return time.Now().Add(s.ahead).UTC().Round(0)
+	}
+	return s.stands
+}
+
+func (s *stepped) stand(at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stands = at
+}
+
+func (s *stepped) run() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stands = time.Time{}
+}
+
+// Start makes the world and its services, and writes the files. Close it.
+func Start(o Options) (*Demo, error) {
+	real := time.Now().UTC().Round(0)
+	d := &Demo{Dir: o.Dir, At: o.At.UTC(), Projects: o.Projects, VMs: o.VMs, version: o.Version, clock: &stepped{}, Requests: &transport.Counter{}}
+	if o.At.IsZero() {
+		d.At = real.Truncate(time.Hour)
+	} else {
+		d.clock.ahead = d.At.Sub(real.Truncate(time.Second)) // whole seconds, as the file says it; never before At
+	}
+	if o.Projects < 1 || o.VMs < 0 {
+		return nil, errors.New("a demo needs at least one project, and no negative number of VMs")
+	}
+	d.World = world.Generate(world.Options{Seed: o.Seed, At: d.At, Projects: o.Projects, VMs: o.VMs, Site: SiteName})
+	d.clock.stand(d.At)
+	if err := d.start(); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func (d *Demo) start() (err error) {
+	if err := d.directory(); err != nil {
+		return err
+	}
+	d.Cloud = openstack.New(d.World, d.clock.now, openstack.Options{})
+	if d.server, err = d.Cloud.Listen("127.0.0.1:0"); err != nil {
+		return err
+	}
+	if d.Federation, err = federation.Start("127.0.0.1", d.clock.now, SiteName); err != nil {
+		return err
+	}
+	if err := d.write(); err != nil {
+		return err
+	}
+	d.Config, err = config.Load(d.ConfigFile())
+	return err
+}
+
+// Close stops the services, and removes the directory that Start made by itself.
+func (d *Demo) Close() error {
+	var errs []error
+	if d.Federation != nil {
+		errs = append(errs, d.Federation.Close())
+	}
+	if d.server != nil {
+		errs = append(errs, d.server.Close())
+	}
+	if d.remove {
+		errs = append(errs, os.RemoveAll(d.Dir))
+	}
+	return errors.Join(errs...)
+}
+
+// Serve lets the clock run, and waits until the context ends.
+func (d *Demo) Serve(ctx context.Context) {
+	d.clock.run()
+	<-ctx.Done()
+}
+
+// open opens fedsite with the demo's configuration and clock.
+func (d *Demo) open(ctx context.Context) (*app.App, error) {
+	a, err := app.Open(ctx, d.Config, app.Options{Version: d.version, Now: d.clock.now, Requests: d.Requests})
+	if err != nil {
+		return nil, fmt.Errorf("open fedsite: %w", err)
+	}
+	return a, nil
+}
+
+// Run lets the clock run on from the demo's present, without a history.
+func (d *Demo) Run() { d.clock.run() }
