@@ -1,0 +1,97 @@
+package faults_test
+
+import (
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/fedsite/fedsite/internal/emulator/faults"
+)
+
+// serve gives a service that answers its path, behind the set, and how often it was reached.
+func serve(t *testing.T, s *faults.Set) (url string, reached *int) {
+	t.Helper()
+	reached = new(int)
+	srv := httptest.NewUnstartedServer(s.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		*reached++
+		w.Header().Set("X-Of", "service")
+		fmt.Fprint(w, "the path is ", r.URL.Path)
+	})))
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.Start()
+	t.Cleanup(srv.Close)
+	return srv.URL, reached
+}
+
+// ask gives what came: the status and the body, or that the connection was cut before or in it.
+func ask(url string) string {
+	res, err := http.DefaultClient.Do(must(http.NewRequest(http.MethodGet, url, nil)))
+	if err != nil {
+		return "no answer"
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return fmt.Sprintf("%d cut after %q", res.StatusCode, body)
+	}
+	return fmt.Sprintf("%d %s", res.StatusCode, body)
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func TestEffects(t *testing.T) {
+	for name, c := range map[string]struct {
+		effect  faults.Effect
+		want    string
+		reached int
+	}{
+		"status":  {faults.Effect{Status: 503, Body: "<html>"}, "503 <html>", 0},
+		"unread":  {faults.Effect{Unread: true}, "no answer", 0},
+		"lost":    {faults.Effect{Lost: true}, "no answer", 1},
+		"cut":     {faults.Effect{Cut: true}, `200 cut after "the path "`, 1},
+		"changed": {faults.Effect{Change: func(b []byte) []byte { return []byte(strings.ToUpper(string(b))) }}, "200 THE PATH IS /A/B/C", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &faults.Set{}
+			s.Add(faults.Fault{Effect: c.effect, Times: -1})
+			url, reached := serve(t, s)
+			if got := ask(url + "/a/b/c"); got != c.want || *reached != c.reached {
+				t.Errorf("%s, reached %d times; want %s, %d", got, *reached, c.want, c.reached)
+			}
+		})
+	}
+}
+
+func TestWhichRequestsAreStruck(t *testing.T) {
+	s := &faults.Set{}
+	s.Add(faults.Fault{Service: "compute", Method: "GET", Path: "/v2.1/servers/*", Query: "marker=", Nth: 2, Times: 2, Effect: faults.Effect{Status: 500}})
+	url, _ := serve(t, s)
+	for i, c := range []struct {
+		path   string
+		struck bool
+	}{
+		{"/compute/v2.1/servers/detail?marker=a", false}, // the first
+		{"/compute/v2.1/servers/detail?limit=1", false},  // another query
+		{"/compute/v2.1/flavors/detail?marker=a", false}, // another path
+		{"/volume/v2.1/servers/detail?marker=a", false},  // another service
+		{"/compute/v2.1/servers/detail?marker=b", true},
+		{"/compute/v2.1/servers/detail?marker=c", true},
+		{"/compute/v2.1/servers/detail?marker=d", false},
+	} {
+		if got := strings.HasPrefix(ask(url+c.path), "500"); got != c.struck {
+			t.Errorf("request %d, %s: struck %v", i+1, c.path, got)
+		}
+	}
+	if s.Left() != 0 {
+		t.Errorf("%d faults have not struck", s.Left())
+	}
+}
