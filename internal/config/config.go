@@ -9,6 +9,9 @@
 package config
 
 import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/site"
@@ -122,6 +125,27 @@ type Network struct {
 	CAFile        string
 	SourceAddress string
 }
+
+// shown gives the settings without the proxy's password.
+func (n Network) shown() networkShown {
+	n.Proxy = withoutPassword(n.Proxy)
+	return networkShown(n)
+}
+
+// networkShown is a Network without its methods.
+type networkShown Network
+
+// Format prints the settings without the proxy's password.
+func (n Network) Format(f fmt.State, verb rune) { fmt.Fprintf(f, fmt.FormatString(f, verb), n.shown()) }
+
+// MarshalJSON gives the settings without the proxy's password.
+func (n Network) MarshalJSON() ([]byte, error) { return json.Marshal(n.shown()) }
+
+// MarshalYAML gives the settings without the proxy's password.
+func (n Network) MarshalYAML() (any, error) { return n.shown(), nil }
+
+// LogValue gives the settings without the proxy's password.
+func (n Network) LogValue() slog.Value { return slog.AnyValue(n.shown()) }
 
 // Store says where fedsite keeps its state.
 type Store struct {

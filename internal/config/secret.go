@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -16,7 +17,7 @@ const hidden = "***"
 // reads it anew, so that a renewed secret needs no restart.
 type Secret struct{ from source }
 
-// source is behind a pointer-like wall: fmt prints a Secret by its methods, and a struct that holds one likewise.
+// source says where a secret is.
 type source struct {
 	kind  string // "", literal, file, env, credential
 	value string // the literal, or the name of file, variable or credential
@@ -72,28 +73,33 @@ func (s Secret) Value() (string, error) {
 			return "", err
 		}
 	}
-	text, _ = strings.CutSuffix(text, "\n")
-	text, _ = strings.CutSuffix(text, "\r")
+	if cut, ok := strings.CutSuffix(text, "\n"); ok {
+		text, _ = strings.CutSuffix(cut, "\r")
+	}
 	if text == "" {
 		return "", fmt.Errorf("the secret is empty: %s", where)
 	}
 	return text, nil
 }
 
-func readSecret(file string) (string, error) {
-	info, err := os.Stat(file)
+func readSecret(name string) (string, error) {
+	f, err := os.Open(name)
 	if err != nil {
 		return "", fmt.Errorf("the secret cannot be read: %w", err)
 	}
-	if info.Size() > maxSecret {
-		return "", fmt.Errorf("the secret cannot be read: %s has more than %d bytes", file, maxSecret)
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	switch {
+	case err != nil:
 		return "", fmt.Errorf("the secret cannot be read: %w", err)
+	case len(text) > maxSecret:
+		return "", fmt.Errorf("the secret cannot be read: %s has more than %d bytes", name, maxSecret)
 	}
 	return string(text), nil
 }
+
+// Equal tells whether both are said in the same way; nothing is read.
+func (s Secret) Equal(other Secret) bool { return s == other }
 
 // Origin says where the secret is read: "file /run/secrets/x", "variable X", "credential x", "the configuration".
 func (s Secret) Origin() string {
