@@ -126,6 +126,9 @@ func (g *generator) accounts() {
 	}
 }
 
+// resizedAfter is how old a VM is at least that was resized in the middle of its life.
+const resizedAfter = 40 * 24 * time.Hour
+
 // vm makes one VM with a life.
 func (g *generator) vm(i int) {
 	p := i % g.o.Projects
@@ -142,7 +145,9 @@ func (g *generator) vm(i int) {
 	case 1:
 		vm.Events = append(vm.Events, Event{after(0.4), Delete, ""})
 	case 2:
-		vm.Events = append(vm.Events, Event{after(0.5), Resize, "4"}, Event{after(0.51), Confirm, ""})
+		if age > resizedAfter { // before a VM is first seen nobody can know what it was
+			vm.Events = append(vm.Events, Event{after(0.5), Resize, "4"}, Event{after(0.51), Confirm, ""})
+		}
 	case 3:
 		vm.Events = append(vm.Events, Event{after(0.3), Stop, ""})
 	case 4:
