@@ -91,13 +91,13 @@ type sizedBody struct {
 }
 
 func (b *sizedBody) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, fmt.Errorf("%s is larger than fedsite reads", b.what)
-	}
-	if int64(len(p)) > b.left {
-		p = p[:b.left]
+	if int64(len(p)) > b.left+1 {
+		p = p[:b.left+1] // one more than allowed tells a full answer from one that is too large
 	}
 	n, err := b.ReadCloser.Read(p)
+	if int64(n) > b.left {
+		n, err = int(b.left), fmt.Errorf("%s is larger than fedsite reads", b.what)
+	}
 	b.left -= int64(n)
 	return n, err
 }

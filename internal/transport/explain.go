@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -41,37 +42,71 @@ func explain(r *http.Request, err error) error {
 		return err
 	}
 	f := &Failure{Host: r.URL.Host, Cause: err, What: err.Error()}
+	if f.viaProxy(err) || f.noTLS(err) {
+		return f
+	}
 	var (
 		dns      *net.DNSError
-		unknown  x509.UnknownAuthorityError
-		host     x509.HostnameError
-		invalid  x509.CertificateInvalidError
-		alert    tls.AlertError
 		netError net.Error
 	)
 	switch {
 	case errors.As(err, &dns):
 		f.What, f.Hint, f.Final = "the name does not resolve", "check the host name, and this machine's DNS", dns.IsNotFound
-	case errors.As(err, &unknown):
-		f.What, f.Hint, f.Final = "its TLS certificate is of an authority that is not trusted here", "set network.ca_file to that authority's certificate", true
-	case errors.As(err, &host):
-		f.What, f.Hint, f.Final = "its TLS certificate is for another name: "+host.Error(), "use the name that is in the certificate", true
-	case errors.As(err, &invalid):
-		f.What, f.Hint, f.Final = "its TLS certificate is not valid: "+invalid.Error(), "renew the server's certificate, and check this machine's clock", true
-	case errors.As(err, &alert):
-		f.What, f.Hint, f.Final = "it refused the TLS connection: "+alert.Error(), "it may not trust the authority of the client certificate", true
 	case errors.Is(err, syscall.ECONNREFUSED):
 		f.What, f.Hint = "connection refused", "nothing listens there, or a firewall refuses"
-	case strings.Contains(err.Error(), "CONNECT") || strings.Contains(err.Error(), "proxyconnect"):
-		f.What, f.Hint = "the proxy does not connect: "+err.Error(), "allow this host and port at the proxy, or name the host under network.no_proxy"
-	case strings.HasSuffix(err.Error(), "Forbidden") || strings.HasSuffix(err.Error(), "Proxy Authentication Required"):
-		f.What, f.Hint, f.Final = "the proxy refuses: "+err.Error(), "allow this host and port at the proxy, or name the host under network.no_proxy", true
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
+		f.What, f.Hint = "there is no route to it", "check this machine's routes: the host may have an address of the other IP version only"
 	case errors.As(err, &netError) && netError.Timeout():
 		f.What, f.Hint = "no answer in time", "check routes and firewalls; a slow service may answer later"
-	case strings.Contains(err.Error(), "EOF") || errors.Is(err, syscall.ECONNRESET):
-		f.What = "the connection was cut"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
+		strings.Contains(err.Error(), "http2: client conn"): // has no value to compare with
+		f.What, f.Hint = "the connection was cut", "it may pass; else a firewall cuts it, or a server that does not take the client certificate"
 	}
 	return f
+}
+
+// viaProxy explains what a proxy said, or that it could not be reached.
+func (f *Failure) viaProxy(err error) bool {
+	if refusal, ok := errors.AsType[*proxyRefusal](err); ok {
+		f.What = refusal.Error()
+		f.Hint, f.Final = refusal.hint()
+		return true
+	}
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok || op.Op != "proxyconnect" {
+		return false
+	}
+	f.What, f.Hint = "the proxy cannot be reached: "+op.Err.Error(), "check network.proxy"
+	return true
+}
+
+// noTLS explains why two ends did not come to terms over TLS.
+func (f *Failure) noTLS(err error) bool {
+	var (
+		unknown x509.UnknownAuthorityError
+		host    x509.HostnameError
+		invalid x509.CertificateInvalidError
+		record  tls.RecordHeaderError
+	)
+	switch {
+	case errors.As(err, &unknown):
+		f.What, f.Hint = "its TLS certificate is of an authority that is not trusted here", "set network.ca_file to that authority's certificate"
+	case errors.As(err, &host):
+		f.What, f.Hint = "its TLS certificate is for another name: "+host.Error(), "use the name that is in the certificate"
+	case errors.As(err, &invalid):
+		f.What, f.Hint = "its TLS certificate is not valid: "+invalid.Error(), "renew the server's certificate, and check this machine's clock"
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
+		f.What, f.Hint = "it does not speak TLS", "check scheme and port: it may be http, not https"
+	default:
+		// An alert that the server sent has no type of its own.
+		op, ok := errors.AsType[*net.OpError](err)
+		if !ok || op.Op != "remote error" {
+			return false
+		}
+		f.What, f.Hint = "it refused the TLS connection: "+op.Err.Error(), "it may want a client certificate, or not trust the authority of the one it was shown"
+	}
+	f.Final = true
+	return true
 }
 
 // Hint says what to do about a failed connection; "" for other errors.

@@ -1,7 +1,7 @@
 // Package transport makes every outgoing HTTP connection of fedsite: proxies, certificate authorities, limits, retries,
 // deadlines, and a log that holds no secret.
 //
-//	limit rate → retry → count → log → limit size → connect
+//	limit time → limit rate → retry → count → log → limit size → connect
 //
 // Each layer wraps the next; what a layer does is in the file of its name.
 package transport
@@ -11,17 +11,16 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"os"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/net/http/httpproxy"
 	"golang.org/x/time/rate"
 )
 
@@ -33,7 +32,7 @@ type Config struct {
 	CAFile        string         // PEM; trusted beside the system's authorities
 	Roots         *x509.CertPool // trusted instead of the system's authorities
 	SourceAddress string         // local address to connect from
-	Timeout       time.Duration
+	Timeout       time.Duration  // for one call with its repetitions, pauses and the reading of the answer; 0 = none
 	Retry         Retry
 	PerSecond     float64 // requests per second; 0 = no limit
 	MaxBody       int64   // bytes of an answer; 0 = DefaultMaxBody
@@ -44,7 +43,8 @@ type Config struct {
 	Counter       *Counter
 }
 
-// Retry says how often a request that may be repeated is tried: GET and HEAD, and any that got 429 or 503.
+// Retry says how often a request that may be repeated is tried: GET and HEAD after a failed connection, 502, 503 or 504,
+// and any request after 429.
 type Retry struct {
 	Attempts int           // 0 or 1 = no retry
 	Base     time.Duration // first back-off; doubles, with jitter
@@ -57,6 +57,7 @@ const DefaultMaxBody = 64 << 20
 // Client is an HTTP client, whose client certificate can be set later.
 type Client struct {
 	*http.Client
+	base *http.Transport
 	cert atomic.Pointer[tls.Certificate]
 }
 
@@ -65,6 +66,9 @@ func (c *Client) SetCertificate(cert tls.Certificate) {
 	c.cert.Store(&cert)
 	c.CloseIdleConnections()
 }
+
+// CloseIdleConnections closes connections that are kept for later; http.Client's own does not see through the layers.
+func (c *Client) CloseIdleConnections() { c.base.CloseIdleConnections() }
 
 // New gives a client for the configuration.
 func New(cfg Config) (*Client, error) {
@@ -78,11 +82,11 @@ func New(cfg Config) (*Client, error) {
 		cfg.MaxBody = DefaultMaxBody
 	}
 	c := &Client{}
-	base, err := connect(cfg, &c.cert)
-	if err != nil {
+	var err error
+	if c.base, err = connect(cfg, &c.cert); err != nil {
 		return nil, err
 	}
-	var rt http.RoundTripper = &sized{next: base, max: cfg.MaxBody}
+	var rt http.RoundTripper = &sized{next: c.base, max: cfg.MaxBody}
 	rt = &logged{next: rt, log: cfg.Log, agent: cfg.UserAgent, now: time.Now}
 	if cfg.Counter != nil {
 		rt = &counted{next: rt, counter: cfg.Counter}
@@ -96,7 +100,10 @@ func New(cfg Config) (*Client, error) {
 	if cfg.ReadOnly {
 		rt = &readOnly{next: rt}
 	}
-	c.Client = &http.Client{Transport: rt, Timeout: cfg.Timeout, CheckRedirect: sameHost}
+	if cfg.Timeout > 0 {
+		rt = &timed{next: rt, timeout: cfg.Timeout}
+	}
+	c.Client = &http.Client{Transport: rt, CheckRedirect: sameHost}
 	return c, nil
 }
 
@@ -111,7 +118,7 @@ func sameHost(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-func connect(cfg Config, cert *atomic.Pointer[tls.Certificate]) (http.RoundTripper, error) {
+func connect(cfg Config, cert *atomic.Pointer[tls.Certificate]) (*http.Transport, error) {
 	roots := cfg.Roots
 	if roots == nil {
 		var err error
@@ -133,6 +140,7 @@ func connect(cfg Config, cert *atomic.Pointer[tls.Certificate]) (http.RoundTripp
 	}
 	return &http.Transport{
 		Proxy:                  proxy,
+		OnProxyConnectResponse: connected,
 		DialContext:            dialer.DialContext,
 		ForceAttemptHTTP2:      true,
 		MaxIdleConnsPerHost:    16,
@@ -171,46 +179,32 @@ func authorities(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// proxyFor gives the proxy of each request. Unlike the environment's convention, loopback addresses are no exception
-// unless no_proxy names them.
-func proxyFor(cfg Config) (func(*http.Request) (*url.URL, error), error) {
-	if cfg.Proxy == "" {
-		return nil, nil
-	}
-	u, err := url.Parse(cfg.Proxy)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "socks5") {
-		return nil, fmt.Errorf("network.proxy is no proxy URL (http://host:port)") // the value may hold a password
-	}
-	// httpproxy never proxies loopback; asked for a name outside of it, it answers by no_proxy alone.
-	choose := (&httpproxy.Config{HTTPProxy: cfg.Proxy, HTTPSProxy: cfg.Proxy, NoProxy: strings.Join(cfg.NoProxy, ",")}).ProxyFunc()
-	return func(r *http.Request) (*url.URL, error) {
-		if loopback(r.URL.Hostname()) {
-			for _, n := range cfg.NoProxy {
-				if host, _, err := net.SplitHostPort(n); err == nil {
-					n = host
-				}
-				if strings.Trim(n, "[]") == r.URL.Hostname() || inNetwork(n, r.URL.Hostname()) {
-					return nil, nil
-				}
-			}
-			return u, nil
-		}
-		return choose(r.URL)
-	}, nil
+// timed gives each call its deadline. http.Client's own would put a bare text in place of what explain says.
+type timed struct {
+	next    http.RoundTripper
+	timeout time.Duration
 }
 
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || (ip != nil && ip.IsLoopback())
-}
-
-func inNetwork(network, host string) bool {
-	p, err := netip.ParsePrefix(network)
+func (t *timed) RoundTrip(r *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), t.timeout)
+	res, err := t.next.RoundTrip(r.WithContext(ctx))
 	if err != nil {
-		return false
+		cancel()
+		return nil, err
 	}
-	a, err := netip.ParseAddr(host)
-	return err == nil && p.Contains(a)
+	res.Body = &timedBody{res.Body, cancel}
+	return res, nil
+}
+
+// timedBody ends the deadline with the reading.
+type timedBody struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+func (b *timedBody) Close() error {
+	defer b.cancel()
+	return b.ReadCloser.Close()
 }
 
 type limited struct {
@@ -220,7 +214,11 @@ type limited struct {
 
 func (l *limited) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := l.limiter.Wait(r.Context()); err != nil {
-		return nil, context.Cause(r.Context())
+		closeBody(r)
+		if cause := context.Cause(r.Context()); cause != nil {
+			return nil, cause
+		}
+		return nil, fmt.Errorf("%w: %w", context.DeadlineExceeded, err) // the turn would come after the deadline
 	}
 	return l.next.RoundTrip(r)
 }
@@ -231,7 +229,15 @@ type readOnly struct{ next http.RoundTripper }
 func (o *readOnly) RoundTrip(r *http.Request) (*http.Response, error) {
 	signIn := r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/auth/tokens")
 	if r.Method != http.MethodGet && r.Method != http.MethodHead && !signIn {
+		closeBody(r)
 		return nil, fmt.Errorf("%s %s would change something, and this run must not", r.Method, r.URL.Path)
 	}
 	return o.next.RoundTrip(r)
+}
+
+// closeBody closes the body of a request that is not sent, as a RoundTripper must.
+func closeBody(r *http.Request) {
+	if r.Body != nil {
+		_ = r.Body.Close()
+	}
 }
