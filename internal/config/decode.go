@@ -109,22 +109,24 @@ type decoder struct {
 	complete bool // fill in defaults, and miss what is required
 }
 
+// fail notes an error of a value. A default is right by itself, or made of a value that is reported where it stands.
 func (d *decoder) fail(n *node, format string, args ...any) {
-	at := n.head()
-	if n.origin != inFile {
-		at = place{}
+	if n.origin != byDefault {
+		d.add(n.head(), n.where(), fmt.Sprintf(format, args...))
 	}
-	d.add(at, n.where(), fmt.Sprintf(format, args...))
 }
 
 // value decodes a node into v, which is settable.
 func (d *decoder) value(n *node, v reflect.Value, f field) {
-	if n.kind == null {
-		d.fail(n, "has no value: give it one, or leave the key out")
-		return
-	}
 	if s, ok := v.Addr().Interface().(interface{ put(*node) }); ok {
 		s.put(n)
+	}
+	switch n.kind {
+	case null:
+		d.fail(n, "has no value: give it one, or leave the key out")
+		return
+	case unread:
+		return
 	}
 	switch to := v.Addr().Interface().(type) {
 	case leaf:

@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -71,7 +72,9 @@ func (d *decoder) checkText(n *node, f field) {
 		u, err := url.Parse(s)
 		switch {
 		case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-			d.hide(n)
+			if strings.Contains(s, "@") {
+				d.hide(n)
+			}
 			d.fail(n, "must be a URL like https://keystone.example.org:5000/v3")
 		case u.User != nil:
 			d.hide(n)
@@ -106,8 +109,8 @@ func (w *words) decode(d *decoder, n *node, f field) {
 		d.fail(n, "is an empty list: name one, or leave the key out")
 	}
 	for _, item := range items {
-		t := text{said: said{item}}
-		t.decode(d, item, f)
+		t := text{}
+		d.value(item, reflect.ValueOf(&t).Elem(), f)
 		w.V = append(w.V, t)
 	}
 }
@@ -129,12 +132,7 @@ func (c *partCredential) decode(d *decoder, n *node, f field) {
 	}
 	d.unknown(n, map[string]int{partAccounting: 0}, false)
 	if a := n.get(partAccounting); a != nil {
-		if a.kind == null {
-			d.fail(a, "has no value: give it one, or leave the key out")
-			return
-		}
-		c.accounting.put(a)
-		c.accounting.decode(d, a, f)
+		d.value(a, reflect.ValueOf(&c.accounting).Elem(), f)
 	}
 }
 

@@ -242,10 +242,10 @@ func (l *loader) like(clouds *node) *node {
 		switch {
 		case other == nil:
 			l.fail(ref, "no cloud of this site is called %q%s", ref.text, suggest(ref.text, known))
-			return c.without("like")
+			return c.withoutLike()
 		case slices.Contains(chain, ref.text):
 			l.fail(ref, "goes round in a circle: %s", strings.Join(append(chain, ref.text), " → "))
-			return c.without("like")
+			return c.withoutLike()
 		}
 		base := resolve(other, append(slices.Clip(chain), ref.text)).without("name", "formerly")
 		return merge(base, c.without("like"))
@@ -264,6 +264,13 @@ func (l *loader) like(clouds *node) *node {
 		out.items = append(out.items, resolve(c, chain))
 	}
 	return &out
+}
+
+// withoutLike gives a cloud that should have had more keys.
+func (n *node) withoutLike() *node {
+	c := n.without("like")
+	c.partly = true
+	return c
 }
 
 func (n *node) without(keys ...string) *node {

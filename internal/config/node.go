@@ -38,6 +38,7 @@ const (
 	list
 	mapping
 	null
+	unread // reported already
 )
 
 type origin int
@@ -264,9 +265,9 @@ func placeOf(t *token.Token) place {
 type reader struct{ p *problems }
 
 func (r *reader) node(n ast.Node, path []string, key place, depth int) *node {
-	out := &node{kind: null, path: path, key: key}
+	out := &node{kind: unread, path: path, key: key}
 	if n == nil {
-		out.at = key
+		out.kind, out.at = null, key
 		return out
 	}
 	out.at = placeOf(n.GetToken())
@@ -287,6 +288,7 @@ func (r *reader) node(n ast.Node, path []string, key place, depth int) *node {
 			out.items = append(out.items, r.node(item, append(slices.Clip(path), "["+strconv.Itoa(i)+"]"), place{}, depth+1))
 		}
 	case *ast.NullNode:
+		out.kind = null
 		if key.line > 0 {
 			out.at = key
 		}

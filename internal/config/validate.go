@@ -121,7 +121,7 @@ func (l *loader) missing(n *node, key, message string) {
 
 // credentialOf checks the way of a cloud to its credential.
 func (l *loader) credentialOf(cfg *Config, f fileCloud) {
-	if f.at.kind != mapping {
+	if f.at.kind != mapping || f.at.partly {
 		return
 	}
 	name := f.Credential.accounting
