@@ -2,16 +2,20 @@ package accounting_test
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"log/slog"
-
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/accounting"
 	"github.com/fedsite/fedsite/internal/app"
+	"github.com/fedsite/fedsite/internal/emulator/faults"
 	"github.com/fedsite/fedsite/internal/emulator/federation"
 	emulated "github.com/fedsite/fedsite/internal/emulator/openstack"
 	"github.com/fedsite/fedsite/internal/emulator/world"
@@ -22,6 +26,7 @@ import (
 	"github.com/fedsite/fedsite/internal/store/storetest"
 	"github.com/fedsite/fedsite/internal/transport"
 	"github.com/fedsite/fedsite/protocol/ams"
+	"github.com/fedsite/fedsite/protocol/apel"
 	"github.com/fedsite/fedsite/protocol/smime"
 )
 
@@ -49,10 +54,11 @@ func (c *clock) set(text string) {
 
 // bed is a site with everything around it.
 type bed struct {
-	t      *testing.T
+	t      testing.TB
 	clock  *clock
 	world  *world.World
 	cloud  *emulated.Cloud
+	faults *faults.Set // of the cloud
 	fed    *federation.Federation
 	db     *store.Store
 	target *accounting.Target
@@ -109,24 +115,45 @@ func on(kind world.Kind, at string, value ...string) world.Event {
 	return e
 }
 
-// newBed makes the site SITE-A with one cloud, collecting from since on, over the store.
-func newBed(t *testing.T, w *world.World, cfg store.Config, now, since string) *bed {
+// newBed makes the site SITE-A with one cloud, collecting from since on, over the store, and a federation that it sends
+// to.
+func newBed(t testing.TB, w *world.World, cfg store.Config, now, since string) *bed {
 	t.Helper()
-	b := &bed{t: t, clock: &clock{}, world: w}
-	b.clock.set(now)
-	b.cloud = emulated.New(w, b.clock.now, emulated.Options{})
-	srv, err := b.cloud.Listen("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = srv.Close() })
+	b := newCloudBed(t, w, cfg, now, since)
+	var err error
 	if b.fed, err = federation.Start("127.0.0.1", b.clock.now, "SITE-A", "SITE-B"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.fed.Close() })
+	b.target.Destinations = []accounting.Destination{b.broker("SITE-A")}
+	return b
+}
+
+// newCloudBed is the same without a federation.
+func newCloudBed(t testing.TB, w *world.World, cfg store.Config, now, since string) *bed {
+	t.Helper()
+	b := &bed{t: t, clock: &clock{}, world: w, faults: &faults.Set{}}
+	b.clock.set(now)
+	b.cloud = b.serve(w, emulated.Options{Middleware: b.faults.Middleware})
 	b.db = storetest.Open(t, cfg)
 	b.target = b.site("SITE-A", "site-a", "cloud-a", b.source("reader"), since)
 	return b
+}
+
+// onDisk is the store of tests in which the kind of database makes no difference.
+func onDisk(t testing.TB) store.Config {
+	return store.Config{Path: filepath.Join(t.TempDir(), "fedsite.db")}
+}
+
+func (b *bed) serve(w *world.World, o emulated.Options) *emulated.Cloud {
+	b.t.Helper()
+	c := emulated.New(w, b.clock.now, o)
+	srv, err := c.Listen("127.0.0.1:0")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { _ = srv.Close() })
+	return c
 }
 
 // source signs in to the emulated cloud as the user.
@@ -151,15 +178,14 @@ func (b *bed) sourceWith(cloud *emulated.Cloud, cred openstack.Credential) accou
 	return app.CloudSource(c)
 }
 
-// site gives an active target with one cloud and the broker as its destination.
+// site gives an active target with one cloud, and no destination yet.
 func (b *bed) site(name, id, cloudID string, source accounting.Source, since string) *accounting.Target {
 	cloud := site.Cloud{ID: cloudID, Name: cloudID, ServiceName: name + "-CLOUD", Properties: []string{"VO"}}
 	return &accounting.Target{
 		Site: site.Site{ID: id, Name: name, Clouds: []site.Cloud{cloud}},
 		Settings: accounting.Settings{Mode: site.Active, Previously: accounting.CASO, Since: moment(since), ActiveFrom: moment(since), Overlap: 15 * time.Minute, Settle: 5 * time.Minute,
 			UserName: accounting.SendName, Machine: accounting.SendName, MaxRecords: 100, CloudType: "fedsite/test (OpenStack)"},
-		Clouds:       []accounting.CloudTarget{{Cloud: cloud, Source: source, Parallel: 2}},
-		Destinations: []accounting.Destination{b.broker(name)},
+		Clouds: []accounting.CloudTarget{{Cloud: cloud, Source: source, Parallel: 2}},
 	}
 }
 
@@ -248,13 +274,95 @@ func (b *bed) recordsOf(target *accounting.Target) map[string]accounting.Entry {
 func each(t *testing.T, test func(t *testing.T, cfg store.Config)) { storetest.Each(t, test) }
 
 // cloudOf serves another world beside the first.
-func (b *bed) cloudOf(w *world.World) *emulated.Cloud {
+func (b *bed) cloudOf(w *world.World) *emulated.Cloud { return b.serve(w, emulated.Options{}) }
+
+// id is the n-th VM's.
+func id(n int) string { return fmt.Sprintf("%08d-0000-4000-8000-000000000000", n) }
+
+// row gives the wire record of a VM's month; the test ends when there is none.
+func (b *bed) row(vm, period string) apel.CloudRecord {
 	b.t.Helper()
-	c := emulated.New(w, b.clock.now, emulated.Options{})
-	srv, err := c.Listen("127.0.0.1:0")
-	if err != nil {
-		b.t.Fatal(err)
+	e, ok := b.records()[vm+" "+period]
+	if !ok {
+		b.t.Fatalf("no row of VM %s, %s; there are %v", vm, period, b.keys())
 	}
-	b.t.Cleanup(func() { _ = srv.Close() })
-	return c
+	return b.parse(e)
+}
+
+func (b *bed) parse(e accounting.Entry) apel.CloudRecord {
+	b.t.Helper()
+	all, err := apel.ParseCloud([]byte(apel.CloudHeader + "\n" + e.Wire))
+	if err != nil || len(all) != 1 {
+		b.t.Fatalf("record of VM %s, %s: %v", e.VM, e.Period, err)
+	}
+	return all[0]
+}
+
+// keys gives which rows there are, "VM month", in order.
+func (b *bed) keys() []string {
+	var keys []string
+	for k := range b.records() {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// wires gives the wire text of every row.
+func (b *bed) wires() map[string]string {
+	texts := map[string]string{}
+	for k, e := range b.records() {
+		texts[k] = e.Wire
+	}
+	return texts
+}
+
+// revisions gives the revision of every row.
+func (b *bed) revisions() map[string]int64 {
+	revs := map[string]int64{}
+	for k, e := range b.records() {
+		revs[k] = e.Revision
+	}
+	return revs
+}
+
+// said tells whether a problem of the last report has the texts in its object, reason or hint.
+func (b *bed) said(texts ...string) bool {
+	return slices.ContainsFunc(b.last.Problems, func(p run.Problem) bool {
+		whole := p.Object + "\n" + p.Reason + "\n" + p.Hint
+		return !slices.ContainsFunc(texts, func(t string) bool { return !strings.Contains(whole, t) })
+	})
+}
+
+// told fails the test unless the last report has such a problem.
+func (b *bed) told(texts ...string) {
+	b.t.Helper()
+	if !b.said(texts...) {
+		b.t.Errorf("the report does not say %q: %+v", texts, b.last.Problems)
+	}
+}
+
+// hide keeps VMs out of every answer of Nova from now on: listings are shorter, and by id there is none.
+func (b *bed) hide(ids ...string) {
+	b.answers(func(server map[string]any) bool { return !slices.Contains(ids, server["id"].(string)) })
+	for _, id := range ids {
+		b.faults.Add(faults.Fault{Service: "compute", Path: "/v2.1/servers/" + id, Times: -1, Effect: faults.Effect{Status: 404, Body: "{}"}})
+	}
+}
+
+// answers lets edit look at, and change, every VM of Nova's listings; false takes it out.
+func (b *bed) answers(edit func(server map[string]any) bool) {
+	b.faults.Add(faults.Fault{Service: "compute", Path: "/v2.1/servers/detail", Times: -1, Effect: faults.Effect{Change: func(body []byte) []byte {
+		var doc map[string]any
+		if err := json.Unmarshal(body, &doc); err != nil {
+			return body
+		}
+		servers, _ := doc["servers"].([]any)
+		doc["servers"] = slices.DeleteFunc(servers, func(s any) bool { return !edit(s.(map[string]any)) })
+		changed, err := json.Marshal(doc)
+		if err != nil {
+			panic(err)
+		}
+		return changed
+	}}})
 }

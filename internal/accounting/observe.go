@@ -88,7 +88,7 @@ func wantsActions(m Meter, o Observation, size Size, charge Charge) bool {
 	if m.CountedTo == 0 {
 		return (charge.StoppedFree || charge.ShelvedFree) && o.Server.Updated.Sub(o.Server.Launched).Seconds() > 2
 	}
-	if m.Size.resized(size) {
+	if m.Size.resized(size) || o.Server.Launched.Unix() > m.CountedTo { // a resize and its revert launch it anew, too
 		return true
 	}
 	touched := o.Server.Updated.Unix() > m.CountedTo
@@ -96,28 +96,28 @@ func wantsActions(m Meter, o Observation, size Size, charge Charge) bool {
 }
 
 // changesOf dates what happened to the VM since the meter stood still, from the observation (design §7, rule 5). The
-// doubt is not empty when a flavor change could not be dated, and was put at the last sight.
+// doubt is not empty when a flavor change could not be dated, and was put at the last sight, or when the VM had a flavor
+// in between that was not seen.
 func changesOf(m Meter, o Observation, size Size, charge Charge) (changes []Change, doubt string) {
 	seen := o.Seen / 1000
+	var resizes []int64
+	for _, a := range o.Actions {
+		if t := finished(a); !a.Failed && resizing[a.Name] && t > m.CountedTo && t <= seen {
+			resizes = append(resizes, t)
+		}
+	}
 	if !m.Size.equal(size) {
-		at := int64(0)
-		for _, a := range o.Actions {
-			if t := finished(a); !a.Failed && resizes[a.Name] && t > m.CountedTo && t <= seen {
-				at = t
-			}
-		}
-		if !m.Size.resized(size) {
-			at = m.CountedTo // the configuration gives the flavor another benchmark
-		}
-		if at == 0 {
-			at = m.CountedTo
+		at := m.CountedTo // for another benchmark, which comes from the configuration, and when nothing better is known
+		if m.Size.resized(size) && len(resizes) > 0 {
+			at = resizes[len(resizes)-1]
+		} else if size.VCPUs != m.Size.VCPUs {
 			doubt = fmt.Sprintf("flavor changed from %s (%d vCPU) to %s (%d vCPU) at an unknown time, counted from %s on; possible error %d vCPU × %d s",
 				m.Size.Flavor, m.Size.VCPUs, size.Flavor, size.VCPUs, unix(at), abs(size.VCPUs-m.Size.VCPUs), seen-m.CountedTo)
 		}
-		if size.VCPUs == m.Size.VCPUs {
-			doubt = ""
-		}
 		changes = append(changes, Change{At: at, Size: &size})
+	}
+	if len(resizes) > 1 || (len(resizes) == 1 && !m.Size.resized(size)) {
+		doubt = fmt.Sprintf("flavor changed %d times since %s, to one that was not seen: counted as %s until %s", len(resizes), unix(m.CountedTo), m.Size.Flavor, unix(resizes[len(resizes)-1]))
 	}
 	state := o.Server.Status
 	if charge.StoppedFree || charge.ShelvedFree {
@@ -152,8 +152,8 @@ func changesOf(m Meter, o Observation, size Size, charge Charge) (changes []Chan
 	return append(changes, Change{At: at, State: state}), doubt
 }
 
-// resizes are the instance actions after which a VM has another flavor.
-var resizes = map[string]bool{"resize": true, "revertResize": true}
+// resizing are the instance actions after which a VM has another flavor.
+var resizing = map[string]bool{"resize": true, "revertResize": true}
 
 // stateAfter gives the state that a finished instance action leaves.
 var stateAfter = map[string]string{

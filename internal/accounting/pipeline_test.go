@@ -99,6 +99,7 @@ func TestTwoSitesWithEqualProjectIDs(t *testing.T) {
 		other.Projects[0].Properties["VO"] = "biomed"
 		vm(other, "bbbbbbbb-0000-4000-8000-000000000001", "2024-03-05")
 		second := b.site("SITE-B", "site-b", "cloud-b", b.sourceAt(b.cloudOf(other), "reader"), "2024-03-01")
+		second.Destinations = []accounting.Destination{b.broker("SITE-B")}
 		b.clean(b.collect("2024-03-10T00:05:00Z"))
 		b.clean(b.collectFor(second, "", accounting.Ask{}))
 		b.clean(b.send())
@@ -130,7 +131,7 @@ func TestRightsMakeNoDifference(t *testing.T) {
 				Events: []world.Event{{At: at.Add(time.Minute), Kind: world.Launch}}})
 		}
 		w.Add(world.VM{ID: "99999999-0000-4000-8000-000000000001", Project: "22222222222222222222222222222222", User: "u-one", Flavor: "1", Created: moment("2024-03-02"), Events: []world.Event{on(world.Launch, "2024-03-02T00:01")}})
-		b := newBed(t, w, store.Config{Path: t.TempDir() + "/fedsite.db"}, "2024-03-10T00:05:00Z", "2024-03-01")
+		b := newCloudBed(t, w, onDisk(t), "2024-03-10T00:05:00Z", "2024-03-01")
 		b.target.Clouds[0].Source = b.source(user)
 		r := b.collect("")
 		if r.Counts["projects_collected"] != 1 {
@@ -158,7 +159,7 @@ func TestProjectsThatCannotBeCollectedAreSkipped(t *testing.T) {
 	w.Projects = append(w.Projects, world.Project{ID: "2222", Name: "no-vo"}, world.Project{ID: "3333", Name: "no-role", Properties: map[string]string{"VO": "biomed"}})
 	w.Users[0].Roles["2222"] = []string{"reader"}
 	vm(w, "00000001-0000-4000-8000-000000000001", "2024-03-02")
-	b := newBed(t, w, store.Config{Path: t.TempDir() + "/fedsite.db"}, "2024-03-10T00:05:00Z", "2024-03-01")
+	b := newCloudBed(t, w, onDisk(t), "2024-03-10T00:05:00Z", "2024-03-01")
 	r := b.collect("")
 	if r.Outcome != run.Partial || r.Exit() != run.ExitPartial {
 		t.Errorf("outcome %s, exit %d", r.Outcome, r.Exit())
@@ -174,7 +175,7 @@ func TestProjectsThatCannotBeCollectedAreSkipped(t *testing.T) {
 // TestSystemScopeIsRefused shows that a token of the whole system is never answered with nothing: neither one that is
 // asked for, nor a user who has no other role.
 func TestSystemScopeIsRefused(t *testing.T) {
-	b := newBed(t, small(), store.Config{Path: t.TempDir() + "/fedsite.db"}, "2024-03-10T00:05:00Z", "2024-03-01")
+	b := newCloudBed(t, small(), onDisk(t), "2024-03-10T00:05:00Z", "2024-03-01")
 	for name, source := range map[string]accounting.Source{
 		"asked for":     b.sourceWith(b.cloud, openstack.Credential{Username: "root", Password: "secret", SystemScope: true}),
 		"no other role": b.source("system"),
