@@ -1,0 +1,326 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fedsite/fedsite/internal/site"
+)
+
+// ignoreOrigins compares configurations without the origins of their values.
+var ignoreOrigins = cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".shown" }, cmp.Ignore())
+
+func day(y int, m time.Month, d int) time.Time { return time.Date(y, m, d, 0, 0, 0, 0, time.UTC) }
+
+// defaults are the accounting settings that a file need not say.
+func defaults(mode site.Mode) Accounting {
+	return Accounting{Mode: mode, Records: []string{"cloud"}, Overlap: 15 * time.Minute, Settle: 5 * time.Minute, MaxRecords: 100}
+}
+
+// broker is what ams: {} says.
+func broker() *AMS {
+	return &AMS{Host: "msg.argo.grnet.gr", Port: 443, AuthnPort: 8443, Project: "accounting", Topic: "eu-egi-cloud-accounting", MaxBytes: 990000,
+		Certificate: Certificate{Cert: "/etc/grid-security/hostcert.pem", Key: "/etc/grid-security/hostkey.pem"}}
+}
+
+var asIs = Privacy{GlobalUserName: "name", MachineName: "name"}
+
+// equal fails when a configuration is not as expected. Site.Clouds is filled in from Clouds.
+func equal(t *testing.T, got *Config, want Config) {
+	t.Helper()
+	for i := range want.Sites {
+		for _, c := range want.Sites[i].Clouds {
+			want.Sites[i].Site.Clouds = append(want.Sites[i].Site.Clouds, c.Cloud)
+		}
+	}
+	want.File = got.File
+	if d := cmp.Diff(&want, got, ignoreOrigins); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	equal(t, parsed(t, base), Config{
+		Sites: []Site{{Site: site.Site{Name: "A"}, Accounting: defaults(site.Observe), Privacy: asIs,
+			Clouds: []Cloud{{Cloud: site.Cloud{Name: "main", ServiceName: "A", Properties: site.DefaultProperties}, Credential: "r", Parallel: 4}}}},
+		Credentials: map[string]Credential{"r": {OSCloud: "x"}},
+		Store:       Store{Path: "/var/lib/fedsite"},
+	})
+}
+
+// TestActiveWithoutDestination: a site that says no more than active sends where EGI's sites send.
+func TestActiveWithoutDestination(t *testing.T) {
+	c := parsed(t, base+"accounting: {mode: active, previously: nothing}\n")
+	if d := cmp.Diff(broker(), c.Sites[0].Accounting.AMS); d != "" {
+		t.Error(d)
+	}
+	c = parsed(t, base+"accounting: {mode: active, previously: nothing, dirq: {path: /q}}\n")
+	if a := c.Sites[0].Accounting; a.AMS != nil || a.Dirq == nil {
+		t.Errorf("with a directory queue: %+v", a)
+	}
+	c = parsed(t, base)
+	if a := c.Sites[0].Accounting; a.AMS != nil || a.Dirq != nil {
+		t.Errorf("observing: %+v", a)
+	}
+}
+
+func TestSitesAndTheirDefaults(t *testing.T) {
+	t.Setenv("FEDSITE_TEST_TOKEN", "x")
+	c := parsed(t, `
+sites:
+  - gocdb: A
+    clouds: [{name: main}]
+    vos: [{name: ops, project: same}]
+  - gocdb: B
+    clouds: [{name: main, service_name: S}]
+    vos: [{name: biomed, project: same}]
+    vo_properties: [own]
+    flavors: {"g1.*": {benchmark: {value: 3}}, "b.*": {benchmark: {type: B, value: 4}}}
+    accounting: {charge: {shelved: none}, ams: {token: {env: FEDSITE_TEST_TOKEN}, network: {proxy: ""}}, settle: 2m}
+    privacy: {machine_name: omit}
+credentials: {r: {os_cloud: x}}
+vo_properties: [VO]
+flavors: {"g1.*": {benchmark: {type: HS, value: 1}}, "*": {benchmark: {type: HS, value: 2}}}
+accounting: {overlap: 30m, settle: 3m, charge: {stopped: none}, ams: {host: broker, token_file: /t, network: {ca_file: /ca}}}
+privacy: {global_user_name: id}
+network: {proxy: "http://p:3128", no_proxy: [a]}
+`)
+	a := defaults(site.Observe)
+	a.Overlap, a.Settle, a.Charge.StoppedFree = 30*time.Minute, 3*time.Minute, true
+	a.AMS = broker()
+	a.AMS.Host, a.AMS.Token = "broker", Secret{source{fromFile, "/t"}}
+	general := Network{Proxy: "http://p:3128", NoProxy: []string{"a"}}
+	a.AMS.Network = general
+	a.AMS.Network.CAFile = "/ca"
+	b := a
+	b.Settle, b.Charge.ShelvedFree = 2*time.Minute, true
+	ams := *a.AMS
+	ams.Token, ams.Network.Proxy = Secret{source{fromEnv, "FEDSITE_TEST_TOKEN"}}, ""
+	b.AMS = &ams
+	vo := func(name string) []site.VO { return []site.VO{{Name: name, Project: "same"}} }
+	equal(t, c, Config{
+		Sites: []Site{
+			{Site: site.Site{Name: "A"}, Accounting: a, Privacy: Privacy{GlobalUserName: "id", MachineName: "name"},
+				Clouds:     []Cloud{{Cloud: site.Cloud{Name: "main", ServiceName: "A", Properties: []string{"VO"}, VOs: vo("ops")}, Credential: "r", Parallel: 4, Network: general}},
+				Benchmarks: []Benchmark{{"g1.*", "HS", 1}, {"*", "HS", 2}}},
+			{Site: site.Site{Name: "B"}, Accounting: b, Privacy: Privacy{GlobalUserName: "id", MachineName: "omit"},
+				Clouds:     []Cloud{{Cloud: site.Cloud{Name: "main", ServiceName: "S", Properties: []string{"own"}, VOs: vo("biomed")}, Credential: "r", Parallel: 4, Network: general}},
+				Benchmarks: []Benchmark{{"g1.*", "HS", 3}, {"b.*", "B", 4}, {"*", "HS", 2}}}, // a site's own patterns come first
+		},
+		Credentials: map[string]Credential{"r": {OSCloud: "x"}},
+		Network:     general,
+		Store:       Store{Path: "/var/lib/fedsite"},
+	})
+}
+
+func TestLike(t *testing.T) {
+	c := parsed(t, `
+site: {gocdb: A}
+clouds:
+  - {name: r3, like: r2, region: R3, network: {source_address: 192.0.2.1}}
+  - {name: r1, formerly: [old], auth_url: "https://k/v3", region: R1, service_name: S, credential: b, limits: {parallel: 2, nova_per_second: 1.5}, network: {ca_file: /ca, no_proxy: [x]}}
+  - {name: r2, like: r1, limits: {parallel: 9}, credential: {accounting: a}}
+credentials: {a: {os_cloud: x}, b: {os_cloud: y}}
+`)
+	s := c.Sites[0]
+	cloud := func(name, region, credential string, parallel int, n Network, formerly ...string) Cloud {
+		return Cloud{Cloud: site.Cloud{Name: name, AuthURL: "https://k/v3", Region: region, ServiceName: "S", Properties: site.DefaultProperties},
+			Formerly: formerly, Credential: credential, Parallel: parallel, NovaPerSecond: 1.5, Network: n}
+	}
+	n := Network{CAFile: "/ca", NoProxy: []string{"x"}}
+	third := n
+	third.SourceAddress = "192.0.2.1"
+	want := []Cloud{cloud("r3", "R3", "a", 9, third), cloud("r1", "R1", "b", 2, n, "old"), cloud("r2", "R1", "a", 9, n)}
+	if d := cmp.Diff(want, s.Clouds); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+}
+
+func TestVOsKeepTheFilesOrder(t *testing.T) {
+	c := parsed(t, `
+site: {gocdb: A}
+clouds: [{name: r1}, {name: r2}]
+credentials: {r: {os_cloud: x}}
+vos:
+  - {name: z, project: 0123, cloud: r2}
+  - {name: /a/b, project: p, account_as: a, since: 2026-01-02T03:04:05+01:00, until: 2027-01-01}
+  - {name: m, project: 1e3, cloud: [r2, r1]}
+`)
+	ab := site.VO{Name: "/a/b", Project: "p", AccountAs: "a", Since: time.Date(2026, 1, 2, 2, 4, 5, 0, time.UTC), Until: day(2027, 1, 1)}
+	z, m := site.VO{Name: "z", Project: "0123"}, site.VO{Name: "m", Project: "1e3"}
+	for i, want := range [][]site.VO{{ab, m}, {z, ab, m}} {
+		if d := cmp.Diff(want, c.Sites[0].Clouds[i].Cloud.VOs); d != "" {
+			t.Errorf("%s (-want +got)\n%s", c.Sites[0].Clouds[i].Cloud.Name, d)
+		}
+		if d := cmp.Diff(want, c.Sites[0].Site.Clouds[i].VOs); d != "" {
+			t.Errorf("Site.Clouds differs: %s", d)
+		}
+	}
+}
+
+func TestNetworkOverrides(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "proxy")
+	if err := os.WriteFile(file, []byte("http://u:secret@proxy:3128\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := parsed(t, `
+site: {gocdb: A}
+clouds: [{name: none, network: {proxy: "", no_proxy: []}}, {name: own, network: {proxy: "socks5://q:1"}}, {name: general}]
+credentials: {r: {os_cloud: x}}
+network: {proxy: {file: `+file+`}, no_proxy: [a, b], ca_file: /ca}
+`)
+	general := Network{Proxy: "http://u:secret@proxy:3128", NoProxy: []string{"a", "b"}, CAFile: "/ca"}
+	none, own := general, general
+	none.Proxy, none.NoProxy, own.Proxy = "", nil, "socks5://q:1"
+	for i, want := range []Network{none, own, general} {
+		if d := cmp.Diff(want, c.Sites[0].Clouds[i].Network); d != "" {
+			t.Errorf("%s (-want +got)\n%s", c.Sites[0].Clouds[i].Cloud.Name, d)
+		}
+	}
+	if d := cmp.Diff(general, c.Network); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestDemo(t *testing.T) {
+	for text, want := range map[string]Demo{
+		"":                        {},
+		"demo: {}\n":              {On: true},
+		"demo: {offset: -3600s}":  {On: true, Offset: -time.Hour},
+		"demo: {offset: -1d12h}":  {On: true, Offset: -36 * time.Hour},
+		"demo: {offset: 0s}\n":    {On: true},
+		"demo: {offset: 400d1s}":  {On: true, Offset: 400*24*time.Hour + time.Second},
+		"demo: {offset: 1h2m3s}":  {On: true, Offset: time.Hour + 2*time.Minute + 3*time.Second},
+		"demo: {offset: +9ms}\n ": {On: true, Offset: 9 * time.Millisecond},
+	} {
+		if got := parsed(t, base+text).Demo; got != want {
+			t.Errorf("%s: %+v, want %+v", text, got, want)
+		}
+	}
+}
+
+func TestLoad(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "fedsite.yaml")
+	_, err := Load(file)
+	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "fedsite config init") {
+		t.Errorf("a file that is missing: %v", err)
+	}
+	if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), "cannot be read") {
+		t.Errorf("a directory: %v", err)
+	}
+	for size, valid := range map[int]bool{maxFile: true, maxFile + 1: false} {
+		text := base + "#" + strings.Repeat("x", size-len(base)-1)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err = Load(file); (err == nil) != valid {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+	if err := os.WriteFile(file, []byte(base), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(file)
+	if err != nil || c.File != file {
+		t.Errorf("Load: %v, %v", c, err)
+	}
+}
+
+func TestFromEnvironment(t *testing.T) {
+	env := func(value string) func(string) string {
+		return func(name string) string { return map[string]string{"FEDSITE_DATABASE": value}[name] }
+	}
+	text := base + "store: {path: /state, url_file: /run/pg}\n"
+	inFile := Store{Path: "/state", URL: Secret{source{fromFile, "/run/pg"}}}
+	for value, want := range map[string]Store{
+		"":                          inFile,
+		"/srv/fedsite":              {Path: "/srv/fedsite"},
+		"postgres://u:p@db/x":       {Path: "/state", URL: NewSecret("postgres://u:p@db/x")},
+		"postgresql:///x?host=/run": {Path: "/state", URL: NewSecret("postgresql:///x?host=/run")},
+	} {
+		c := parsed(t, text)
+		if err := FromEnvironment(c, env(value)); err != nil {
+			t.Errorf("%q: %v", value, err)
+		}
+		if d := cmp.Diff(want, c.Store); d != "" {
+			t.Errorf("%q (-want +got)\n%s", value, d)
+		}
+	}
+	for _, value := range []string{"mysql://u:hunter2@db/x", "relative/hunter2"} {
+		c := parsed(t, text)
+		err := FromEnvironment(c, env(value))
+		if err == nil || !strings.Contains(err.Error(), "FEDSITE_DATABASE") || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: %v", value, err)
+		}
+		if d := cmp.Diff(inFile, c.Store); d != "" {
+			t.Errorf("%q changes the store: %s", value, d)
+		}
+	}
+}
+
+func TestExamplesLoad(t *testing.T) {
+	for _, name := range []string{"minimal", "full"} {
+		file := "../../examples/fedsite." + name + ".yaml"
+		c, err := Load(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Count(string(text), "\n")
+		switch name {
+		case "minimal":
+			if lines > 15 {
+				t.Errorf("%s has %d lines, more than 15", file, lines)
+			}
+			equal(t, c, Config{
+				Sites: []Site{{Site: site.Site{Name: "EXAMPLE-CLOUD"}, Accounting: defaults(site.Observe), Privacy: asIs,
+					Clouds: []Cloud{{Cloud: site.Cloud{Name: "main", ServiceName: "EXAMPLE-CLOUD", Properties: site.DefaultProperties}, Credential: "reader", Parallel: 4}}}},
+				Credentials: map[string]Credential{"reader": {OSCloud: "fedsite"}}, Store: Store{Path: "/var/lib/fedsite"}})
+		case "full":
+			everyKeyIsSaid(t, string(text))
+		}
+	}
+}
+
+// everyKeyIsSaid fails when the full example leaves a key out, other than the ways to say a thing that exclude another.
+func everyKeyIsSaid(t *testing.T, text string) {
+	t.Helper()
+	p := newProblems("full", text)
+	said := map[string]bool{}
+	var walk func(*node)
+	walk = func(n *node) {
+		for _, item := range n.items {
+			walk(item)
+		}
+		for _, pair := range n.pairs {
+			said[strings.TrimSuffix(pair.key, "_file")] = true
+			said[pair.key] = true
+			walk(pair.value)
+		}
+	}
+	walk(parse(p, text))
+	excluded := []string{"sites", "demo", "user_id", "user_domain_id", "application_credential_name"}
+	for line := range strings.Lines(string(Reference())) {
+		path, ok := strings.CutPrefix(line, "| `")
+		if !ok || strings.Contains(path, "As ") {
+			continue
+		}
+		path, _, _ = strings.Cut(path, "`")
+		key := strings.TrimSuffix(path[strings.LastIndex(path, ".")+1:], "[]")
+		if top, _, _ := strings.Cut(path, "."); !said[key] && !slices.Contains(excluded, key) && !slices.Contains(excluded, top) {
+			t.Errorf("examples/fedsite.full.yaml does not say %s", path)
+		}
+	}
+}
