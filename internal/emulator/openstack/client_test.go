@@ -1,0 +1,167 @@
+package openstack_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	emulated "github.com/fedsite/fedsite/internal/emulator/openstack"
+	"github.com/fedsite/fedsite/internal/emulator/world"
+	"github.com/fedsite/fedsite/internal/prerequisite"
+)
+
+// client is python-openstackclient, set up for a cloud.
+type client struct {
+	program, dir string
+}
+
+// newClient finds the program, in FEDSITE_OPENSTACKCLIENT or in PATH, and writes a clouds.yaml with an entry for each
+// kind of user.
+func newClient(t *testing.T, c *emulated.Cloud, w *world.World) *client {
+	t.Helper()
+	program := os.Getenv("FEDSITE_OPENSTACKCLIENT")
+	if program == "" {
+		var err error
+		if program, err = exec.LookPath("openstack"); err != nil {
+			prerequisite.Missing(t, "openstackclient", "python3 -m venv osc && osc/bin/pip install python-openstackclient==10.3.0; then FEDSITE_OPENSTACKCLIENT=osc/bin/openstack")
+		}
+	}
+	app := w.Users[0].Applications[0]
+	entry := func(name, password string) string {
+		return fmt.Sprintf("  %s: {region_name: %s, auth: {auth_url: %q, username: %s, password: %s, user_domain_id: default, project_id: %s}}\n",
+			name, w.Region, c.AuthURL(), name, password, w.Projects[0].ID)
+	}
+	text := "clouds:\n" + entry(world.Reader, world.ReaderPass) + entry(world.Admin, world.AdminPass) +
+		fmt.Sprintf("  app: {region_name: %s, auth_type: v3applicationcredential, auth: {auth_url: %q, application_credential_id: %s, application_credential_secret: %s}}\n",
+			w.Region, c.AuthURL(), app.ID, app.Secret)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "clouds.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return &client{program: program, dir: dir}
+}
+
+// run calls the client and reads its JSON.
+func (c *client) run(t *testing.T, cloud string, into any, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), c.program, append(append([]string{"--os-cloud", cloud}, args...), "-f", "json")...)
+	cmd.Dir = c.dir
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + c.dir, "LANG=C.UTF-8", "no_proxy=*"}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("openstack %s: %v\n%s", strings.Join(args, " "), err, &stderr)
+	}
+	if err := json.Unmarshal(out, into); err != nil {
+		t.Fatalf("openstack %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+type row = map[string]any
+
+// TestOpenStackClient lets python-openstackclient look at an emulated cloud.
+func TestOpenStackClient(t *testing.T) {
+	now := time.Now().UTC().Truncate(time.Second) // the client compares the token's end with its own clock
+	w := world.Generate(world.Options{Seed: 1, At: now, Projects: 2, VMs: 24})
+	project := w.Projects[0]
+	w.Volumes = []world.Volume{{ID: "11111111-2222-4333-8444-555555555555", Name: "data", Project: project.ID, Status: "available", Size: 7, Created: now.Add(-time.Hour)}}
+	c := emulated.New(w, func() time.Time { return now }, emulated.Options{PageLimit: 5})
+	srv, err := c.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = srv.Close() })
+	osc := newClient(t, c, w)
+	existing := w.Servers(project.ID, now, nil)
+
+	t.Run("token issue", func(t *testing.T) {
+		for _, cloud := range []string{world.Reader, "app"} {
+			var got row
+			osc.run(t, cloud, &got, "token", "issue")
+			if got["project_id"] != project.ID || got["user_id"] != w.Users[0].ID {
+				t.Errorf("%s: %v", cloud, got)
+			}
+		}
+	})
+	t.Run("project list", func(t *testing.T) {
+		var got []row
+		osc.run(t, world.Admin, &got, "project", "list")
+		if len(got) != len(w.Projects) || got[0]["Name"] != project.Name {
+			t.Errorf("%v", got)
+		}
+		var shown row
+		osc.run(t, world.Admin, &shown, "project", "show", project.ID)
+		if _, ok := shown["egi.VO"]; !ok || shown["name"] != project.Name { // the client shows no value where a name has capitals
+			t.Errorf("%v", shown)
+		}
+	})
+	t.Run("catalog list", func(t *testing.T) {
+		var got []row
+		osc.run(t, world.Reader, &got, "catalog", "list")
+		types := map[any]bool{}
+		for _, r := range got {
+			types[r["Type"]] = true
+		}
+		for _, want := range []string{"identity", "compute", "image", "network"} {
+			if !types[want] {
+				t.Errorf("no %s in %v", want, types)
+			}
+		}
+	})
+	t.Run("server list", func(t *testing.T) {
+		for _, args := range [][]string{{"server", "list"}, {"server", "list", "--long"}} {
+			var got []row
+			osc.run(t, world.Reader, &got, args...)
+			if len(got) != len(existing) {
+				t.Fatalf("%v: %d VMs, there are %d", args, len(got), len(existing))
+			}
+			for i, v := range existing {
+				if got[i]["ID"] != v.ID || got[i]["Name"] != v.Name || got[i]["Status"] != v.Status {
+					t.Errorf("%v: VM %d is %v, it is %s %s %s", args, i, got[i], v.ID, v.Name, v.Status)
+				}
+			}
+		}
+	})
+	t.Run("server show", func(t *testing.T) {
+		v := existing[0]
+		var got row
+		osc.run(t, world.Reader, &got, "server", "show", v.ID)
+		if got["id"] != v.ID || got["status"] != v.Status || got["project_id"] != v.Project || got["user_id"] != v.User || !strings.Contains(fmt.Sprint(got["flavor"]), v.Flavor.Name) {
+			t.Errorf("%v, it is %+v", got, v)
+		}
+		var events []row
+		osc.run(t, world.Reader, &events, "server", "event", "list", v.ID)
+		if len(events) != len(w.ActionsAt(v.ID, now)) || events[len(events)-1]["Action"] != "create" {
+			t.Errorf("events %v", events)
+		}
+	})
+	for _, c := range []struct {
+		args       []string
+		rows       int
+		key, value string
+	}{
+		{[]string{"flavor", "list"}, 5, "Name", "m1.small"},
+		{[]string{"image", "list"}, len(w.Images), "Name", "ubuntu-26.04"},
+		{[]string{"network", "list"}, 1, "Name", "public"},
+		{[]string{"volume", "list"}, 1, "Name", "data"},
+	} {
+		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
+			var got []row
+			osc.run(t, world.Reader, &got, c.args...)
+			found := false
+			for _, r := range got {
+				found = found || r[c.key] == c.value
+			}
+			if len(got) != c.rows || !found {
+				t.Errorf("%d rows, want %d with %s: %v", len(got), c.rows, c.value, got)
+			}
+		})
+	}
+}
