@@ -219,6 +219,12 @@ func (b *bed) deps() accounting.Deps {
 // collect collects at the instant, and gives the report.
 func (b *bed) collect(at string) run.Report { return b.collectFor(b.target, at, accounting.Ask{}) }
 
+// again collects the instant that was collected last once more.
+func (b *bed) again() run.Report {
+	b.t.Helper()
+	return b.collectFor(b.target, "", accounting.Ask{To: b.clock.now()})
+}
+
 func (b *bed) collectFor(target *accounting.Target, at string, ask accounting.Ask) run.Report {
 	b.t.Helper()
 	if at != "" {

@@ -56,7 +56,7 @@ func TestRule01RowsDoNotDependOnTheRuns(t *testing.T) {
 			t.Errorf("in pieces (-whole +pieces):\n%s", d)
 		}
 		revs := b.revisions()
-		b.clean(b.collect(""))
+		b.clean(b.again())
 		for _, ask := range []accounting.Ask{between("2024-02-15", "2024-02-20"), between("2024-02-01", "2024-03-15"), {To: moment("2024-02-12")}, {From: moment("2024-02-01")}} {
 			b.clean(b.collectFor(b.target, "", ask))
 			if d := cmp.Diff(want, b.wires()); d != "" {
@@ -99,7 +99,7 @@ func TestRule02TheNewerObservationWins(t *testing.T) {
 		vm(w, id(1), "2024-03-02", on(world.Rename, "2024-03-10", "second"), on(world.Rename, "2024-03-12", "third"))
 		b := newCloudBed(t, w, cfg, "2024-03-09T00:05:00Z", "2024-03-01")
 		b.clean(b.collect(""))
-		b.clean(b.collect(""))
+		b.clean(b.again())
 		if rev := b.revisions()[id(1)+" 2024-03"]; rev != 1 {
 			t.Errorf("revision %d after the same observation twice", rev)
 		}
