@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -72,7 +73,7 @@ func (c *Client) Publish(ctx context.Context, token, topic string, m Message) (s
 	var answer struct {
 		IDs []string `json:"messageIds"`
 	}
-	err := c.post(ctx, token, "topics", topic, "publish", map[string][]wire{"messages": {{m.Attributes, data}}}, &answer)
+	err := c.post(ctx, token, "publish to topic "+topic, "topics/"+url.PathEscape(topic)+":publish", map[string][]wire{"messages": {{m.Attributes, data}}}, &answer)
 	if err != nil {
 		return "", err
 	}
@@ -97,7 +98,7 @@ func (c *Client) Pull(ctx context.Context, token, subscription string, n int) ([
 		} `json:"receivedMessages"`
 	}
 	// Both values are strings: AMS refuses numbers and booleans (spec ams §5).
-	err := c.post(ctx, token, "subscriptions", subscription, "pull", map[string]string{"maxMessages": strconv.Itoa(n), "returnImmediately": "true"}, &answer)
+	err := c.post(ctx, token, "pull from subscription "+subscription, "subscriptions/"+url.PathEscape(subscription)+":pull", map[string]string{"maxMessages": strconv.Itoa(n), "returnImmediately": "true"}, &answer)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +115,7 @@ func (c *Client) Pull(ctx context.Context, token, subscription string, n int) ([
 
 // Acknowledge tells that the messages of one pull are dealt with; once per pull, with all ids (spec ams §6).
 func (c *Client) Acknowledge(ctx context.Context, token, subscription string, ackIDs []string) error {
-	return c.post(ctx, token, "subscriptions", subscription, "acknowledge", map[string][]string{"ackIds": ackIDs}, nil)
+	return c.post(ctx, token, "acknowledge to subscription "+subscription, "subscriptions/"+url.PathEscape(subscription)+":acknowledge", map[string][]string{"ackIds": ackIDs}, nil)
 }
 
 // Profile is what AMS knows of a token's user.
@@ -133,6 +134,9 @@ func (c *Client) Profile(ctx context.Context, token string) (Profile, error) {
 	return p, c.do(ctx, "ask for the token's profile", http.MethodGet, c.base()+"/users/profile", token, nil, &p)
 }
 
+// exchange names the call of authn in errors.
+const exchange = "exchange the certificate for a token"
+
 // Token exchanges the TLS client certificate that HTTP presents for a token (spec ams §2).
 func (c *Client) Token(ctx context.Context) (string, error) {
 	port := c.AuthnPort
@@ -143,34 +147,31 @@ func (c *Client) Token(ctx context.Context) (string, error) {
 	var answer struct {
 		Token string `json:"token"`
 	}
-	if err := c.do(ctx, "exchange the certificate for a token", http.MethodGet, u, "", nil, &answer); err != nil {
+	if err := c.do(ctx, exchange, http.MethodGet, u, "", nil, &answer); err != nil {
 		return "", err
 	}
 	if answer.Token == "" {
-		return "", &Error{Op: "exchange the certificate for a token", HTTPStatus: http.StatusOK, Message: "the answer has no token"}
+		return "", &Error{Op: exchange, HTTPStatus: http.StatusOK, Message: "the answer has no token"}
 	}
 	return answer.Token, nil
 }
 
 func (c *Client) base() string {
 	port := c.Port
-	if port == 0 || port == DefaultPort {
-		host := c.Host
-		if net.ParseIP(host) != nil && net.ParseIP(host).To4() == nil {
-			host = "[" + host + "]"
-		}
-		return "https://" + host + "/v1"
+	if port == 0 {
+		port = DefaultPort
 	}
-	return "https://" + net.JoinHostPort(c.Host, strconv.Itoa(port)) + "/v1"
+	host := net.JoinHostPort(c.Host, strconv.Itoa(port))
+	return "https://" + strings.TrimSuffix(host, ":443") + "/v1"
 }
 
-func (c *Client) post(ctx context.Context, token, kind, name, verb string, body, answer any) error {
-	u := c.base() + "/projects/" + url.PathEscape(c.Project) + "/" + kind + "/" + url.PathEscape(name) + ":" + verb
+// post calls something of the project; op says what in errors.
+func (c *Client) post(ctx context.Context, token, op, path string, body, answer any) error {
 	data, err := json.Marshal(body)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", op, err)
 	}
-	return c.do(ctx, verb+" at "+kind+"/"+name, http.MethodPost, u, token, data, answer)
+	return c.do(ctx, op, http.MethodPost, c.base()+"/projects/"+url.PathEscape(c.Project)+"/"+path, token, data, answer)
 }
 
 func (c *Client) do(ctx context.Context, op, method, u, token string, body []byte, answer any) error {
@@ -193,20 +194,36 @@ func (c *Client) do(ctx context.Context, op, method, u, token string, body []byt
 		return &Error{Op: op, Host: req.URL.Host, Cause: err}
 	}
 	defer res.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	if err == nil && len(text) > maxAnswer {
+		err = fmt.Errorf("an answer of more than %d bytes", maxAnswer)
+	}
 	if err != nil {
 		return &Error{Op: op, Host: req.URL.Host, HTTPStatus: res.StatusCode, Cause: err}
 	}
 	if res.StatusCode != http.StatusOK {
-		return refusal(op, req.URL.Host, res, text)
+		e := refusal(op, req.URL.Host, res, text)
+		if token != "" { // something in between may have echoed the request
+			e.Message = strings.ReplaceAll(e.Message, token, "***")
+		}
+		return e
 	}
 	if answer == nil {
 		return nil
 	}
 	if err := json.Unmarshal(text, answer); err != nil {
-		return &Error{Op: op, Host: req.URL.Host, HTTPStatus: res.StatusCode, Message: "the answer is not JSON: " + shorten(text)}
+		return &Error{Op: op, Host: req.URL.Host, HTTPStatus: res.StatusCode, Message: "the answer is not the expected JSON: " + unexpected(text)}
 	}
 	return nil
+}
+
+// unexpected describes the body of a success that cannot be read. It is quoted only where it is no JSON at all, such as a
+// page of a balancer: answers of AMS and authn hold tokens.
+func unexpected(text []byte) string {
+	if t := bytes.TrimSpace(text); len(t) > 0 && t[0] == '<' {
+		return shorten(t)
+	}
+	return fmt.Sprintf("%d bytes", len(text))
 }
 
 // plain tells whether AMS stores the text as it is; other characters are not escaped there and spoil every later pull

@@ -2,11 +2,14 @@ package ams
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Error is a call that did not succeed. It never holds a token.
@@ -68,40 +71,62 @@ func (e *Error) BadBody() bool {
 
 // Hint says what to do; "" when there is nothing to say.
 func (e *Error) Hint() string {
-	authn := strings.Contains(e.Op, "exchange the certificate")
-	said := func(text string) bool { return strings.Contains(e.Message, text) }
+	if strings.Contains(e.Op, exchange) {
+		return e.authnHint()
+	}
 	switch {
-	case authn && said("Binding was not found"):
-		return "the certificate's DN must equal the Host DN in GOCDB exactly, in production and monitored; a new one is known after some hours"
-	case authn && said("Host was not found"):
-		return "ams.host must be the name under which the service is registered, such as msg.argo.grnet.gr"
-	case authn && said("CRLDistributionPoints"):
-		return "the certificate names no revocation list: ask the authority for one that does, or for a token from the accounting team"
-	case authn && (said("expired") || said("revoked") || said("not active")):
-		return "renew the host certificate"
-	case authn && said("Could not access CRL"):
-		return "passes by itself, when the authority's revocation list can be fetched again"
-	case authn && said("No certificate provided"):
-		return "set accounting.ams.certificate: {cert, key}, or a token"
-	case authn && e.HTTPStatus == 0:
-		return "see that authn_port can be reached; where a proxy allows only 443, set accounting.ams.token_file"
 	case e.HTTPStatus == http.StatusUnauthorized:
 		return "the token is unknown there: it may have been refreshed; ask the accounting team, or use the certificate"
 	case e.HTTPStatus == http.StatusForbidden:
 		return "the token's user may not publish to this topic: ask the accounting team to add it"
-	case e.HTTPStatus == http.StatusNotFound && said("project"):
+	case e.said("project doesn't exist"), e.said("Invalid project name"):
 		return "check accounting.ams.project"
+	case e.said("Topic doesn't exist"), e.said("Invalid topic name"):
+		return "check accounting.ams.topics"
 	case e.HTTPStatus == http.StatusNotFound:
 		return "check accounting.ams.topics, host and port"
 	case e.HTTPStatus == http.StatusRequestEntityTooLarge:
-		return "fewer records per message: accounting.ams.max_records"
+		return "fewer records per message: accounting.max_records"
 	}
 	return ""
 }
 
+// authnHint says what to do when the certificate could not be exchanged for a token (spec ams §2).
+func (e *Error) authnHint() string {
+	switch {
+	case e.said("Binding was not found"):
+		return "the certificate's DN must equal the Host DN in GOCDB exactly, in production and monitored; a new one is known after some hours"
+	case e.said("Host was not found"), e.said("Service-type was not found"):
+		return "accounting.ams.host must be the name under which the service is registered, such as msg.argo.grnet.gr"
+	case e.said("CRLDistributionPoints"):
+		return "the certificate names no revocation list: ask the authority for one that does, or for a token from the accounting team"
+	case e.said("expired"), e.said("revoked"), e.said("not active"):
+		return "renew the host certificate"
+	case e.said("Could not access CRL"):
+		return "passes by itself, when the authority's revocation list can be fetched again"
+	case e.said("No certificate provided"):
+		return "set accounting.ams.certificate: {cert, key}, or a token"
+	case e.HTTPStatus == 0 && e.tlsRefused():
+		return "authn does not take the host certificate: it must be of an IGTF authority and not expired"
+	case e.HTTPStatus == 0:
+		return "see that authn_port can be reached; where a proxy allows only 443, set accounting.ams.token_file"
+	case e.HTTPStatus == http.StatusNotFound:
+		return "check accounting.ams.host and authn_port: another service answers there"
+	}
+	return ""
+}
+
+func (e *Error) said(text string) bool { return strings.Contains(e.Message, text) }
+
+// tlsRefused tells whether the other side ended the TLS connection with an alert, which has no type of its own.
+func (e *Error) tlsRefused() bool {
+	op, ok := errors.AsType[*net.OpError](e.Cause)
+	return ok && op.Op == "remote error"
+}
+
 // refusal reads an answer that is no success, by status and body: AMS names its JSON text/plain, and a balancer in front
 // answers HTML or nothing (spec ams §3).
-func refusal(op, host string, res *http.Response, text []byte) error {
+func refusal(op, host string, res *http.Response, text []byte) *Error {
 	e := &Error{Op: op, Host: host, HTTPStatus: res.StatusCode, RetryAfter: retryAfter(res.Header.Get("Retry-After"))}
 	var said struct {
 		Error struct {
@@ -110,7 +135,7 @@ func refusal(op, host string, res *http.Response, text []byte) error {
 		} `json:"error"`
 	}
 	if json.Unmarshal(text, &said) == nil && said.Error.Message != "" {
-		e.Message, e.Status = said.Error.Message, said.Error.Status
+		e.Message, e.Status = shorten([]byte(said.Error.Message)), shorten([]byte(said.Error.Status))
 	} else {
 		e.Message = shorten(text)
 	}
@@ -125,14 +150,20 @@ func retryAfter(value string) time.Duration {
 	if err != nil || seconds < 0 {
 		return 0
 	}
-	return min(time.Duration(seconds)*time.Second, 24*time.Hour)
+	return time.Duration(min(seconds, 24*60*60)) * time.Second
 }
 
-// shorten gives the beginning of an answer on one line.
+// shorten gives the beginning of an answer on one line, without control characters.
 func shorten(text []byte) string {
-	line := strings.Join(strings.Fields(string(text[:min(len(text), 400)])), " ")
-	if len(line) > 160 {
-		line = line[:160] + "…"
+	clean := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(string(text[:min(len(text), 800)]), "?"))
+	line := strings.Join(strings.Fields(clean), " ")
+	if len(line) > 200 {
+		line = strings.ToValidUTF8(line[:200], "") + "…"
 	}
-	return strings.ToValidUTF8(line, "?")
+	return line
 }
