@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -36,6 +37,9 @@ func (c Credential) String() string {
 
 // GoString is String, so that no format prints a secret.
 func (c Credential) GoString() string { return c.String() }
+
+// MarshalText is String, so that neither JSON nor a log prints a secret.
+func (c Credential) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 // oneProject tells whether tokens of this credential are of one project only.
 func (c Credential) oneProject() bool { return c.ApplicationID != "" || c.ApplicationName != "" }
@@ -84,11 +88,16 @@ type Entry struct {
 func FromCloudsYAML(path, name string) (Entry, error) {
 	opts := []clouds.ParseOption{clouds.WithCloudName(name)}
 	if path != "" {
+		f, err := os.Open(path) // the library says of an unreadable file that there is none
+		if err != nil {
+			return Entry{}, fmt.Errorf("clouds.yaml, entry %s: %w", name, err)
+		}
+		_ = f.Close()
 		opts = append(opts, clouds.WithLocations(path))
 	}
 	auth, endpoint, tlsConfig, err := clouds.Parse(opts...)
 	if err != nil {
-		return Entry{}, fmt.Errorf("clouds.yaml, entry %s: %w", name, err)
+		return Entry{}, fmt.Errorf("clouds.yaml, entry %s: %s", name, unquoted(err.Error())) // the cause may quote a secret
 	}
 	e := Entry{AuthURL: auth.IdentityEndpoint, Region: endpoint.Region, Interface: string(endpoint.Availability), Credential: Credential{
 		Username: auth.Username, UserID: auth.UserID, Password: auth.Password, UserDomain: auth.DomainName, UserDomainID: auth.DomainID,
@@ -111,6 +120,15 @@ func FromCloudsYAML(path, name string) (Entry, error) {
 	return e, nil
 }
 
+// unquoted leaves out what a YAML parser quotes of a file.
+func unquoted(text string) string {
+	parts := strings.Split(text, "`")
+	for i := 1; i < len(parts); i += 2 {
+		parts[i] = "…"
+	}
+	return strings.Join(parts, "`")
+}
+
 // FromEnvironment reads the OS_* variables that OpenStack's clients use.
 func FromEnvironment(env func(string) string) (Entry, error) {
 	if env("OS_AUTH_URL") == "" {
@@ -124,9 +142,20 @@ func FromEnvironment(env func(string) string) (Entry, error) {
 		}
 		return ""
 	}
-	return Entry{AuthURL: env("OS_AUTH_URL"), Region: env("OS_REGION_NAME"), Interface: strings.TrimSuffix(first("OS_INTERFACE", "OS_ENDPOINT_TYPE"), "URL"), Credential: Credential{
+	var roots *x509.CertPool
+	if file := env("OS_CACERT"); file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return Entry{}, fmt.Errorf("OS_CACERT: %w", err)
+		}
+		if roots = x509.NewCertPool(); !roots.AppendCertsFromPEM(text) {
+			return Entry{}, fmt.Errorf("OS_CACERT: %s holds no certificate in PEM form", file)
+		}
+	}
+	domainScope := first("OS_DOMAIN_ID", "OS_DOMAIN_NAME") != "" && first("OS_PROJECT_ID", "OS_PROJECT_NAME", "OS_TENANT_ID", "OS_TENANT_NAME") == ""
+	return Entry{AuthURL: env("OS_AUTH_URL"), Roots: roots, Region: env("OS_REGION_NAME"), Interface: strings.TrimSuffix(first("OS_INTERFACE", "OS_ENDPOINT_TYPE"), "URL"), Credential: Credential{
 		Username: env("OS_USERNAME"), UserID: env("OS_USER_ID"), Password: env("OS_PASSWORD"), UserDomain: env("OS_USER_DOMAIN_NAME"), UserDomainID: env("OS_USER_DOMAIN_ID"),
 		ApplicationID: env("OS_APPLICATION_CREDENTIAL_ID"), ApplicationName: env("OS_APPLICATION_CREDENTIAL_NAME"), ApplicationSecret: env("OS_APPLICATION_CREDENTIAL_SECRET"),
-		Token: first("OS_TOKEN", "OS_AUTH_TOKEN"), SystemScope: env("OS_SYSTEM_SCOPE") != "",
+		Token: first("OS_TOKEN", "OS_AUTH_TOKEN"), SystemScope: env("OS_SYSTEM_SCOPE") != "", DomainScope: domainScope,
 	}}, nil
 }

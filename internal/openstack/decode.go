@@ -61,6 +61,9 @@ func decodeServer(raw json.RawMessage) (Server, error) {
 	if w.ID == "" {
 		return Server{}, fmt.Errorf("an entry of the listing has no id")
 	}
+	if w.TenantID == "" {
+		return Server{}, fmt.Errorf("the entry of the listing does not say of which project it is")
+	}
 	s := Server{ID: w.ID, Name: w.Name, ProjectID: w.TenantID, UserID: w.UserID, Status: w.Status,
 		Created: w.Created.Time, Updated: w.Updated.Time, Launched: w.Launched.Time, Terminated: w.Terminated.Time}
 	if w.Status == "UNKNOWN" && w.UserID == "" && w.Updated.IsZero() {

@@ -24,7 +24,8 @@ type Lookup struct {
 
 	imagesMu sync.Mutex
 	images   map[string]wireImage
-	listed   map[string]bool // projects whose images were listed
+	listed   map[string]bool  // projects whose images were listed
+	unlisted map[string]error // and those where that failed
 }
 
 type user struct {
@@ -35,7 +36,7 @@ type user struct {
 
 // NewLookup starts the look-ups of one run.
 func (c *Cloud) NewLookup() *Lookup {
-	return &Lookup{cloud: c, users: map[string]*user{}, images: map[string]wireImage{}, listed: map[string]bool{}}
+	return &Lookup{cloud: c, users: map[string]*user{}, images: map[string]wireImage{}, listed: map[string]bool{}, unlisted: map[string]error{}}
 }
 
 // UserName gives a user's name. It is asked with a system-scoped token where the credential's user has a system role,
@@ -126,7 +127,10 @@ func (l *Lookup) Image(ctx context.Context, p *Project, id string) (Image, error
 	defer l.imagesMu.Unlock()
 	w, known := l.images[id]
 	if !known && !l.listed[p.id] {
-		if err := l.list(ctx, p); err != nil {
+		if l.unlisted[p.id] == nil {
+			l.unlisted[p.id] = l.list(ctx, p)
+		}
+		if err := l.unlisted[p.id]; err != nil {
 			return Image{}, err
 		}
 		l.listed[p.id] = true
@@ -157,8 +161,8 @@ func (l *Lookup) list(ctx context.Context, p *Project) error {
 	if err != nil {
 		return err
 	}
-	next := "images?limit=1000"
-	for pages := 0; next != ""; pages++ {
+	next, seen := "images?limit=1000", map[string]bool{}
+	for {
 		var answer struct {
 			Images []json.RawMessage `json:"images"`
 			Next   string            `json:"next"`
@@ -172,13 +176,15 @@ func (l *Lookup) list(ctx context.Context, p *Project) error {
 				l.images[w.ID] = w
 			}
 		}
-		if _, query, ok := strings.Cut(answer.Next, "?"); ok && pages < 1000 {
-			next = "images?" + query
-		} else {
-			next = ""
+		_, query, more := strings.Cut(answer.Next, "?")
+		if !more {
+			return nil
 		}
+		if next = "images?" + query; seen[next] {
+			return &Error{Kind: ErrBadAnswer, Service: "image", Method: "GET", Path: pathOf(endpoint + "images"), Message: "the listing goes in circles: its next page was shown before"}
+		}
+		seen[next] = true
 	}
-	return nil
 }
 
 // accepted tells whether an image of another project is shared with this one, and accepted by it.

@@ -55,7 +55,7 @@ func (p *Project) list(ctx context.Context, query url.Values, page func(Page) er
 			switch {
 			case err != nil:
 				result.Bad = append(result.Bad, BadServer{ID: cmpOr(idOf(raw), "?"), Reason: err.Error()})
-			case s.ProjectID != p.id && !s.Partial:
+			case s.ProjectID != p.id:
 				return &Error{Kind: ErrScope, Service: "compute", Method: "GET", Path: pathOf(p.compute + "servers/detail"),
 					Message: fmt.Sprintf("the listing of project %s shows VM %s of project %s", p.id, s.ID, s.ProjectID)}
 			default:
@@ -67,8 +67,14 @@ func (p *Project) list(ctx context.Context, query url.Values, page func(Page) er
 		}
 		marker := ""
 		for _, l := range answer.Links {
-			if u, err := url.Parse(l.Href); l.Rel == "next" && err == nil {
+			if l.Rel != "next" {
+				continue
+			}
+			if u, err := url.Parse(l.Href); err == nil {
 				marker = u.Query().Get("marker")
+			}
+			if marker == "" { // to end here would lose the rest without a word
+				return &Error{Kind: ErrBadAnswer, Service: "compute", Method: "GET", Path: pathOf(p.compute + "servers/detail"), Message: "the link to the next page has no marker"}
 			}
 		}
 		if marker == "" {
@@ -93,10 +99,10 @@ func (p *Project) Server(ctx context.Context, id string) (Server, error) {
 	}
 	s, err := decodeServer(answer.Server)
 	if err != nil {
-		return Server{}, &Error{Kind: ErrBadAnswer, Service: "compute", Method: "GET", Path: "/servers/" + id, Cause: err}
+		return Server{}, &Error{Kind: ErrBadAnswer, Service: "compute", Method: "GET", Path: pathOf(p.compute + "servers/" + id), Cause: err}
 	}
-	if s.ProjectID != p.id && !s.Partial { // an administrator's token may see it: for this project it does not exist
-		return Server{}, &Error{Kind: ErrNotFound, Service: "compute", Method: "GET", Path: "/servers/" + id, Message: "it belongs to another project"}
+	if s.ProjectID != p.id { // an administrator's token may see it: for this project it does not exist
+		return Server{}, &Error{Kind: ErrNotFound, Service: "compute", Method: "GET", Path: pathOf(p.compute + "servers/" + id), Message: "it belongs to another project"}
 	}
 	return s, nil
 }

@@ -68,6 +68,10 @@ func (c *Cloud) start(ctx context.Context) (*session, error) {
 			Remedy: "remove " + what + " from the credential, and give its user the role reader on each project"}
 	}
 	s, err := c.signIn(ctx, nil, nil)
+	var refused *Error
+	if cred.Token != "" && errors.As(err, &refused) && (refused.Status == http.StatusUnauthorized || refused.Status == http.StatusForbidden) {
+		s, err = c.asGiven(ctx, cred.Token)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -75,17 +79,34 @@ func (c *Cloud) start(ctx context.Context) (*session, error) {
 		return nil, &Error{Kind: ErrScope, Service: "identity", Message: "the token is for the whole system: with it Nova answers every project's listing with nothing",
 			Remedy: "use a credential that can sign in to each project"}
 	}
-	if cred.oneProject() || (cred.Token != "" && s.projectID != "" && !c.rescopes(ctx, s)) {
+	if cred.oneProject() {
 		s.onlyProject = s.projectID
 	}
 	c.base = s
 	return s, nil
 }
 
-// rescopes tells whether a given token can be exchanged for one of a project.
-func (c *Cloud) rescopes(ctx context.Context, s *session) bool {
-	_, err := c.signIn(ctx, &gophercloud.AuthScope{ProjectID: s.projectID}, nil)
-	return err == nil
+// asGiven uses a token as it is, because Keystone does not exchange it for another: that of an application credential, or
+// one where Keystone forbids it (allow_rescope_scoped_token). It serves its own project only.
+func (c *Cloud) asGiven(ctx context.Context, token string) (*session, error) {
+	asked := c.cfg.Now()
+	client := &gophercloud.ServiceClient{ProviderClient: &gophercloud.ProviderClient{HTTPClient: *c.cfg.HTTP, TokenID: token}, Endpoint: c.identity}
+	result := tokens.Get(ctx, client, token)
+	if result.Err != nil {
+		e := translate("identity", http.MethodGet, c.identity+"auth/tokens", result.Err)
+		if failed, ok := errors.AsType[*Error](e); ok && failed.Kind == ErrNotAuthorised {
+			failed.Remedy = "the token has expired or was revoked: put a new one in its place"
+		}
+		return nil, e
+	}
+	g, err := c.read(result.Result, token, http.MethodGet, asked)
+	if err != nil {
+		return nil, err
+	}
+	if g.projectID == "" && !g.system {
+		return nil, &Error{Kind: ErrScope, Service: "identity", Message: fmt.Sprintf("the token is of %s, and Keystone does not exchange it for one of a project", g.scope())}
+	}
+	return &session{granted: g, cloud: c, onlyProject: g.projectID, provider: &gophercloud.ProviderClient{HTTPClient: *c.cfg.HTTP, IdentityBase: c.identity, TokenID: token}}, nil
 }
 
 // signIn gets a token of the scope; nil leaves the scope to Keystone. A base session saves nothing but names the user.
@@ -132,7 +153,7 @@ func cmpOr(a, b string) string {
 	return b
 }
 
-// grant gets a token and what comes with it, and checks Keystone's clock.
+// grant gets a token and what comes with it.
 func (c *Cloud) grant(ctx context.Context, cred Credential, scope *gophercloud.AuthScope) (granted, error) {
 	throwaway := &gophercloud.ServiceClient{ProviderClient: &gophercloud.ProviderClient{HTTPClient: *c.cfg.HTTP}, Endpoint: c.identity}
 	opts := cred.options(c.identity, scope)
@@ -141,6 +162,15 @@ func (c *Cloud) grant(ctx context.Context, cred Credential, scope *gophercloud.A
 	if result.Err != nil {
 		return granted{}, translate("identity", http.MethodPost, c.identity+"auth/tokens", result.Err)
 	}
+	id, err := result.ExtractTokenID()
+	if err != nil || id == "" {
+		return granted{}, &Error{Kind: ErrBadAnswer, Service: "identity", Method: http.MethodPost, Path: pathOf(c.identity + "auth/tokens"), Message: "the answer has no token"}
+	}
+	return c.read(result.Result, id, http.MethodPost, asked)
+}
+
+// read takes from Keystone's answer what comes with the token, and checks its clock.
+func (c *Cloud) read(result gophercloud.Result, token, method string, asked time.Time) (granted, error) {
 	var body struct {
 		User struct {
 			ID   string `json:"id"`
@@ -156,16 +186,12 @@ func (c *Cloud) grant(ctx context.Context, cred Credential, scope *gophercloud.A
 		Catalog []tokens.CatalogEntry `json:"catalog"`
 	}
 	if err := result.ExtractIntoStructPtr(&body, "token"); err != nil {
-		return granted{}, &Error{Kind: ErrBadAnswer, Service: "identity", Method: http.MethodPost, Path: "/v3/auth/tokens", Cause: err}
-	}
-	id, err := result.ExtractTokenID()
-	if err != nil || id == "" {
-		return granted{}, &Error{Kind: ErrBadAnswer, Service: "identity", Method: http.MethodPost, Path: "/v3/auth/tokens", Message: "the answer has no token"}
+		return granted{}, &Error{Kind: ErrBadAnswer, Service: "identity", Method: method, Path: pathOf(c.identity + "auth/tokens"), Message: "the answer is not what Keystone says of a token"}
 	}
 	if err := c.checkClock(result.Header.Get("Date"), asked); err != nil {
 		return granted{}, err
 	}
-	return granted{token: id, projectID: body.Project.ID, domainID: body.Domain.ID, system: len(body.System) > 0,
+	return granted{token: token, projectID: body.Project.ID, domainID: body.Domain.ID, system: len(body.System) > 0,
 		userID: body.User.ID, userName: body.User.Name, catalog: body.Catalog}, nil
 }
 
@@ -265,6 +291,8 @@ func translate(service, method, target string, err error) error {
 	if !ok {
 		if failure, ok := errors.AsType[*transport.Failure](err); ok {
 			e.Message = failure.Error()
+		} else if _, ok := errors.AsType[*json.SyntaxError](err); ok {
+			e.Kind, e.Message = ErrBadAnswer, "the answer is not JSON"
 		}
 		return e
 	}

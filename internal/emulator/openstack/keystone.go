@@ -196,7 +196,15 @@ func (c *Cloud) signIn(w http.ResponseWriter, r *http.Request) {
 	}
 	t := &token{id: "gAAAAA" + strings.ReplaceAll(randomID()+randomID(), "-", ""), issued: c.now().UTC(), methods: q.Auth.Identity.Methods}
 	t.expires = t.issued.Add(c.opts.TokenLife)
-	if !c.identify(t, q) || !c.scopeTo(t, q.Auth.Scope) {
+	switch c.identify(t, q) {
+	case tokenKept:
+		refuse(w, r, http.StatusForbidden, "You are not authorized to perform the requested action: rescope a scoped token.")
+		return
+	case nobody:
+		refuse(w, r, http.StatusUnauthorized, "The request you have made requires authentication.")
+		return
+	}
+	if !c.scopeTo(t, q.Auth.Scope) {
 		refuse(w, r, http.StatusUnauthorized, "The request you have made requires authentication.")
 		return
 	}
@@ -207,7 +215,23 @@ func (c *Cloud) signIn(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusCreated, object{"token": c.describe(t)})
 }
 
-func (c *Cloud) identify(t *token, q authRequest) bool {
+// What Keystone says to who signs in.
+type identity int
+
+const (
+	nobody identity = iota
+	somebody
+	tokenKept // a good token, that is not exchanged for another
+)
+
+func known(ok bool) identity {
+	if ok {
+		return somebody
+	}
+	return nobody
+}
+
+func (c *Cloud) identify(t *token, q authRequest) identity {
 	id := q.Auth.Identity
 	byName := func(uid, name string) (world.User, bool) {
 		for _, u := range c.w.Users {
@@ -221,26 +245,29 @@ func (c *Cloud) identify(t *token, q authRequest) bool {
 	case slices.Contains(id.Methods, "password"):
 		u, ok := byName(id.Password.User.ID, id.Password.User.Name)
 		t.user = u
-		return ok && u.Password != "" && u.Password == id.Password.User.Password
+		return known(ok && u.Password != "" && u.Password == id.Password.User.Password)
 	case slices.Contains(id.Methods, "token"):
 		old := c.lookup(id.Token.ID)
-		if old == nil || old.appcred {
-			return false
+		switch {
+		case old == nil:
+			return nobody
+		case old.appcred || (c.opts.KeepTokens && old.scope() != "none"):
+			return tokenKept
 		}
 		t.user, t.expires = old.user, old.expires
-		return true
+		return somebody
 	case slices.Contains(id.Methods, "application_credential") && c.opts.Era.ApplicationCredentials:
 		for _, u := range c.w.Users {
 			for _, a := range u.Applications {
 				named := a.ID == id.Application.ID || (id.Application.ID == "" && a.Name == id.Application.Name && (u.ID == id.Application.User.ID || u.Name == id.Application.User.Name))
 				if named && a.Secret == id.Application.Secret {
-					t.user, t.project, t.roles, t.appcred = u, a.Project, u.Roles[a.Project], true
-					return true
+					t.user, t.project, t.roles, t.appcred = u, a.Project, implied(u.Roles[a.Project]), true
+					return somebody
 				}
 			}
 		}
 	}
-	return false
+	return nobody
 }
 
 func (c *Cloud) scopeTo(t *token, raw json.RawMessage) bool {
