@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -190,22 +189,25 @@ func (b *bed) site(name, id, cloudID string, source accounting.Source, since str
 }
 
 // broker is the destination AMS with the site's own certificate.
-func (b *bed) broker(name string) accounting.Destination {
-	ca := filepath.Join(b.t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, b.fed.CA.PEM, 0o600); err != nil {
-		b.t.Fatal(err)
-	}
-	client, err := transport.New(transport.Config{CAFile: ca, Timeout: 10 * time.Second})
+func (b *bed) broker(name string) accounting.Destination { return b.brokerWith(name, nil) }
+
+func (b *bed) brokerWith(name string, edit func(*accounting.AMSConfig)) accounting.Destination {
+	b.t.Helper()
+	client, err := transport.New(transport.Config{Roots: b.fed.CA.Pool(), Timeout: 10 * time.Second})
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(client.CloseIdleConnections)
 	for _, s := range b.fed.Sites {
 		if s.Name == name {
-			return accounting.NewAMS(accounting.AMSConfig{Name: "ams", Topic: federation.CloudTopic,
+			cfg := accounting.AMSConfig{Name: "ams", Topic: federation.CloudTopic,
 				Client:   &ams.Client{HTTP: client.Client, Host: b.fed.Host, Port: b.fed.Port, AuthnPort: b.fed.AuthnPort, Project: federation.Project},
 				Identity: func() (smime.Identity, error) { return smime.ParseIdentity(s.CertPEM, s.KeyPEM) },
-				Present:  func(id smime.Identity) { client.SetCertificate(id.TLS()) }})
+				Present:  func(id smime.Identity) { client.SetCertificate(id.TLS()) }}
+			if edit != nil {
+				edit(&cfg)
+			}
+			return accounting.NewAMS(cfg)
 		}
 	}
 	b.t.Fatalf("the federation does not know %s", name)
