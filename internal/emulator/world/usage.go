@@ -1,6 +1,9 @@
 package world
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Charge says what is not counted as use.
 type Charge struct{ StoppedFree, ShelvedFree bool }
@@ -13,8 +16,8 @@ type Usage struct {
 }
 
 // Usage gives the true use of each VM of a project, of all for "", in [from, to), counted from its creation to its end,
-// as the records of the federation count: a VM that had not been launched by the end of the stretch, or never was, used
-// nothing. What the flavor gives is counted from the instant a resize was done.
+// as the records of the federation count: a VM that is never launched uses nothing, one that is launched later, even in
+// another month, is counted from its creation. What the flavor gives is counted from the instant a resize was done.
 func (w *World) Usage(project string, from, to time.Time, charge Charge) []Usage {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
@@ -33,7 +36,7 @@ func (w *World) Usage(project string, from, to time.Time, charge Charge) []Usage
 // usage integrates over the VM's life in whole seconds.
 func (w *World) usage(vm *VM, from, to int64, charge Charge) Usage {
 	u := Usage{VM: vm.ID, Project: vm.Project}
-	if !launched(vm, to) {
+	if !slices.ContainsFunc(vm.Events, func(e Event) bool { return e.Kind == Launch }) {
 		return u
 	}
 	at := vm.Created.Unix()
@@ -53,15 +56,6 @@ func (w *World) usage(vm *VM, from, to int64, charge Charge) Usage {
 	}
 	count(to, state)
 	return u
-}
-
-func launched(vm *VM, by int64) bool {
-	for _, e := range vm.Events {
-		if e.Kind == Launch {
-			return e.At.Unix() <= by
-		}
-	}
-	return false
 }
 
 func free(status string, c Charge) bool {
