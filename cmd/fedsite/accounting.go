@@ -307,7 +307,7 @@ func (c *cli) ledger(form string, entries []accounting.Entry) error {
 	for _, e := range entries {
 		rows = append(rows, []string{e.Period, e.VO, e.VM, e.Status, stamp(e.Measured), hours(e.Wall), hours(e.Suspended), hours(e.CPU), strconv.FormatFloat(e.CPUs, 'f', -1, 64), said(e)})
 	}
-	if err := c.table([]string{"MONTH", "VO", "VM", "STATUS", "MEASURED (UTC)", "WALL h", "FREE h", "CPU h", "CPUS", "SENT"}, rows); err != nil {
+	if err := c.table([]string{"MONTH", "VO", "VM", "STATUS", "MEASURED (UTC)", "WALL h", "SUSPEND h", "CPU h", "CPUS", "SENT"}, rows); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(c.out, "%s. Wall and CPU are totals since the VM began\n", several(int64(len(entries)), "records"))
