@@ -186,6 +186,9 @@ func legible(p *problems) bool {
 		case strings.IndexByte(line, 0) >= 0:
 			p.add(at, "", "holds a NUL byte: it is no text file")
 			return false
+		case strings.Contains(strings.TrimSuffix(line, "\r"), "\r"):
+			p.add(at, "", "holds a carriage return that ends no line: write line ends as LF")
+			return false
 		case !shallow(line, &open):
 			p.add(at, "", fmt.Sprintf("is nested more than %d deep", maxDepth))
 			return false

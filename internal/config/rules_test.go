@@ -72,6 +72,7 @@ func TestSyntax(t *testing.T) {
 		{"document mark at the top", "---\n" + base, nil},
 		{"byte order mark", "\ufeff" + base, nil},
 		{"CRLF", strings.ReplaceAll(base, "\n", "\r\n"), nil},
+		{"CR alone", base + "# a\rb\n", []string{"4:1 : holds a carriage return that ends no line: write line ends as LF"}},
 		{"not UTF-8", base + "# \xff\n", []string{"4:1 : is not UTF-8 text"}},
 		{"NUL", base + "# \x00\n", []string{"4:1 : holds a NUL byte: it is no text file"}},
 		{"brackets without end", strings.Repeat("[", 5000), []string{"1:1 : is nested more than 40 deep"}},
