@@ -67,14 +67,14 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// replace replaces a text in a file: "replace FILE OLD NEW". The old text must be there.
+// replace replaces a text in a file: "replace FILE OLD NEW", \n in the new one being a line end. The old text must be there.
 func replace(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: replace FILE OLD NEW")
 	}
 	file := ts.MkAbs(args[0])
 	text := ts.ReadFile(args[0])
-	fresh := strings.Replace(text, args[1], args[2], 1)
+	fresh := strings.Replace(text, args[1], strings.ReplaceAll(args[2], `\n`, "\n"), 1)
 	if fresh == text {
 		ts.Fatalf("%s does not contain %q", args[0], args[1])
 	}

@@ -23,6 +23,12 @@ func (a *App) target(s config.Site) (*accounting.Target, error) {
 	if c := s.Accounting.Dirq; c != nil && c.Copy {
 		t.Copies = append(t.Copies, Dirq)
 	}
+	if c := s.Accounting.AMS; c != nil && c.Copy {
+		t.Copies = append(t.Copies, AMS)
+	}
+	if c := s.Accounting.Dirq; c != nil && c.Copy {
+		t.Copies = append(t.Copies, Dirq)
+	}
 	return t, nil
 }
 
