@@ -86,7 +86,7 @@ type Entry struct {
 // FromCloudsYAML reads an entry of clouds.yaml and secure.yaml. An empty path searches the places where OpenStack's
 // clients look. Its project is not used: fedsite signs in to each project that it asks for.
 func FromCloudsYAML(path, name string) (Entry, error) {
-	opts := []clouds.ParseOption{clouds.WithCloudName(name)}
+	opts := []clouds.ParseOption{clouds.WithCloudName(name), clouds.WithRegion(""), clouds.WithEndpointType("")} // else OS_REGION_NAME and OS_INTERFACE win
 	if path != "" {
 		f, err := os.Open(path) // the library says of an unreadable file that there is none
 		if err != nil {
