@@ -124,14 +124,16 @@ func (w *World) ActionsAt(id string, t time.Time) []Action {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	vm := w.byID[id]
-	if vm == nil {
+	if vm == nil || vm.Created.After(t) {
 		return nil
 	}
 	all := []Action{{"create", vm.Created, vm.Created}}
 	for _, e := range vm.Events {
 		switch e.Kind {
 		case Launch:
-			all[0].Updated = e.At
+			if !e.At.After(t) {
+				all[0].Updated = e.At
+			}
 		case Fail, Rename, Float, Unfloat, Reproject:
 		default:
 			if !e.At.After(t) {
