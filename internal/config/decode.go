@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // said is a value's node; nil when neither the file nor a default says it.
@@ -93,6 +95,27 @@ func fields(t reflect.Type) []field {
 	return all
 }
 
+// formWords gives every key of the form, there already or not yet.
+func formWords() map[string]bool {
+	known := map[string]bool{fromFile: true, fromEnv: true, fromCredential: true, partAccounting: true}
+	for _, path := range laterKeys {
+		for _, key := range strings.Split(path, ".") {
+			known[key] = true
+		}
+	}
+	var within func(reflect.Type)
+	within = func(t reflect.Type) {
+		if _, t = step("", t); isObject(t) {
+			for _, f := range fields(t) {
+				known[f.key] = true
+				within(f.typ)
+			}
+		}
+	}
+	within(reflect.TypeFor[fileTop]())
+	return known
+}
+
 func structFields(t reflect.Type) func(func(reflect.StructField) bool) {
 	return func(yield func(reflect.StructField) bool) {
 		for i := range t.NumField() {
@@ -149,6 +172,7 @@ func (d *decoder) value(n *node, v reflect.Value, f field) {
 
 func (d *decoder) list(n *node, v reflect.Value, f field) {
 	if n.kind != list {
+		d.hide(n)
 		d.fail(n, "must be a list")
 		return
 	}
@@ -160,6 +184,7 @@ func (d *decoder) list(n *node, v reflect.Value, f field) {
 
 func (d *decoder) dictionary(n *node, to dictionary, f field) {
 	if n.kind != mapping {
+		d.hide(n)
 		d.fail(n, "must be a mapping")
 		return
 	}
@@ -176,6 +201,7 @@ func (d *decoder) dictionary(n *node, to dictionary, f field) {
 // defaults among them, so that the node itself becomes what is in effect.
 func (d *decoder) object(n *node, v reflect.Value) {
 	if n.kind != mapping {
+		d.hide(n)
 		d.fail(n, "must be a mapping")
 		return
 	}
@@ -196,27 +222,34 @@ func (d *decoder) object(n *node, v reflect.Value) {
 	}
 }
 
-// unknown reports and takes out the keys that a mapping doesn't have. Beside secrets, a misspelt key may be one too.
+// unknown reports and takes out the keys that a mapping doesn't have. What stands there by a slip may be a secret: a
+// mapping, anything beside secrets, and there even a key that looks like none.
 func (d *decoder) unknown(n *node, known map[string]int, secrets bool) {
 	n.pairs = slices.DeleteFunc(n.pairs, func(p pair) bool {
 		if _, ok := known[p.key]; ok {
 			return false
 		}
-		at := p.value.key
-		switch {
-		case isLater(p.value.path):
-			n.partly = true
+		at, path := p.value.key, p.value.path
+		later := isLater(path)
+		if later || secrets || p.value.kind != scalar {
 			d.hide(p.value)
-			d.add(at, p.value.where(), notYet)
+		}
+		switch {
+		case later:
+			n.partly = true
+			d.add(at, join(path), notYet)
+		case secrets && (p.value.kind == null || !word.MatchString(p.key)):
+			d.mask(at, place{at.line, at.column + utf8.RuneCountInString(p.key) + len(`""`)})
+			d.add(at, join(append(slices.Clip(n.path), hidden)), "is no key here")
 		default:
-			if secrets {
-				d.hide(p.value)
-			}
-			d.add(at, p.value.where(), "is no key here"+suggest(p.key, names(known)))
+			d.add(at, join(path), "is no key here"+suggest(p.key, names(known)))
 		}
 		return true
 	})
 }
+
+// word is what a key looks like.
+var word = regexp.MustCompile(`^[A-Za-z_]+$`)
 
 func names(known map[string]int) []string {
 	var all []string

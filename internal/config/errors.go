@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -79,6 +80,9 @@ type problems struct {
 	list   []Error
 	noted  map[Error]bool
 	masked map[int][]span // where secrets are, and what may be one, by line
+
+	distrusted bool // the file's form is so wrong that a secret may stand anywhere
+	known      map[string]bool
 }
 
 // place is a line and a column of the file, from 1; the zero place is none.
@@ -102,6 +106,12 @@ func (p *problems) add(at place, path, message string) {
 		p.noted[e] = true
 		p.list = append(p.list, e)
 	}
+}
+
+// distrust notes an error after which nothing tells where secrets are.
+func (p *problems) distrust(at place, path, message string) {
+	p.distrusted = true
+	p.add(at, path, message)
 }
 
 // mask hides a part of the file wherever a source line is shown.
@@ -138,6 +148,39 @@ func (p *problems) err() error {
 	return &Errors{p.list}
 }
 
+var (
+	piece   = regexp.MustCompile("[^][{},:\"'#&*!|> \t-]+")
+	suspect = regexp.MustCompile(`(?i)(?:pass\w*|secret|token|proxy)["']?[ \t]*:[ \t]*([^*{ \t].*)`)
+	inURL   = regexp.MustCompile(`://([^@ \t]+)@`)
+)
+
+// suspects gives what of a line may be a secret although it is not known as one: text in comments behind words like
+// password: and in URLs, and once the file's form is wrong, every word that is no key of the form.
+func (p *problems) suspects(line string) []span {
+	var found [][]int // start and end in bytes
+	if p.distrusted {
+		if p.known == nil {
+			p.known = formWords()
+		}
+		for _, at := range piece.FindAllStringIndex(line, -1) {
+			if !p.known[strings.TrimSuffix(line[at[0]:at[1]], "_file")] {
+				found = append(found, at)
+			}
+		}
+	}
+	for _, form := range []*regexp.Regexp{suspect, inURL} {
+		for _, at := range form.FindAllStringSubmatchIndex(line, -1) {
+			found = append(found, at[2:4])
+		}
+	}
+	var all []span
+	for _, at := range found {
+		column := utf8.RuneCountInString(line[:at[0]]) + 1
+		all = append(all, span{column, column + utf8.RuneCountInString(line[at[0]:at[1]])})
+	}
+	return all
+}
+
 // longestSource bounds the characters of a source line that are shown.
 const longestSource = 160
 
@@ -149,8 +192,27 @@ func (p *problems) source(at place) (string, int) {
 	}
 	line := []rune(strings.TrimRight(p.lines[at.line-1], "\r\n \t"))
 	column := at.column
-	for _, h := range disjoint(p.masked[at.line]) { // from the right, so that columns to the left stay
-		from, to := h.from-1, min(h.to-1, len(line))
+	line, column = cover(line, column, p.masked[at.line])
+	line, column = cover(line, column, p.suspects(string(line)))
+	if len(line) == 0 {
+		return "", 0
+	}
+	if len(line) > longestSource {
+		start := min(max(0, column-longestSource/2), len(line)-longestSource)
+		line, column = line[start:start+longestSource], column-start
+	}
+	for i, r := range line {
+		if r < ' ' && r != '\t' || r == 0x7f || r == utf8.RuneError {
+			line[i] = '?'
+		}
+	}
+	return string(line), column
+}
+
+// cover puts *** over spans of a line, and gives the column anew.
+func cover(line []rune, column int, spans []span) ([]rune, int) {
+	for _, s := range disjoint(spans) { // from the right, so that columns to the left stay
+		from, to := s.from-1, min(s.to-1, len(line))
 		for to > from && line[to-1] == ' ' {
 			to--
 		}
@@ -165,19 +227,7 @@ func (p *problems) source(at place) (string, int) {
 			column = from + 1
 		}
 	}
-	if len(line) == 0 {
-		return "", 0
-	}
-	if len(line) > longestSource {
-		start := min(max(0, column-longestSource/2), len(line)-longestSource)
-		line, column = line[start:start+longestSource], column-start
-	}
-	for i, r := range line {
-		if r < ' ' && r != '\t' || r == 0x7f || r == utf8.RuneError {
-			line[i] = '?'
-		}
-	}
-	return string(line), column
+	return line, column
 }
 
 // disjoint joins spans of one line that touch, and gives them from the right.

@@ -116,7 +116,7 @@ func join(path []string) string {
 		switch {
 		case strings.HasPrefix(p, "["):
 			b.WriteString(p)
-		case !plainKey.MatchString(p):
+		case p != hidden && !plainKey.MatchString(p):
 			fmt.Fprintf(&b, "[%q]", p)
 		default:
 			if b.Len() > 0 {
@@ -168,7 +168,7 @@ func parse(p *problems, text string) *node {
 	}
 	n := (&reader{p}).node(root, nil, place{}, 0)
 	if n.kind != mapping {
-		p.add(n.at, "", "must be a mapping of keys like site: and clouds:")
+		p.distrust(n.at, "", "must be a mapping of keys like site: and clouds:")
 		return nil
 	}
 	return n
@@ -226,8 +226,7 @@ func parseYAML(text string) (file *ast.File, err error) {
 	return parser.ParseBytes([]byte(text), 0, parser.AllowDuplicateMapKey())
 }
 
-// syntax notes an error of the parser. What follows a colon on that line is not shown when the key may name a secret,
-// since without a parse nothing tells where a secret ends.
+// syntax notes an error of the parser. It may quote the file in its message; that part is left out.
 func (p *problems) syntax(err error) {
 	at, message := place{}, err.Error()
 	if e, ok := err.(interface {
@@ -236,25 +235,9 @@ func (p *problems) syntax(err error) {
 	}); ok {
 		at, message = placeOf(e.GetToken()), e.GetMessage()
 	}
-	p.maskSuspects()
-	p.add(at, "", message)
-}
-
-var suspect = regexp.MustCompile(`(?i)(pass|secret|token|proxy|url|key)[a-z_]*["']?\s*:`)
-
-func (p *problems) maskSuspects() {
-	open := false // a secret may go on over lines
-	for i, line := range p.lines {
-		if open {
-			p.mask(place{i + 1, 1}, place{i + 1, endOfLine})
-			continue
-		}
-		if at := suspect.FindStringIndex(line); at != nil {
-			p.mask(place{i + 1, utf8.RuneCountInString(line[:at[1]]) + 2}, place{i + 1, endOfLine})
-			rest := strings.TrimSpace(line[at[1]:])
-			open = strings.HasPrefix(rest, "|") || strings.HasPrefix(rest, ">") || strings.Count(rest, `"`)%2 == 1 || strings.Count(rest, "'")%2 == 1
-		}
-	}
+	message, _, _ = strings.Cut(message, `"`)
+	p.distrusted = true
+	p.add(at, "", strings.TrimRight(message, " :"))
 }
 
 func placeOf(t *token.Token) place {
@@ -309,11 +292,11 @@ func (r *reader) node(n ast.Node, path []string, key place, depth int) *node {
 		out.kind, out.text = scalar, n.GetToken().Value
 		out.end = after(n.GetToken())
 	case *ast.AnchorNode, *ast.AliasNode:
-		r.p.add(out.at, join(path), "anchors and aliases are not read: a cloud takes another's keys with like: <name>, and a value that begins with & or * stands in quotes")
+		r.p.distrust(out.at, join(path), "anchors and aliases are not read: a cloud takes another's keys with like: <name>, and a value that begins with & or * stands in quotes")
 	case *ast.TagNode:
-		r.p.add(out.at, join(path), "tags are not read: a value that begins with ! stands in quotes")
+		r.p.distrust(out.at, join(path), "tags are not read: a value that begins with ! stands in quotes")
 	default:
-		r.p.add(out.at, join(path), "cannot be read here")
+		r.p.distrust(out.at, join(path), "cannot be read here")
 	}
 	return out
 }
@@ -327,11 +310,11 @@ func (r *reader) mapping(out *node, values []*ast.MappingValueNode, depth int) {
 			out.at = at
 		}
 		if !ok {
-			r.p.add(at, join(out.path), "a key must be a plain text")
+			r.p.distrust(at, join(out.path), "a key must be a plain text")
 			continue
 		}
 		if _, merge := v.Key.(*ast.MergeKeyNode); merge {
-			r.p.add(at, join(out.path), "anchors and aliases are not read: a cloud takes another's keys with like: <name>")
+			r.p.distrust(at, join(out.path), "anchors and aliases are not read: a cloud takes another's keys with like: <name>")
 			continue
 		}
 		path := append(slices.Clip(out.path), key)
