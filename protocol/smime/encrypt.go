@@ -44,7 +44,7 @@ func Encrypted(message []byte) bool {
 }
 
 // Decrypt gives the message inside an encrypted one.
-func Decrypt(message []byte, id Identity) (inner []byte, err error) {
+func Decrypt(message []byte, id Identity) ([]byte, error) {
 	if len(message) > MaxSize {
 		return nil, fmt.Errorf("%w: %d bytes are too many", ErrFormat, len(message))
 	}
@@ -59,6 +59,10 @@ func Decrypt(message []byte, id Identity) (inner []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
+	return decrypt(der, id)
+}
+
+func decrypt(der []byte, id Identity) (inner []byte, err error) {
 	p7, err := parse(der)
 	if err != nil {
 		return nil, err

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf16"
 )
 
 // Identity is a certificate with its private key. It does not print the key.
@@ -123,11 +122,14 @@ func CheckValidity(c *x509.Certificate, now time.Time, atLeast time.Duration) er
 // shortNames are OpenSSL's names of the attributes of a distinguished name.
 var shortNames = map[string]string{
 	"2.5.4.3": "CN", "2.5.4.4": "SN", "2.5.4.5": "serialNumber", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST", "2.5.4.9": "street",
-	"2.5.4.10": "O", "2.5.4.11": "OU", "2.5.4.12": "title", "2.5.4.17": "postalCode", "2.5.4.42": "GN", "2.5.4.43": "initials",
-	"0.9.2342.19200300.100.1.1": "UID", "0.9.2342.19200300.100.1.25": "DC", "1.2.840.113549.1.9.1": "emailAddress",
+	"2.5.4.10": "O", "2.5.4.11": "OU", "2.5.4.12": "title", "2.5.4.13": "description", "2.5.4.15": "businessCategory", "2.5.4.17": "postalCode",
+	"2.5.4.20": "telephoneNumber", "2.5.4.41": "name", "2.5.4.42": "GN", "2.5.4.43": "initials", "2.5.4.44": "generationQualifier",
+	"2.5.4.46": "dnQualifier", "2.5.4.65": "pseudonym", "2.5.4.97": "organizationIdentifier",
+	"0.9.2342.19200300.100.1.1": "UID", "0.9.2342.19200300.100.1.25": "DC", "1.2.840.113549.1.9.1": "emailAddress", "1.2.840.113549.1.9.2": "unstructuredName",
+	"1.3.6.1.4.1.311.60.2.1.1": "jurisdictionL", "1.3.6.1.4.1.311.60.2.1.2": "jurisdictionST", "1.3.6.1.4.1.311.60.2.1.3": "jurisdictionC",
 }
 
-// SlashDN gives a distinguished name in OpenSSL's slash form, in the order of the certificate:
+// SlashDN gives a distinguished name in the slash form of OpenSSL 3, in the order of the certificate:
 // /DC=org/DC=example/CN=host.example.org. It reads the raw subject, so that order and unusual attributes survive.
 func SlashDN(raw []byte) string {
 	var (
@@ -152,28 +154,24 @@ func SlashDN(raw []byte) string {
 			if !ok {
 				name = pair.Type.String()
 			}
-			b.WriteString(sep + name + "=" + printable(pair.Value))
+			b.WriteString(sep + name + "=" + printable(pair.Value.Bytes))
 			sep = "+"
 		}
 	}
 	return b.String()
 }
 
-// printable gives the value of an attribute the way OpenSSL's one-line form prints it: bytes outside 0x20–0x7E as \xXX.
-func printable(v asn1.RawValue) string {
-	text := v.Bytes
-	if v.Tag == asn1.TagBMPString && len(text)%2 == 0 {
-		units := make([]uint16, len(text)/2)
-		for i := range units {
-			units[i] = uint16(text[2*i])<<8 | uint16(text[2*i+1])
-		}
-		text = []byte(string(utf16.Decode(units)))
-	}
+// printable gives the value of an attribute byte by byte, as OpenSSL does whatever its string type: what is outside
+// 0x20–0x7E as \xXX, and what separates attributes after a backslash.
+func printable(value []byte) string {
 	var b strings.Builder
-	for _, c := range text {
-		if c < 0x20 || c > 0x7E {
+	for _, c := range value {
+		switch {
+		case c < 0x20 || c > 0x7E:
 			fmt.Fprintf(&b, `\x%02X`, c)
-		} else {
+		case c == '/' || c == '+':
+			b.WriteString(`\` + string(rune(c)))
+		default:
 			b.WriteByte(c)
 		}
 	}

@@ -21,7 +21,12 @@ import (
 	"time"
 )
 
-var day = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+// Certificates of the tests are valid from begin to end, because openssl signs and verifies by the real clock.
+var (
+	day   = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	begin = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+	end   = time.Date(2049, 6, 1, 0, 0, 0, 0, time.UTC)
+)
 
 // pki is a certificate authority with a host of RSA and one of EC key.
 type pki struct {
@@ -38,7 +43,7 @@ type pki struct {
 var testPKI = sync.OnceValue(func() pki {
 	caKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	must(err)
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Test CA", Organization: []string{"Test"}}, NotBefore: day.AddDate(-1, 0, 0), NotAfter: day.AddDate(5, 0, 0),
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Test CA", Organization: []string{"Test"}}, NotBefore: begin.AddDate(-1, 0, 0), NotAfter: end.AddDate(0, 1, 0),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &caKey.PublicKey, caKey)
 	must(err)
@@ -56,7 +61,7 @@ var testPKI = sync.OnceValue(func() pki {
 })
 
 func (p pki) issue(serial int64, cn string, pub, key any) (Identity, []byte) {
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(serial), NotBefore: day.AddDate(0, -1, 0), NotAfter: day.AddDate(1, 0, 0), SubjectKeyId: []byte{1, 2, 3, byte(serial)}, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(serial), NotBefore: begin, NotAfter: end, SubjectKeyId: []byte{1, 2, 3, byte(serial)}, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
 		RawSubject: subject("0.9.2342.19200300.100.1.25=org", "0.9.2342.19200300.100.1.25=example", "2.5.4.10=Test", "2.5.4.3="+cn)}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, p.ca, pub, p.caKey)
 	must(err)
@@ -170,7 +175,7 @@ func TestVerifyRefuses(t *testing.T) {
 		want    error
 	}{
 		"no trusted authority": {m, VerifyOptions{Roots: p.otherRoot, Now: day}, ErrSigner},
-		"expired":              {m, VerifyOptions{Roots: p.roots, Now: day.AddDate(2, 0, 0)}, ErrSigner},
+		"expired":              {m, VerifyOptions{Roots: p.roots, Now: end.AddDate(0, 0, 1)}, ErrSigner},
 		"revoked":              {m, VerifyOptions{Roots: p.roots, Now: day, CRLs: []*x509.RevocationList{crl}}, ErrSigner},
 		"too large":            {m, VerifyOptions{Roots: p.roots, Now: day, Max: 100}, ErrFormat},
 		"no message":           {[]byte("hello\n\nworld"), VerifyOptions{Roots: p.roots, Now: day}, ErrFormat},
@@ -304,14 +309,51 @@ func TestOpenSSL(t *testing.T) {
 	if v, err := Verify(extra, VerifyOptions{Roots: p.roots, Now: time.Now()}); err != nil || v.DN != p.rsa.DN() {
 		t.Errorf("with another certificate attached: signer %s, %v", v.DN, err)
 	}
-	for _, cipher := range []string{"-aes128", "-aes256", "-des3"} {
-		enc, err := openssl("smime", "-encrypt", cipher, "-in", file("m", m), host)
+	for name, args := range map[string][]string{
+		"aes128": {"smime", "-encrypt", "-aes128"}, "aes256": {"smime", "-encrypt", "-aes256"}, "des3": {"smime", "-encrypt", "-des3"}, "cms": {"cms", "-encrypt", "-aes256"},
+		"streamed": {"smime", "-encrypt", "-aes128", "-stream"},
+	} {
+		enc, err := openssl(append(args, "-in", file("m", m), host)...)
 		must(err)
 		inner, err := Decrypt(enc, p.rsa)
 		if err != nil || !bytes.Equal(bytes.ReplaceAll(inner, []byte("\r"), nil), m) {
-			t.Errorf("%s: %v", cipher, err)
+			t.Errorf("%s: %v", name, err)
 		}
 	}
+	// To be read by SSM a message must also pass where only the text's ends differ.
+	for _, text := range []string{"a\nb", "a\n\n", "a \t\n--\n"} {
+		m, err := Sign([]byte(text), p.rsa, day)
+		must(err)
+		out, err := openssl("smime", "-verify", "-text", "-in", file("m", m), "-CAfile", ca, "-purpose", "any")
+		if err != nil || strings.ReplaceAll(string(out), "\r", "") != text {
+			t.Errorf("%q: openssl reads %q, %v", text, out, err)
+		}
+		bad := bytes.Replace(m, []byte("\n\na"), []byte("\n\nA"), 1)
+		if out, err := openssl("smime", "-verify", "-text", "-in", file("m", bad), "-CAfile", ca, "-purpose", "any"); err == nil {
+			t.Errorf("openssl accepts a tampered text: %q", out)
+		}
+	}
+	subject, err := openssl("x509", "-in", file("odd.pem", p.oddPEM(t)), "-noout", "-subject", "-nameopt", "compat")
+	must(err)
+	odd, err := ParseCertificate(p.oddPEM(t))
+	must(err)
+	if got, want := SlashDN(odd.RawSubject), strings.TrimSpace(strings.TrimPrefix(string(subject), "subject=")); got != want {
+		t.Errorf("DN %s, openssl says %s", got, want)
+	}
+}
+
+// oddPEM is a certificate whose subject has every attribute that we know, and characters that are escaped.
+func (p pki) oddPEM(t *testing.T) []byte {
+	t.Helper()
+	var pairs []string
+	for oid, name := range shortNames {
+		pairs = append(pairs, oid+"="+name+" é/+,\\\"")
+	}
+	slices.Sort(pairs)
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(9), NotBefore: begin, NotAfter: end, RawSubject: subject(append(pairs, "1.2.3.4=unknown")...)}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, p.ca, p.rsa.Certificate.PublicKey, p.caKey)
+	must(err)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
 func FuzzVerify(f *testing.F) {

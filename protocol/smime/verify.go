@@ -72,6 +72,11 @@ func Verify(message []byte, o VerifyOptions) (Verified, error) {
 }
 
 func verifyDetached(der, content []byte, o VerifyOptions) (signer *x509.Certificate, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			signer, err = nil, fmt.Errorf("%w: unreadable structure", ErrFormat)
+		}
+	}()
 	p7, err := parse(der)
 	if err != nil {
 		return nil, err
@@ -125,13 +130,16 @@ func trusted(signer *x509.Certificate, others []*x509.Certificate, o VerifyOptio
 }
 
 // parse reads a CMS structure from outside. The library is not made for hostile input everywhere: a panic in it is an
-// error here.
+// error here, and what would exhaust the stack is kept from it.
 func parse(der []byte) (p7 *pkcs7.PKCS7, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			p7, err = nil, fmt.Errorf("%w: unreadable structure", ErrFormat)
 		}
 	}()
+	if err := checkDepth(der); err != nil {
+		return nil, err
+	}
 	if p7, err = pkcs7.Parse(der); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
