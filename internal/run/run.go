@@ -112,6 +112,10 @@ func (r *Recorder) Count(name string, n int64) {
 func (r *Recorder) Problem(p Problem) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.add(p, MaxProblems)
+}
+
+func (r *Recorder) add(p Problem, limit int) {
 	for i := range r.report.Problems {
 		q := &r.report.Problems[i]
 		if q.Site == p.Site && q.Cloud == p.Cloud && q.Object == p.Object && q.Step == p.Step && q.Reason == p.Reason {
@@ -119,25 +123,23 @@ func (r *Recorder) Problem(p Problem) {
 			return
 		}
 	}
-	if len(r.report.Problems) >= MaxProblems {
-		r.report.Dropped++
-		if !p.Notice {
-			r.report.Counts["problems"]++
-		}
-		return
-	}
 	if !p.Notice {
 		r.report.Counts["problems"]++
+	}
+	if len(r.report.Problems) >= limit {
+		r.report.Dropped++
+		return
 	}
 	r.report.Problems = append(r.report.Problems, p)
 }
 
-// Fail records a problem that kept the run from its main work: the outcome is Failed.
+// Fail records a problem that kept the run from its main work: the outcome is Failed. It is listed however many problems
+// there were before.
 func (r *Recorder) Fail(p Problem) {
-	r.Problem(p)
 	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.add(p, 2*MaxProblems)
 	r.failed = true
-	r.mu.Unlock()
 }
 
 // Finish closes the report and returns it. Problems are in a stable order.

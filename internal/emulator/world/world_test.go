@@ -60,6 +60,10 @@ func TestView(t *testing.T) {
 	if v, _ := w.ServerAt("vm", at(130)); v.Image != "other" {
 		t.Errorf("rebuilt, the image is %s", v.Image)
 	}
+	again := one(Event{at(10), Launch, ""}, Event{at(20), Resize, "4"}, Event{at(30), Confirm, ""}, Event{at(40), Resize, "1"}, Event{at(50), Revert, ""})
+	if v, _ := again.ServerAt("vm", at(50)); v.Flavor.VCPUs != 4 {
+		t.Errorf("reverted, it has %d vCPUs instead of those before", v.Flavor.VCPUs)
+	}
 	for _, id := range []string{"vm", "none"} {
 		if _, ok := w.ServerAt(id, start.Add(-time.Second)); ok {
 			t.Errorf("%s is there before it was made", id)
