@@ -228,6 +228,9 @@ func (c *collector) project(ctx context.Context, p site.Project, shares []site.S
 	if err := pages.missing(ctx, p, began); err != nil {
 		return err
 	}
+	if pages.incomplete != nil { // the mark stays: VMs that ended may be shown in this window only
+		return fmt.Errorf("what was read is kept, but is not complete: %w", pages.incomplete)
+	}
 	if pages.unnamed > 0 {
 		c.problem(object(p), fmt.Sprintf("%d VMs are not accounted: the project belongs to no VO now", pages.unnamed), run.Problem{
 			Hint: "name its VO under vos: in the configuration, or take its VMs down"})
@@ -283,6 +286,9 @@ func openstackProblem(siteName, cloud, object string, err error) run.Problem {
 		p.Exit, p.Permanent = run.ExitNotAuthorised, true
 	case errors.Is(err, openstack.ErrUnavailable):
 		p.Exit = run.ExitUnavailable
+	}
+	if p.Hint == "" {
+		p.Hint = "nothing is lost: the next run covers the same window; if it stays so, the cloud's administrator can look at it"
 	}
 	if _, ok := errors.AsType[clockError](err); ok {
 		p.Hint = "set this machine's clock (chrony, ntpd): until it has caught up nothing is collected, and nothing is lost"

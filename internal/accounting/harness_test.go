@@ -163,14 +163,21 @@ func (b *bed) sourceAt(cloud *emulated.Cloud, user string) accounting.Source {
 }
 
 func (b *bed) sourceWith(cloud *emulated.Cloud, cred openstack.Credential) accounting.Source {
+	return b.sourceAs(openstack.Config{AuthURL: cloud.AuthURL()}, cred)
+}
+
+// sourceAs fills in what the configuration leaves open.
+func (b *bed) sourceAs(cfg openstack.Config, cred openstack.Credential) accounting.Source {
 	b.t.Helper()
 	client, err := transport.New(transport.Config{Timeout: 10 * time.Second})
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(client.CloseIdleConnections)
-	c, err := openstack.New(openstack.Config{AuthURL: cloud.AuthURL(), HTTP: client.Client, Now: b.clock.now, MaxSkew: 5 * time.Minute, PageSize: 3,
-		Credential: func() (openstack.Credential, error) { return cred, nil }})
+	cfg.HTTP, cfg.Now, cfg.MaxSkew = client.Client, b.clock.now, 5*time.Minute
+	cfg.PageSize = max(cfg.PageSize, 3)
+	cfg.Credential = func() (openstack.Credential, error) { return cred, nil }
+	c, err := openstack.New(cfg)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ type Observation struct {
 	Seen         int64              // unix milliseconds: when OpenStack was asked
 	Actions      []openstack.Action // oldest first; nil when they were not asked for, or denied
 	ActionDenied bool
+	ActionsLater bool   // they cannot be read now: the VM is left as it is known
 	UserName     string // "" when it could not be read
 	Image        string // marketplace URI, else the id; "" = booted from a volume
 	ImageUnknown bool   // the image could not be looked up: what was known before stays

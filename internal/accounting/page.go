@@ -3,6 +3,7 @@ package accounting
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -20,8 +21,21 @@ type pager struct {
 	*collector
 	compute Compute
 	basis   basis
-	denied  bool // instance actions may not be read here: asked once only
-	unnamed int  // VMs without a VO at the window's end
+
+	mu         sync.Mutex
+	denied     bool  // instance actions may not be read here: asked once only
+	unnamed    int   // VMs without a VO at the window's end
+	incomplete error // something could not be read now that later runs will not see again
+	named      bool  // a user's name was read
+}
+
+// lack notes that something could not be read that may be there at the next run. The window is collected again then.
+func (p *pager) lack(what string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.incomplete == nil && errors.Is(err, openstack.ErrUnavailable) {
+		p.incomplete = fmt.Errorf("%s: %w", what, err)
+	}
 }
 
 // page gives the function that takes a listing's pages.
@@ -118,7 +132,7 @@ func (p *pager) write(ctx context.Context, entries []entry) error {
 // observe makes one VM's entry, asking for what the listing did not say; ok is false when there is nothing to keep.
 func (p *pager) observe(ctx context.Context, s openstack.Server, seen int64, names map[string]string, k *kept) (e entry, ok bool, err error) {
 	o := Observation{Server: s, Seen: seen, UserName: names[s.UserID]}
-	if err := p.image(ctx, &o); err != nil {
+	if err := p.image(ctx, &o, k.vm == nil); err != nil {
 		return entry{}, false, err
 	}
 	var meter Meter
@@ -129,6 +143,9 @@ func (p *pager) observe(ctx context.Context, s openstack.Server, seen int64, nam
 	if (k.vm == nil || k.vm.EndedAt == 0) && wantsActions(meter, o, size, p.t.Settings.Charge) {
 		if err := p.actions(ctx, &o); err != nil {
 			return entry{}, false, err
+		}
+		if o.ActionsLater {
+			return entry{}, false, nil
 		}
 	}
 	vm, rows, notes, err := p.basis.apply(k.vm, o)
@@ -161,7 +178,10 @@ func (p *pager) userNames(ctx context.Context, servers []openstack.Server) (map[
 	if p.t.Settings.UserName != SendName {
 		return names, nil
 	}
-	var mu sync.Mutex
+	var (
+		mu     sync.Mutex
+		failed error
+	)
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(4)
 	asked := map[string]bool{}
@@ -176,6 +196,7 @@ func (p *pager) userNames(ctx context.Context, servers []openstack.Server) (map[
 			case err == nil:
 				mu.Lock()
 				names[s.UserID] = name
+				p.named = true
 				mu.Unlock()
 			case gctx.Err() != nil:
 				return context.Cause(gctx)
@@ -183,16 +204,23 @@ func (p *pager) userNames(ctx context.Context, servers []openstack.Server) (map[
 				p.problem("users", "the credential may not read users: records go without GlobalUserName", run.Problem{Notice: true, Permanent: true,
 					Hint: "openstack role add --user <the credential's user> --system all reader"})
 			case !errors.Is(err, openstack.ErrNotFound):
+				mu.Lock()
+				failed = err
+				mu.Unlock()
 				p.problem("user "+s.UserID, err.Error(), run.Problem{Notice: true, Hint: "the name last known is kept"})
 			}
 			return nil
 		})
 	}
-	return names, group.Wait()
+	err := group.Wait()
+	if err == nil && failed != nil && !p.named { // not one user could be read: it is not about a single one
+		p.lack("names of users", failed)
+	}
+	return names, err
 }
 
 // image finds what the record calls the VM's image.
-func (p *pager) image(ctx context.Context, o *Observation) error {
+func (p *pager) image(ctx context.Context, o *Observation, fresh bool) error {
 	id := o.Server.ImageID
 	if id == "" {
 		return nil
@@ -207,6 +235,9 @@ func (p *pager) image(ctx context.Context, o *Observation) error {
 		return context.Cause(ctx)
 	default:
 		o.ImageUnknown = true
+		if fresh {
+			p.lack("images", err)
+		}
 		p.problem("images of project "+p.basis.Project, err.Error(), run.Problem{Notice: true, Hint: openstack.Hint(err)})
 	}
 	return nil
@@ -225,6 +256,9 @@ func (p *pager) actions(ctx context.Context, o *Observation) error {
 		p.d.Run.Count("actions_asked", 1)
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case errors.Is(err, openstack.ErrUnavailable): // the past is never re-priced: better late than at a wrong time
+		o.ActionsLater = true
+		p.lack("instance actions of VM "+o.Server.ID, err)
 	default:
 		o.ActionDenied = true
 		p.denied = errors.Is(err, openstack.ErrForbidden)
