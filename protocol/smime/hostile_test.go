@@ -239,17 +239,28 @@ func TestSlashDNOfOddSubjects(t *testing.T) {
 
 // FuzzSignature gives the library structures directly: through FuzzVerify's base64 few of them arrive.
 func FuzzSignature(f *testing.F) {
-	p := testPKI()
-	for _, id := range []Identity{p.rsa, p.ec} {
-		der, err := signDetached(signedBody, id, day)
-		must(err)
-		f.Add(der)
+	roots, m, good := fixture(f)
+	_, body, err := cutHeader(m)
+	must(err)
+	_, rest, ok := bytes.Cut(body, []byte("filename=\"smime.p7s\"\n\n"))
+	if !ok {
+		f.Fatal("no signature in the message")
 	}
+	encoded, _, _ := bytes.Cut(rest, []byte("\n\n"))
+	der, err := decodeBase64(encoded)
+	must(err)
+	f.Add(der)
 	f.Add(nested(10))
+	o := VerifyOptions{Roots: roots, Now: day}
+	if _, err := verifyDetached(der, good.Signed, o); err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, der []byte) {
-		signer, err := verifyDetached(der, signedBody, VerifyOptions{Roots: p.roots, Now: day})
-		if err == nil && !signer.Equal(p.rsa.Certificate) && !signer.Equal(p.ec.Certificate) {
+		if signer, err := verifyDetached(der, good.Signed, o); err == nil && !signer.Equal(good.Signer) {
 			t.Errorf("somebody else signed: %s", SlashDN(signer.RawSubject))
+		}
+		if _, err := verifyDetached(der, []byte("something else"), o); err == nil {
+			t.Error("another text is accepted")
 		}
 	})
 }

@@ -4,6 +4,7 @@ package ssm
 
 import (
 	"bytes"
+	"crypto/rsa"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -51,7 +52,8 @@ func Fit(body []byte) error {
 }
 
 // CheckCertificates does the sender's checks before anything goes out (spec accounting §2.4): the host certificate and,
-// when there is one, the receiver's are valid for at least 24 hours more, and are not the same.
+// when there is one, the receiver's are valid for at least 24 hours more, are not the same, and one can encrypt to the
+// receiver's.
 func CheckCertificates(id smime.Identity, recipient *x509.Certificate, now time.Time) error {
 	if err := id.Check(now, AtLeast); err != nil {
 		return err
@@ -61,6 +63,9 @@ func CheckCertificates(id smime.Identity, recipient *x509.Certificate, now time.
 	}
 	if recipient.Equal(id.Certificate) {
 		return errors.New("the receiver's certificate is the host's own: name the accounting server's")
+	}
+	if _, ok := recipient.PublicKey.(*rsa.PublicKey); !ok {
+		return fmt.Errorf("receiver: the key of %s is not RSA, which is needed for encryption", smime.SlashDN(recipient.RawSubject))
 	}
 	if err := smime.CheckValidity(recipient, now, AtLeast); err != nil {
 		return fmt.Errorf("receiver: %w", err)
