@@ -5,9 +5,11 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,11 +28,9 @@ type Options struct {
 // NewLogger gives the program's log. Times are UTC, secrets are not written, and a record that is repeated within a
 // minute is one line with a count (design §4, Logs).
 func NewLogger(w io.Writer, o Options) (*slog.Logger, error) {
-	var level slog.Level
-	if o.Level != "" {
-		if err := level.UnmarshalText([]byte(o.Level)); err != nil {
-			return nil, fmt.Errorf("log level %q is none of debug, info, warn, error", o.Level)
-		}
+	level, ok := levels[strings.ToLower(o.Level)]
+	if !ok {
+		return nil, fmt.Errorf("log level %q is none of debug, info, warn, error", o.Level)
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -49,12 +49,19 @@ func NewLogger(w io.Writer, o Options) (*slog.Logger, error) {
 	return slog.New(&folding{Handler: h, last: &last{now: o.Now}}), nil
 }
 
-// secretKeys are attributes whose values are never written, in lower case.
-var secretKeys = map[string]bool{"password": true, "token": true, "secret": true, "authorization": true, "x-api-key": true, "x-auth-token": true, "x-subject-token": true}
+var levels = map[string]slog.Level{"": slog.LevelInfo, "debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+
+// secretEnds are the ends of names, in lower case, under which no value is written: token, x-auth-token, client_secret.
+var secretEnds = []string{"password", "passphrase", "token", "secret", "authorization", "api-key", "api_key"}
+
+func secret(name string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc(secretEnds, func(end string) bool { return strings.HasSuffix(name, end) })
+}
 
 // replace hides secrets and turns times to UTC.
-func replace(_ []string, a slog.Attr) slog.Attr {
-	if secretKeys[strings.ToLower(a.Key)] {
+func replace(groups []string, a slog.Attr) slog.Attr {
+	if secret(a.Key) || slices.ContainsFunc(groups, secret) {
 		return slog.String(a.Key, "***")
 	}
 	if a.Value.Kind() == slog.KindTime {
@@ -70,9 +77,11 @@ const foldFor = time.Minute
 // next different record, or by Flush.
 type folding struct {
 	slog.Handler
+	with string // attributes and groups that were added to the handler, as key writes them
 	last *last
 }
 
+// last is the last record that was written, shared by all loggers that come from one.
 type last struct {
 	mu       sync.Mutex
 	now      func() time.Time
@@ -85,18 +94,18 @@ type last struct {
 
 // Handle writes or counts a record.
 func (f *folding) Handle(ctx context.Context, r slog.Record) error {
+	text := f.key(r)
 	f.last.mu.Lock()
 	defer f.last.mu.Unlock()
-	text, now := key(f.Handler, r), f.last.now()
+	now := f.last.now()
 	if text == f.last.text && now.Sub(f.last.at) < foldFor {
 		f.last.repeated++
 		return nil
 	}
-	if err := f.last.flush(ctx); err != nil {
-		return err
-	}
+	// A count that cannot be written does not keep the record from being tried.
+	err := f.last.flush(ctx)
 	f.last.text, f.last.record, f.last.handler, f.last.at = text, r.Clone(), f.Handler, now
-	return f.Handler.Handle(ctx, r)
+	return errors.Join(err, f.Handler.Handle(ctx, r))
 }
 
 // flush writes how often the last record was repeated.
@@ -113,11 +122,11 @@ func (l *last) flush(ctx context.Context) error {
 }
 
 // key is what makes records equal: all but their time.
-func key(h slog.Handler, r slog.Record) string {
+func (f *folding) key(r slog.Record) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%p %s %s", h, r.Level, r.Message)
+	fmt.Fprintf(&b, "%s %q%s", r.Level, r.Message, f.with)
 	r.Attrs(func(a slog.Attr) bool {
-		fmt.Fprintf(&b, " %s=%s", a.Key, a.Value)
+		fmt.Fprintf(&b, " %q=%q", a.Key, a.Value.Resolve())
 		return true
 	})
 	return b.String()
@@ -125,12 +134,16 @@ func key(h slog.Handler, r slog.Record) string {
 
 // WithAttrs keeps the folding.
 func (f *folding) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &folding{f.Handler.WithAttrs(attrs), f.last}
+	with := f.with
+	for _, a := range attrs {
+		with += fmt.Sprintf(" %q=%q", a.Key, a.Value.Resolve())
+	}
+	return &folding{f.Handler.WithAttrs(attrs), with, f.last}
 }
 
 // WithGroup keeps the folding.
 func (f *folding) WithGroup(name string) slog.Handler {
-	return &folding{f.Handler.WithGroup(name), f.last}
+	return &folding{f.Handler.WithGroup(name), f.with + fmt.Sprintf(" %q:", name), f.last}
 }
 
 // Flush writes the count of repeats that is still held back. It is called before the program ends.
