@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fedsite/fedsite/internal/accounting"
+	"github.com/fedsite/fedsite/internal/emulator/federation/apelserver"
 	"github.com/fedsite/fedsite/internal/emulator/federation/broker"
 	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/protocol/dirq"
@@ -194,6 +195,7 @@ func said(code int, message, status string) string {
 func TestAMSAnswers(t *testing.T) {
 	type states = map[string]int64
 	stays := states{"cut": 1}
+	fed := newBed(t, small(), onDisk(t), "2024-03-10T00:05:00Z", "2024-03-01").fed // its keys take their time
 	for name, c := range map[string]struct {
 		fault  broker.Fault
 		exit   int
@@ -226,7 +228,9 @@ func TestAMSAnswers(t *testing.T) {
 		"200 without ids":  {broker.Fault{Times: 3, Status: 200, Body: `{"messageIds": []}`}, run.ExitUnavailable, stays, "0 message ids"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBed(t, crowd(8, "2024-03-02"), onDisk(t), "2024-03-10T00:05:00Z", "2024-03-01")
+			b := newCloudBed(t, crowd(8, "2024-03-02"), onDisk(t), "2024-03-10T00:05:00Z", "2024-03-01")
+			b.fed, fed.Server = fed, apelserver.New()
+			b.target.Destinations = []accounting.Destination{b.broker("SITE-A")}
 			b.target.Settings.MaxRecords = 4
 			b.clean(b.collect(""))
 			b.fed.Broker.Inject(c.fault)
