@@ -186,6 +186,7 @@ func TestServerCertificate(t *testing.T) {
 	}{
 		"private authority in ca_file": {Config{CAFile: ca.file(t)}, s.URL, "", ""},
 		"authority in Roots":           {Config{Roots: ca.pool()}, s.URL, "", ""},
+		"ca_file beside other Roots":   {Config{Roots: other.pool(), CAFile: ca.file(t)}, s.URL, "", ""},
 		"unknown authority":            {Config{}, s.URL, "not trusted here", "network.ca_file"},
 		"another authority":            {Config{CAFile: other.file(t)}, s.URL, "not trusted here", "network.ca_file"},
 		"another name":                 {Config{CAFile: ca.file(t)}, wrong.URL, "for another name", "name that is in the certificate"},
@@ -310,6 +311,11 @@ func TestRedirects(t *testing.T) {
 	}
 	if _, err := get(t, c, s.URL+"/round"); err == nil || !strings.Contains(err.Error(), "more than 5 redirects") {
 		t.Errorf("without end: %v", err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/v3", strings.NewReader("{}"))
+	must(t, err)
+	if _, err := do(c, req); err == nil || !strings.Contains(err.Error(), "/v3 is redirected to "+s.URL+"/v3/: use that URL") {
+		t.Errorf("a POST that would become a GET: %v", err)
 	}
 	ca := newAuthority(t)
 	down := serve(t, ca.issue(t, "127.0.0.1"), http.RedirectHandler(s.URL+"/v3/", http.StatusFound))

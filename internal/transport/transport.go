@@ -29,8 +29,8 @@ import (
 type Config struct {
 	Proxy         string         // http://proxy.example.org:3128; "" = none; the environment's proxy variables are not looked at
 	NoProxy       []string       // hosts, .domains, addresses, networks, each with or without a port
-	CAFile        string         // PEM; trusted beside the system's authorities
-	Roots         *x509.CertPool // trusted instead of the system's authorities
+	CAFile        string         // PEM; trusted beside the system's authorities, or beside Roots
+	Roots         *x509.CertPool // trusted instead of the system's authorities; nil = the system's
 	SourceAddress string         // local address to connect from
 	Timeout       time.Duration  // for one call with its repetitions, pauses and the reading of the answer; 0 = none
 	Retry         Retry
@@ -115,16 +115,16 @@ func sameHost(req *http.Request, via []*http.Request) error {
 	if req.URL.Hostname() != via[0].URL.Hostname() || (via[0].URL.Scheme == "https" && req.URL.Scheme != "https") {
 		return fmt.Errorf("refused a redirect from %s://%s to %s://%s", via[0].URL.Scheme, via[0].URL.Host, req.URL.Scheme, req.URL.Host)
 	}
+	if req.Method != via[0].Method { // 301 to 303 turn a POST into a GET
+		return fmt.Errorf("%s %s://%s%s is redirected to %s://%s%s: use that URL", via[0].Method, via[0].URL.Scheme, via[0].URL.Host, via[0].URL.Path, req.URL.Scheme, req.URL.Host, req.URL.Path)
+	}
 	return nil
 }
 
 func connect(cfg Config, cert *atomic.Pointer[tls.Certificate]) (*http.Transport, error) {
-	roots := cfg.Roots
-	if roots == nil {
-		var err error
-		if roots, err = authorities(cfg.CAFile); err != nil {
-			return nil, err
-		}
+	roots, err := authorities(cfg.Roots, cfg.CAFile)
+	if err != nil {
+		return nil, err
 	}
 	dialer := &net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}
 	if cfg.SourceAddress != "" {
@@ -161,16 +161,19 @@ func connect(cfg Config, cert *atomic.Pointer[tls.Certificate]) (*http.Transport
 	}, nil
 }
 
-func authorities(file string) (*x509.CertPool, error) {
+// authorities gives what is trusted; nil = the system's.
+func authorities(roots *x509.CertPool, file string) (*x509.CertPool, error) {
 	if file == "" {
-		return nil, nil // the system's
+		return roots, nil
 	}
 	pemData, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("network.ca_file: %w", err)
 	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
+	var pool *x509.CertPool
+	if roots != nil {
+		pool = roots.Clone()
+	} else if pool, err = x509.SystemCertPool(); err != nil {
 		pool = x509.NewCertPool()
 	}
 	if !pool.AppendCertsFromPEM(pemData) {
