@@ -7,6 +7,7 @@
 package broker
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -92,8 +93,13 @@ type subscription struct {
 
 // Limit is the size from which on a message is refused, and how.
 type Limit struct {
-	Bytes  int // of the stored message; 0 = 1,048,588
+	Bytes  int // of the stored message; 0 = 1,048,552: what a Kafka with its own default lets through
 	Status int // 413 (AMS ≤ 1.6) or 500 (1.7); 0 = 413
+}
+
+// whole puts the defaults in.
+func (l Limit) whole() Limit {
+	return Limit{cmp.Or(l.Bytes, 1_048_552), cmp.Or(l.Status, http.StatusRequestEntityTooLarge)}
 }
 
 // Fault is something that goes wrong with the next publish requests.
@@ -108,7 +114,7 @@ type Fault struct {
 
 // New gives a broker that knows the seed.
 func New(seed Seed, now func() time.Time) *Broker {
-	b := &Broker{now: now, seed: seed, users: map[string]User{}, projects: map[string]*project{}, limit: Limit{1_048_588, http.StatusRequestEntityTooLarge}}
+	b := &Broker{now: now, seed: seed, users: map[string]User{}, projects: map[string]*project{}, limit: Limit{}.whole()}
 	for _, u := range seed.Users {
 		b.users[u.Token] = u
 	}
@@ -136,7 +142,7 @@ func (b *Broker) OnStored(f func(Stored)) {
 func (b *Broker) SetLimit(l Limit) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.limit = l
+	b.limit = l.whole()
 }
 
 // Inject adds a fault for publish requests to come.
