@@ -127,28 +127,37 @@ func (c *Cloud) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Date", c.now().UTC().Format(http.TimeFormat))
 		w.Header().Set("X-Openstack-Request-Id", "req-"+randomID())
-		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
-		defer func() {
+		rec := &recorder{ResponseWriter: w, note: func(status int) {
 			scope := ""
 			if t := c.tokenOf(r); t != nil {
 				scope = t.scope()
 			}
 			c.mu.Lock()
-			c.requests = append(c.requests, Request{r.Method, r.URL.Path, r.URL.RawQuery, rec.status, scope})
+			c.requests = append(c.requests, Request{r.Method, r.URL.Path, r.URL.RawQuery, status, scope})
 			c.mu.Unlock()
-		}()
+		}}
+		defer rec.noted(http.StatusOK) // an answer without a word
 		h.ServeHTTP(rec, r)
 	})
 }
 
+// recorder notes a request before its answer goes out: a client that has read it finds the request in the list.
 type recorder struct {
 	http.ResponseWriter
-	status int
+	note func(status int)
+	done bool
+}
+
+func (r *recorder) noted(status int) {
+	if !r.done {
+		r.done = true
+		r.note(status)
+	}
 }
 
 // WriteHeader notes the status.
 func (r *recorder) WriteHeader(status int) {
-	r.status = status
+	r.noted(status)
 	r.ResponseWriter.WriteHeader(status)
 }
 
