@@ -45,6 +45,9 @@ func (l *Lookup) UserName(ctx context.Context, id string) (string, error) {
 	l.mu.Lock()
 	if l.refused != nil {
 		defer l.mu.Unlock()
+		if l.reader != nil && id == l.reader.userID { // its own name is known, whoever was asked for before
+			return l.reader.userName, nil
+		}
 		return "", l.refused
 	}
 	u := l.users[id]

@@ -1,10 +1,12 @@
 package openstack_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -77,6 +79,10 @@ func TestUserNames(t *testing.T) {
 				}
 			}
 			if c.refused {
+				me := w.Users[slices.IndexFunc(w.Users, func(u world.User) bool { return u.Name == cmp.Or(c.cred.Username, w.Users[0].Name) })]
+				if name, err := lookup.UserName(t.Context(), me.ID); err != nil || name != me.Name {
+					t.Errorf("its own name, after a refusal: %q, %v", name, err)
+				}
 				return
 			}
 			for range 2 {

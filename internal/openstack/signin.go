@@ -67,11 +67,7 @@ func (c *Cloud) start(ctx context.Context) (*session, error) {
 		return nil, &Error{Kind: ErrScope, Service: "identity", Message: "the credential asks for " + what + ": with such a token Nova answers every project's listing with nothing",
 			Remedy: "remove " + what + " from the credential, and give its user the role reader on each project"}
 	}
-	s, err := c.signIn(ctx, nil, nil)
-	var refused *Error
-	if cred.Token != "" && errors.As(err, &refused) && (refused.Status == http.StatusUnauthorized || refused.Status == http.StatusForbidden) {
-		s, err = c.asGiven(ctx, cred.Token)
-	}
+	s, err := c.enter(ctx, cred)
 	if err != nil {
 		return nil, err
 	}
@@ -86,8 +82,30 @@ func (c *Cloud) start(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
-// asGiven uses a token as it is, because Keystone does not exchange it for another: that of an application credential, or
-// one where Keystone forbids it (allow_rescope_scoped_token). It serves its own project only.
+// enter signs in without asking for a scope. A given token is looked at first: exchanged without a scope, one of the whole
+// system becomes one of nothing, which Keystone then refuses for every project as if a role were missing. It is used as
+// it is where Keystone does not exchange it.
+func (c *Cloud) enter(ctx context.Context, cred Credential) (*session, error) {
+	if cred.Token == "" {
+		return c.signIn(ctx, nil, nil)
+	}
+	given, unread := c.asGiven(ctx, cred.Token)
+	if unread == nil && given.system {
+		return given, nil
+	}
+	s, err := c.signIn(ctx, nil, nil)
+	var refused *Error
+	if errors.As(err, &refused) && (refused.Status == http.StatusUnauthorized || refused.Status == http.StatusForbidden) {
+		if unread == nil && given.projectID == "" {
+			return nil, &Error{Kind: ErrScope, Service: "identity", Message: fmt.Sprintf("the token is of %s, and Keystone does not exchange it for one of a project", given.scope())}
+		}
+		return given, unread
+	}
+	return s, err
+}
+
+// asGiven is a token as it is, for where Keystone does not exchange it for another: that of an application credential, or
+// any where Keystone forbids it (allow_rescope_scoped_token). It serves its own project only.
 func (c *Cloud) asGiven(ctx context.Context, token string) (*session, error) {
 	asked := c.cfg.Now()
 	client := &gophercloud.ServiceClient{ProviderClient: &gophercloud.ProviderClient{HTTPClient: *c.cfg.HTTP, TokenID: token}, Endpoint: c.identity}
@@ -102,9 +120,6 @@ func (c *Cloud) asGiven(ctx context.Context, token string) (*session, error) {
 	g, err := c.read(result.Result, token, http.MethodGet, asked)
 	if err != nil {
 		return nil, err
-	}
-	if g.projectID == "" && !g.system {
-		return nil, &Error{Kind: ErrScope, Service: "identity", Message: fmt.Sprintf("the token is of %s, and Keystone does not exchange it for one of a project", g.scope())}
 	}
 	return &session{granted: g, cloud: c, onlyProject: g.projectID, provider: &gophercloud.ProviderClient{HTTPClient: *c.cfg.HTTP, IdentityBase: c.identity, TokenID: token}}, nil
 }

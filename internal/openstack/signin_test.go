@@ -61,6 +61,7 @@ func TestSignIn(t *testing.T) {
 		{"an unscoped token", plain, openstack.Credential{Token: issue(t, plain, reader.Name, world.ReaderPass, `null`)}, 3, true, nil},
 		{"a token that cannot be exchanged", keeping, openstack.Credential{Token: issue(t, keeping, reader.Name, world.ReaderPass, ofProject)}, 1, false, nil},
 		{"a system token that cannot be exchanged", keeping, openstack.Credential{Token: issue(t, keeping, world.SystemAdmin, world.AdminPass, `{"system":{"all":true}}`)}, 0, false, openstack.ErrScope},
+		{"a system token", plain, openstack.Credential{Token: issue(t, plain, world.SystemAdmin, world.AdminPass, `{"system":{"all":true}}`)}, 0, false, openstack.ErrScope},
 		{"an unknown token", plain, openstack.Credential{Token: "gAAAAunknown"}, 0, false, openstack.ErrNotAuthorised},
 		{"a wrong password", plain, password(reader.Name, "hunter2"), 0, false, openstack.ErrNotAuthorised},
 		{"a wrong application secret", plain, openstack.Credential{ApplicationID: app.ID, ApplicationSecret: "hunter2"}, 0, false, openstack.ErrNotAuthorised},

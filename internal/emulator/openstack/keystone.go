@@ -23,6 +23,8 @@ type token struct {
 	expires time.Time
 	methods []string
 	appcred bool
+
+	ofSystem bool // made in exchange for a token of the system
 }
 
 func (t *token) scope() string {
@@ -204,6 +206,10 @@ func (c *Cloud) signIn(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, http.StatusUnauthorized, "The request you have made requires authentication.")
 		return
 	}
+	if t.ofSystem && !t.appcred && asksForProject(q.Auth.Scope) {
+		refuse(w, r, http.StatusForbidden, "You are not authorized to perform the requested action: Using a system-scoped token to create a project-scoped or domain-scoped token is not allowed..")
+		return
+	}
 	if !c.scopeTo(t, q.Auth.Scope) {
 		refuse(w, r, http.StatusUnauthorized, "The request you have made requires authentication.")
 		return
@@ -254,7 +260,7 @@ func (c *Cloud) identify(t *token, q authRequest) identity {
 		case old.appcred || (c.opts.KeepTokens && old.scope() != "none"):
 			return tokenKept
 		}
-		t.user, t.expires = old.user, old.expires
+		t.user, t.expires, t.ofSystem = old.user, old.expires, old.system
 		return somebody
 	case slices.Contains(id.Methods, "application_credential") && c.opts.Era.ApplicationCredentials:
 		for _, u := range c.w.Users {
@@ -268,6 +274,12 @@ func (c *Cloud) identify(t *token, q authRequest) identity {
 		}
 	}
 	return nobody
+}
+
+// asksForProject tells whether the scope is a project or a domain.
+func asksForProject(raw json.RawMessage) bool {
+	var scope struct{ Project, Domain json.RawMessage }
+	return json.Unmarshal(raw, &scope) == nil && (scope.Project != nil || scope.Domain != nil)
 }
 
 func (c *Cloud) scopeTo(t *token, raw json.RawMessage) bool {
