@@ -77,6 +77,7 @@ type Tx struct {
 
 // Exec runs a statement and gives how many rows it changed.
 func (t *Tx) Exec(query string, args ...any) (int64, error) {
+	query, args = t.place(query, args)
 	res, err := t.tx.ExecContext(t.ctx, query, args...)
 	if err != nil {
 		return 0, err
@@ -86,12 +87,22 @@ func (t *Tx) Exec(query string, args ...any) (int64, error) {
 
 // Query runs a query; the caller closes the rows before the next statement.
 func (t *Tx) Query(query string, args ...any) (*sql.Rows, error) {
+	query, args = t.place(query, args)
 	return t.tx.QueryContext(t.ctx, query, args...)
 }
 
 // QueryRow runs a query of one row; sql.ErrNoRows comes from Scan.
 func (t *Tx) QueryRow(query string, args ...any) *sql.Row {
+	query, args = t.place(query, args)
 	return t.tx.QueryRowContext(t.ctx, query, args...)
+}
+
+// place gives the placeholders the form that the database is quick with.
+func (t *Tx) place(query string, args []any) (string, []any) {
+	if t.dialect.name != onSQLite.name {
+		return query, args
+	}
+	return positional(query, args)
 }
 
 // Clock is the expression for the database's clock in milliseconds, for use inside SQL.
