@@ -190,10 +190,11 @@ func (s *sender) next(ctx context.Context) (Message, bool, error) {
 	if err != nil {
 		return Message{}, false, fmt.Errorf("cut a message for %s: %w", s.dest.Name(), err)
 	}
-	if m.ID != "" {
-		s.d.Run.Count("messages_cut", 1)
+	if m.ID == "" {
+		return Message{}, false, nil
 	}
-	return m, m.ID != "", nil
+	s.d.Run.Count("messages_cut", 1)
+	return m, true, nil
 }
 
 // deliver brings one message to an end for this run: settled, queued, split and its halves delivered, parked, or left

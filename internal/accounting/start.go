@@ -109,7 +109,14 @@ func forget(tx *store.Tx, s site.Site) (bool, error) {
 // present one.
 func goActive(ctx context.Context, d Deps, t *Target) (Start, error) {
 	var s Start
-	err := d.DB.Write(ctx, func(tx *store.Tx) error {
+	err := d.DB.Read(ctx, func(tx *store.Tx) (err error) {
+		s, _, err = startOf(tx, t.Site.ID)
+		return err
+	})
+	if err != nil || s.ActiveFrom != 0 {
+		return s, err
+	}
+	err = d.DB.Write(ctx, func(tx *store.Tx) error {
 		have, found, err := startOf(tx, t.Site.ID)
 		if s = plannedStart(have, t, d.Now()); err != nil || !found || have.ActiveFrom != 0 {
 			return err
