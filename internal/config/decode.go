@@ -16,9 +16,6 @@ type said struct{ at *node }
 func (s *said) put(n *node) { s.at = n }
 func (s said) isSet() bool  { return s.at != nil }
 
-// fromFile tells whether the file says the value, and no default.
-func (s said) fromFile() bool { return s.at != nil && s.at.origin == inFile }
-
 // leaf is a value that is read as a whole.
 type leaf interface {
 	decode(*decoder, *node, field)

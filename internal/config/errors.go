@@ -130,15 +130,12 @@ func (p *problems) mask(from, to place) {
 	}
 }
 
-// err gives the errors in the file's order, those without a place last; nil when there are none.
+// err gives the errors in the file's order; nil when there are none.
 func (p *problems) err() error {
 	if len(p.list) == 0 {
 		return nil
 	}
 	slices.SortStableFunc(p.list, func(a, b Error) int {
-		if (a.Line == 0) != (b.Line == 0) {
-			return cmp.Compare(b.Line, a.Line)
-		}
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	for i := range p.list {

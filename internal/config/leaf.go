@@ -28,13 +28,6 @@ func (t *text) decode(d *decoder, n *node, f field) {
 	d.checkText(n, f)
 }
 
-func (t *text) or(other string) string {
-	if t.isSet() {
-		return t.V
-	}
-	return other
-}
-
 // scalar reports what is no single value.
 func (d *decoder) scalar(n *node, what string) bool {
 	if n.kind != scalar {

@@ -121,6 +121,23 @@ network: {proxy: "http://p:3128", no_proxy: [a]}
 	})
 }
 
+// TestSecretIsReplacedAsAWhole: a site's own secret leaves nothing of the one that stands at the top, however each is said.
+func TestSecretIsReplacedAsAWhole(t *testing.T) {
+	ways := map[string]Secret{"token: a": NewSecret("a"), "token: {file: /f}": {source{fromFile, "/f"}}, "token_file: /g": {source{fromFile, "/g"}},
+		"token: {env: E}": {source{fromEnv, "E"}}, "token: {credential: c}": {source{fromCredential, "c"}}}
+	for top := range ways {
+		for own, want := range ways {
+			c := parsed(t, `sites: [{gocdb: A, clouds: [{name: m}], accounting: {ams: {`+own+`}}}]
+credentials: {r: {os_cloud: x}}
+accounting: {ams: {`+top+`}}
+`)
+			if got := c.Sites[0].Accounting.AMS.Token; got != want {
+				t.Errorf("%s over %s: it is read from %s", own, top, got.Origin())
+			}
+		}
+	}
+}
+
 func TestLike(t *testing.T) {
 	c := parsed(t, `
 site: {gocdb: A}
@@ -155,6 +172,9 @@ vos:
   - {name: m, project: 1e3, cloud: [r2, r1]}
 `)
 	ab := site.VO{Name: "/a/b", Project: "p", AccountAs: "a", Since: time.Date(2026, 1, 2, 2, 4, 5, 0, time.UTC), Until: day(2027, 1, 1)}
+	if zone := c.Sites[0].Clouds[0].Cloud.VOs[0].Since.Location(); zone != time.UTC {
+		t.Errorf("since is in %v, not UTC", zone)
+	}
 	z, m := site.VO{Name: "z", Project: "0123"}, site.VO{Name: "m", Project: "1e3"}
 	for i, want := range [][]site.VO{{ab, m}, {z, ab, m}} {
 		if d := cmp.Diff(want, c.Sites[0].Clouds[i].Cloud.VOs); d != "" {

@@ -78,6 +78,8 @@ func TestSyntax(t *testing.T) {
 		{"brackets without end", strings.Repeat("[", 5000), []string{"1:1 : is nested more than 40 deep"}},
 		{"brackets over lines", strings.Repeat("[\n", 5000), []string{"1001:1 : is nested more than 40 deep"}},
 		{"lists in lists", strings.Repeat("- ", 5000) + "a", []string{"1:1 : is nested more than 40 deep"}},
+		{"nested too deep to be ours", base + "network: {no_proxy: " + strings.Repeat("[", 50) + strings.Repeat("]", 50) + "}\n", []string{
+			"4:22 network.no_proxy[0]: must be a text", "4:60 network.no_proxy" + strings.Repeat("[0]", 39) + ": is nested more than 40 deep"}},
 		{"brackets in comments", base + strings.Repeat("# see [1\n", 200), nil},
 		{"alias", base + "privacy: &a {}\nstore: *a\n", []string{
 			"4:10 privacy: anchors and aliases are not read: a cloud takes another's keys with like: <name>, and a value that begins with & or * stands in quotes",
@@ -123,6 +125,7 @@ func TestValues(t *testing.T) {
 		{"duration of months", acc("overlap: 18mo"), []string{"4:23 accounting.overlap: " + span}},
 		{"duration, minus within", acc("overlap: 1d-1h"), []string{"4:23 accounting.overlap: " + span}},
 		{"duration, too many days", acc("overlap: 200000d"), []string{"4:23 accounting.overlap: " + span}},
+		{"duration, too long to count", base + "demo: {offset: 99999d999999h}\n", []string{"4:16 demo.offset: " + span}},
 		{"duration, overlap's bounds", acc("overlap: 59s"), []string{"4:23 accounting.overlap: must be at least 1m"}},
 		{"duration, overlap's upper bound", acc("overlap: 1d1s"), []string{"4:23 accounting.overlap: must be at most 24h"}},
 		{"duration, at the bounds", acc("overlap: 1d, settle: 60s"), nil},

@@ -60,6 +60,9 @@ func TestSecretIsNeverPrinted(t *testing.T) {
 			t.Errorf("%T does not say that there is a secret:\n%s", v, text)
 		}
 	}
+	if text := fmt.Sprintf("%#v", s); text != `config.Secret("***")` {
+		t.Errorf("in Go's form: %s", text)
+	}
 	if text := fmt.Sprint(Secret{}); text != "" || (Secret{}).IsSet() {
 		t.Errorf("a secret that is not set: %q", text)
 	}

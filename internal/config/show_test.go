@@ -53,6 +53,9 @@ func TestShowLoadsAgain(t *testing.T) {
 			t.Errorf("%s: what is shown does not load: %v\n%s", name, err, again)
 			continue
 		}
+		if name == "several sites" && !strings.Contains(again, `"007"`) {
+			t.Errorf("a text that looks like a number is shown as one:\n%s", again)
+		}
 		if diff := cmp.Diff(c, d, ignoreOrigins); diff != "" {
 			t.Errorf("%s: what is shown loads to something else (-file +shown):\n%s\n%s", name, diff, again)
 		}
@@ -93,6 +96,13 @@ store: {path: /state}
 		if !strings.Contains(squeezed, want) {
 			t.Errorf("%q is not in\n%s", want, text)
 		}
+	}
+	c = parsed(t, base+"store: {url_file: /p}\n")
+	if err := FromEnvironment(c, func(string) string { return "/srv/fedsite" }); err != nil {
+		t.Fatal(err)
+	}
+	if got := shownText(t, c); strings.Contains(got, "url") || !strings.Contains(got, "/srv/fedsite") || parsed(t, got).Store != c.Store {
+		t.Errorf("the environment's directory is not what is in effect:\n%s", got)
 	}
 	if strings.Count(squeezed, "parallel: 8 # f.yaml:5") != 2 {
 		t.Errorf("r2 does not show what it takes over from r1:\n%s", text)
