@@ -208,6 +208,24 @@ func (f *full) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+func TestACountBearsTheTimeOfItsWriting(t *testing.T) {
+	c := &clock{at: time.Now()}
+	var out bytes.Buffer
+	log, err := NewLogger(&out, Options{Format: "json", Now: c.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.Error("a")
+	log.Error("a")
+	c.pass(30 * time.Hour)
+	out.Reset()
+	Flush(log)
+	var line struct{ Time time.Time }
+	if err := json.Unmarshal(out.Bytes(), &line); err != nil || !line.Time.Equal(c.at) {
+		t.Errorf("%s, want %s: %v", line.Time, c.at, err)
+	}
+}
+
 func TestACountThatCannotBeWrittenDoesNotTakeTheRecordWithIt(t *testing.T) {
 	w := &full{}
 	log, err := NewLogger(w, Options{})

@@ -179,12 +179,24 @@ func TestNestedWithoutEnd(t *testing.T) {
 		"indefinite, never ended":  deep(3_000_000, []byte{0x30, 0x80}),
 		"indefinite, ended":        append(deep(10_000, []byte{0x30, 0x80}), deep(20_000, []byte{0, 0})...),
 		"behind an empty element":  append([]byte{0x30, 0x80, 0, 0}, deep(1_000_000, []byte{0x30, 0x80})...),
-		"behind what is too long":  append([]byte{0x30, 0x80, 0x30, 0x04, 0x04, 0x82, 0x40, 0x00}, deep(1_000_000, []byte{0x30, 0x80})...),
+		"inside what is too long":  append(append([]byte{0x30, 0x80, 0x30, 0x04, 0x04, 0x82, 0x40, 0x00}, deep(0x2000, []byte{0x30, 0x80})...), 0, 0),
 		"behind an identifier":     append(append([]byte{0x30, 0x80}, oid...), deep(1_000_000, []byte{0xA0, 0x80})...),
 		"with long tags":           deep(1_000_000, []byte{0x3F, 0x81, 0x01, 0x80}),
 		"definite, as deep as can": nested(200),
 	} {
+		if err := checkDepth(der); !errors.Is(err, ErrFormat) {
+			t.Errorf("%s: comes to the library: %v", name, err)
+		}
 		if _, err := Verify(forge(t, der), VerifyOptions{Roots: testPKI().roots, Now: day}); !errors.Is(err, ErrFormat) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, der := range map[string][]byte{
+		"as deep as may be":    nested(maxDepth),
+		"wide, and not deep":   append([]byte{0x30, 0x80}, append(deep(100, []byte{0x30, 0x02, 0x05, 0x00}), 0, 0)...),
+		"indefinite, in turns": append([]byte{0x30, 0x80}, append(deep(100, []byte{0x30, 0x80, 0x05, 0x00, 0, 0}), 0, 0)...),
+	} {
+		if err := checkDepth(der); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
