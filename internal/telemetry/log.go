@@ -42,7 +42,7 @@ func NewLogger(w io.Writer, o Options) (*slog.Logger, error) {
 	case o.Format != "" && o.Format != "text":
 		return nil, fmt.Errorf("log format %q is none of text, json", o.Format)
 	case o.Terminal:
-		h = tint.NewHandler(w, &tint.Options{Level: level, ReplaceAttr: replace, TimeFormat: time.TimeOnly})
+		h = tint.NewTextHandler(w, &tint.Options{Level: level, ReplaceAttr: replace, TimeFormat: time.TimeOnly})
 	default:
 		h = slog.NewTextHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: replace})
 	}

@@ -90,6 +90,7 @@ func (r CloudRecord) Validate() error {
 		errs = append(errs, fmt.Errorf("CpuCount %v is out of range", r.CPUCount))
 	}
 	if r.Benchmark != nil && !(math.Abs(*r.Benchmark) < maxDecimal) {
+		//lint:ignore ST1005 it is the name of a field
 		errs = append(errs, fmt.Errorf("Benchmark %v is out of range", *r.Benchmark))
 	}
 	if r.PublicIPCount < math.MinInt32 || r.PublicIPCount > math.MaxInt32 {
