@@ -37,10 +37,12 @@ func TestAccounting(t *testing.T) {
 	}
 	s.start()
 	step("records equal the database", func(t *testing.T) { s.compare(t) })
+	step("seeded servers have what their names say", func(t *testing.T) { s.hold(t) })
 	step("queue is emptied by dirq", func(t *testing.T) { s.empty(t) })
 	step("messages verify with openssl", func(t *testing.T) { s.receive(t) })
 	s.change()
 	step("changed records equal the database", func(t *testing.T) { s.compare(t) })
+	step("own servers changed", func(t *testing.T) { s.changes(t) })
 	step("changes are queued", func(t *testing.T) { s.empty(t) })
 	step("changes are sent", func(t *testing.T) { s.receive(t) })
 	step("nothing is left to send", func(t *testing.T) { s.quiet(t) })

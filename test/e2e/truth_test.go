@@ -228,3 +228,12 @@ func escape(s string) string {
 	}
 	return out
 }
+
+func number(t *testing.T, s string) int64 {
+	t.Helper()
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		t.Errorf("%q is no number", s)
+	}
+	return n
+}

@@ -1,0 +1,83 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+)
+
+// seeded are the lab's servers by name, with what each stands for: literal lines of its record of this month, a name with
+// a minus for a line that must not be there. A name alone has no record.
+var seeded = map[string][]string{
+	"ops-probe":         {"Status: started", "FQAN: ops", "PublicIPCount: 1", "GlobalUserName: ops-user", "ImageId: https://appdb.example.org/store/vm/image/f8b2b1f0-5bd6-4a1e-9c1e-1f0a4f0b0001:42/"},
+	"fed-web":           {"Status: started", "FQAN: fedcloud.egi.eu", "PublicIPCount: 1", "CpuCount: 2", "Memory: 4096", "Disk: 40"},
+	"fed-stopped":       {"Status: stopped", "EndTime: 0", "PublicIPCount: 0"},
+	"fed-suspended":     {"Status: suspended"},
+	"fed-paused":        {"Status: paused"},
+	"fed-shelved":       {"Status: suspended", "CpuCount: 4"},
+	"fed-deleted":       {"Status: completed", "CpuCount: 4"},
+	"fed-soft-deleted":  {"Status: started", "EndTime: 0"},
+	"fed-rescued":       {"Status: started"},
+	"fed-rebuilt":       {"Status: started"},
+	"fed-verify-resize": {"Status: started", "CpuCount: 2"},
+	"fed-a%%b":          {"MachineName: fed-a%25%25b"},
+	"bio-máquina-ñ":     {"MachineName: bio-m%C3%A1quina-%C3%B1", "FQAN: biomed"},
+	"bio-gpu":           {"CpuCount: 16"},
+	"bio-hpc":           {"CpuCount: 32", "Memory: 131072", "Disk: 300"},
+	"bio-resized":       {"CpuCount: 4"},
+	"bio-reverted":      {"CpuCount: 1"},
+	"bio-flavor-gone":   {"CpuCount: 4", "Memory: 4096", "Disk: 10"},
+	"bio-error":         {"Status: error", "EndTime: 0"},
+	"bio-no-host":       nil,
+	"bio-from-volume":   {"Status: started", "-ImageId"},
+}
+
+// hold compares the records with the table, so that what is read from the databases cannot be wrong in the same way as
+// the product.
+func (s *stage) hold(t *testing.T) {
+	ledger := s.reader.ledger(t)
+	byName := map[string][]instance{}
+	for _, i := range readTruth(t, s.l).instances {
+		byName[i.Name] = append(byName[i.Name], i)
+	}
+	for name, lines := range seeded {
+		if len(byName[name]) != 1 {
+			t.Errorf("%s: %d servers of that name", name, len(byName[name]))
+			continue
+		}
+		i := byName[name][0]
+		last := s.to.Unix()
+		if i.Ended != nil {
+			last = *i.Ended
+		}
+		e, found := ledger[key{i.ID, month(last)}]
+		if found != (lines != nil) {
+			t.Errorf("%s: record: %v, want %v", name, found, lines != nil)
+		}
+		for _, line := range lines {
+			absent, not := strings.CutPrefix(line, "-")
+			if has := strings.Contains("\n"+e.Wire, "\n"+absent); has == not || !not && !strings.Contains("\n"+e.Wire, "\n"+line+"\n") {
+				t.Errorf("%s: want %q in\n%s", name, line, e.Wire)
+			}
+		}
+	}
+}
+
+// changes checks that the servers of our own changed as they should have, so that the comparison was of something.
+func (s *stage) changes(t *testing.T) {
+	ledger := s.reader.ledger(t)
+	record := func(vm string) (f fields, wall, cpu int64) {
+		f = parse(t, ledger[key{vm, month(s.to.Unix())}].Wire)
+		return f, number(t, f["WallDuration"]), number(t, f["CpuDuration"])
+	}
+	if f, wall, cpu := record(s.grows); f["CpuCount"] != "4" || cpu <= wall || cpu >= 4*wall {
+		t.Errorf("resized from 1 to 4 vCPUs in between: %v", f)
+	}
+	if f, wall, cpu := record(s.ends); f["Status"] != "completed" || f["EndTime"] == "0" || cpu != wall {
+		t.Errorf("deleted in between: %v", f)
+	}
+	if f, wall, cpu := record(s.stops); f["Status"] != "stopped" || cpu != wall {
+		t.Errorf("stopped in between: %v", f)
+	}
+}
