@@ -62,11 +62,13 @@ func (c *cli) configCheck() *cobra.Command {
 				return err
 			}
 			for _, s := range cfg.Sites {
-				vos := 0
+				vos := map[string]bool{}
 				for _, cl := range s.Clouds {
-					vos += len(cl.Cloud.VOs)
+					for _, vo := range cl.Cloud.VOs {
+						vos[vo.Name] = true
+					}
 				}
-				fmt.Fprintf(c.out, "%s: %s, %s in the file, accounting %s\n", s.Site.Name, several(int64(len(s.Clouds)), "clouds"), several(int64(vos), "VOs"), s.Accounting.Mode)
+				fmt.Fprintf(c.out, "%s: %s, %s in the file, accounting %s\n", s.Site.Name, several(int64(len(s.Clouds)), "clouds"), several(int64(len(vos)), "VOs"), s.Accounting.Mode)
 			}
 			_, err = fmt.Fprintf(c.out, "%s is valid\n", c.file())
 			return err

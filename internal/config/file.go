@@ -7,7 +7,7 @@ package config
 //	default   its value when it is left out, as YAML
 //	enum      the words it may be, separated by |
 //	min, max  its bounds, of numbers and durations
-//	pattern   a regular expression of the whole text; format: url, ip
+//	pattern   a regular expression of the whole text, and in words what it asks for; format: url, ip, path
 //	maxlen    its length in characters
 //	doc       what it means; note: what else the reference says
 type fileTop struct {
@@ -62,7 +62,7 @@ type fileCloud struct {
 	AuthURL    text           `key:"auth_url" format:"url" doc:"URL of Keystone, with /v3. Required unless the credential is an entry of clouds.yaml, which says it too."`
 	Region     text           `key:"region" doc:"Region of the catalog. Left out: that of clouds.yaml, or the only one."`
 	Interface  text           `key:"interface" enum:"public|internal|admin" doc:"Interface of the catalog. Left out: that of clouds.yaml, else public."`
-	Service    text           `key:"service_name" maxlen:"255" pattern:"^[ -~]+$" doc:"CloudComputeService of the records. Left out: the site's name."`
+	Service    text           `key:"service_name" maxlen:"255" pattern:"^[ -~]+$" words:"of printable ASCII characters" doc:"CloudComputeService of the records. Left out: the site's name."`
 	Credential partCredential `key:"credential" doc:"A name under credentials, or a mapping of parts to names. Left out: the only one there is."`
 	Limits     fileLimits     `key:"limits" doc:"How hard the cloud may be asked."`
 	Network    *fileNetwork   `key:"network" doc:"Overrides network for this cloud, key by key; proxy: \"\" is none."`
@@ -98,7 +98,7 @@ type fileBenchmark struct {
 type fileCredential struct {
 	said
 	OSCloud      text   `key:"os_cloud" doc:"Entry of clouds.yaml."`
-	CloudsFile   text   `key:"clouds_file" doc:"Path of clouds.yaml. Left out: where OpenStack's clients look."`
+	CloudsFile   text   `key:"clouds_file" format:"path" doc:"Path of clouds.yaml. Left out: where OpenStack's clients look."`
 	Username     text   `key:"username" note:"personal, if it is a person's" doc:"Name of the user; with user_domain or user_domain_id unless it is in the domain default."`
 	UserID       text   `key:"user_id" note:"personal, if it is a person's" doc:"Id of the user, in place of username."`
 	Password     secret `key:"password" doc:"Password of the user."`
@@ -133,14 +133,14 @@ type fileCharge struct {
 
 type fileAMS struct {
 	said
-	Host        text            `key:"host" default:"msg.argo.grnet.gr" pattern:"^[^/@ ]+$" doc:"Host of the broker."`
+	Host        text            `key:"host" default:"msg.argo.grnet.gr" pattern:"^[^/@ ]+$" words:"a host name alone, such as msg.argo.grnet.gr" doc:"Host of the broker."`
 	Port        number          `key:"port" default:"443" min:"1" max:"65535" doc:"Port of the broker."`
 	AuthnPort   number          `key:"authn_port" default:"8443" min:"1" max:"65535" doc:"Port of authn, which gives a token for the host certificate. Not asked when token is set."`
-	Project     text            `key:"project" default:"accounting" pattern:"^[a-zA-Z0-9_-]+$" doc:"Project at the broker."`
+	Project     text            `key:"project" default:"accounting" pattern:"^[a-zA-Z0-9_-]+$" words:"of letters, digits, - and _" doc:"Project at the broker."`
 	Topics      fileTopics      `key:"topics" doc:"Topic of each kind of records."`
 	Token       secret          `key:"token" doc:"Token of the broker, when authn cannot be reached."`
 	Certificate fileCertificate `key:"certificate" doc:"Host certificate that signs the messages; the accounting server knows the site by its DN."`
-	EncryptTo   text            `key:"encrypt_to" doc:"Certificate of the receiver (PEM file), to encrypt messages. Left out: they are signed only."`
+	EncryptTo   text            `key:"encrypt_to" format:"path" doc:"Certificate of the receiver (PEM file), to encrypt messages. Left out: they are signed only."`
 	MaxBytes    number          `key:"max_bytes" default:"990000" min:"100000" max:"1500000" doc:"Bytes of a message in base64, attributes included."`
 	Copy        flag            `key:"copy" default:"false" doc:"This is a copy beside another destination."`
 	Network     *fileNetwork    `key:"network" doc:"Overrides network for the broker, key by key; proxy: \"\" is none."`
@@ -148,18 +148,18 @@ type fileAMS struct {
 
 type fileTopics struct {
 	said
-	Cloud text `key:"cloud" default:"eu-egi-cloud-accounting" pattern:"^[a-zA-Z0-9_-]+$" doc:"Topic of cloud records."`
+	Cloud text `key:"cloud" default:"eu-egi-cloud-accounting" pattern:"^[a-zA-Z0-9_-]+$" words:"of letters, digits, - and _" doc:"Topic of cloud records."`
 }
 
 type fileCertificate struct {
 	said
-	Cert text `key:"cert" default:"/etc/grid-security/hostcert.pem" doc:"PEM file of the certificate."`
-	Key  text `key:"key" default:"/etc/grid-security/hostkey.pem" doc:"PEM file of its key."`
+	Cert text `key:"cert" default:"/etc/grid-security/hostcert.pem" format:"path" doc:"PEM file of the certificate."`
+	Key  text `key:"key" default:"/etc/grid-security/hostkey.pem" format:"path" doc:"PEM file of its key."`
 }
 
 type fileDirq struct {
 	said
-	Path text `key:"path" required:"true" doc:"Directory of the queue."`
+	Path text `key:"path" required:"true" format:"path" doc:"Directory of the queue."`
 	Copy flag `key:"copy" default:"false" doc:"This is a copy beside another destination."`
 }
 
@@ -173,13 +173,13 @@ type fileNetwork struct {
 	said
 	Proxy         secret `key:"proxy" format:"proxy" doc:"Proxy as http://host:port; its password is never shown."`
 	NoProxy       []text `key:"no_proxy" doc:"Hosts, .domains, addresses and networks reached without it."`
-	CAFile        text   `key:"ca_file" doc:"PEM file of authorities trusted beside the system's."`
+	CAFile        text   `key:"ca_file" format:"path" doc:"PEM file of authorities trusted beside the system's."`
 	SourceAddress text   `key:"source_address" format:"ip" doc:"Own address that connections come from."`
 }
 
 type fileStore struct {
 	said
-	Path text   `key:"path" default:"/var/lib/fedsite" doc:"Directory of the state. The database is fedsite.db in it, unless url is set. FEDSITE_DATABASE overrides it."`
+	Path text   `key:"path" default:"/var/lib/fedsite" format:"path" doc:"Directory of the state. The database is fedsite.db in it, unless url is set. FEDSITE_DATABASE overrides it."`
 	URL  secret `key:"url" format:"postgres" doc:"Database in PostgreSQL, as postgres://user@host/database. FEDSITE_DATABASE overrides it."`
 }
 

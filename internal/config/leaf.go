@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -57,7 +58,7 @@ func (d *decoder) checkText(n *node, f field) {
 		return
 	}
 	if p := f.get("pattern"); p != "" && !regexp.MustCompile(p).MatchString(s) {
-		d.fail(n, "must match %s", p)
+		d.fail(n, "must be %s", f.get("words"))
 		return
 	}
 	switch f.get("format") {
@@ -72,6 +73,10 @@ func (d *decoder) checkText(n *node, f field) {
 		case u.User != nil:
 			d.hide(n)
 			d.fail(n, "must not hold a user or password: those belong under credentials")
+		}
+	case "path":
+		if !filepath.IsAbs(s) {
+			d.fail(n, "must be an absolute path: a relative one means something else wherever fedsite is started")
 		}
 	case "ip":
 		if _, err := netip.ParseAddr(s); err != nil {

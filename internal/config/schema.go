@@ -90,8 +90,11 @@ func (t *text) schema(f field) map[string]any {
 	if n, err := strconv.Atoi(f.get("maxlen")); err == nil {
 		s["maxLength"] = n
 	}
-	if f.get("format") == "url" {
+	switch f.get("format") {
+	case "url":
 		s["pattern"] = "^https?://[^/@]+(/.*)?$"
+	case "path":
+		s["pattern"] = "^/"
 	}
 	return s
 }
@@ -151,6 +154,8 @@ func (t *text) kind(f field) string {
 		return "URL"
 	case f.get("format") == "ip":
 		return "IP address"
+	case f.get("format") == "path":
+		return "absolute path"
 	case f.get("maxlen") != "":
 		return "text, up to " + f.get("maxlen") + " characters"
 	}

@@ -238,12 +238,15 @@ func TestFormIsWhole(t *testing.T) {
 			if f.get("default") != "" {
 				parseDefault(f)
 			}
+			if f.get("pattern") != "" && f.get("words") == "" {
+				t.Errorf("%s.%s does not say its pattern in words", typ.Name(), f.key)
+			}
 			if f.get("pattern") != "" {
 				regexp.MustCompile(f.get("pattern"))
 			}
 			for _, m := range tagName.FindAllStringSubmatch(string(f.tag), -1) {
 				name := m[1]
-				if !slices.Contains([]string{"key", "required", "default", "enum", "min", "max", "below", "pattern", "format", "maxlen", "doc", "note"}, name) {
+				if !slices.Contains([]string{"key", "required", "default", "enum", "min", "max", "below", "pattern", "words", "format", "maxlen", "doc", "note"}, name) {
 					t.Errorf("%s.%s has an unknown tag %q", typ.Name(), f.key, name)
 				}
 			}
