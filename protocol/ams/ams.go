@@ -212,7 +212,7 @@ func (c *Client) do(ctx context.Context, op, method, u, token string, body []byt
 		return nil
 	}
 	if err := json.Unmarshal(text, answer); err != nil {
-		return &Error{Op: op, Host: req.URL.Host, HTTPStatus: res.StatusCode, Message: "the answer is not the expected JSON: " + unexpected(text)}
+		return &Error{Op: op, Host: req.URL.Host, HTTPStatus: res.StatusCode, Message: "the answer is not JSON of the expected form: " + unexpected(text)}
 	}
 	return nil
 }

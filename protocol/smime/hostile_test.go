@@ -176,7 +176,7 @@ func TestNestedWithoutEnd(t *testing.T) {
 	oid, err := asn1.Marshal(pkcs7.OIDSignedData)
 	must(err)
 	for name, der := range map[string][]byte{
-		"indefinite, never ended":  deep(3_000_000, []byte{0x30, 0x80}),
+		"indefinite, never ended":  deep(1_000_000, []byte{0x30, 0x80}),
 		"indefinite, ended":        append(deep(10_000, []byte{0x30, 0x80}), deep(20_000, []byte{0, 0})...),
 		"behind an empty element":  append([]byte{0x30, 0x80, 0, 0}, deep(1_000_000, []byte{0x30, 0x80})...),
 		"inside what is too long":  append(append([]byte{0x30, 0x80, 0x30, 0x04, 0x04, 0x82, 0x40, 0x00}, deep(0x2000, []byte{0x30, 0x80})...), 0, 0),
