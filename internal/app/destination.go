@@ -2,8 +2,6 @@ package app
 
 import (
 	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -85,9 +83,9 @@ func recipient(file string) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	block, _ := pem.Decode(data)
-	if block == nil || block.Type != "CERTIFICATE" {
-		return nil, errors.New(file + " holds no certificate in PEM form")
+	cert, err := smime.ParseCertificate(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	return x509.ParseCertificate(block.Bytes)
+	return cert, nil
 }
