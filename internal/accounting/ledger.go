@@ -155,19 +155,6 @@ func recallTwins(tx *store.Tx, cloud string, ids []string, known map[string]*kep
 	return rows.Err()
 }
 
-// twins marks, among VMs that are worked on together, those that differ from an earlier one in letter case only.
-func twins(known map[string]*kept, cloud string, ids []string) {
-	first := make(map[string]string, len(ids))
-	for _, id := range ids {
-		key := strings.ToLower(id)
-		if one, ok := first[key]; !ok {
-			first[key] = id
-		} else if known[one].vm == nil && known[id].twin == nil {
-			known[id].twin = &twin{cloud: cloud, id: one}
-		}
-	}
-}
-
 // list gives the placeholders from $first on for the values, and the values as arguments.
 func list(first int, values []string) (string, []any) {
 	var b strings.Builder

@@ -84,7 +84,6 @@ func (p *pager) step(ctx context.Context, seen int64, servers []openstack.Server
 	if err != nil {
 		return storeError{err}
 	}
-	twins(known, p.c.Cloud.ID, ids)
 	names, err := p.userNames(ctx, servers)
 	if err != nil {
 		return err

@@ -223,6 +223,31 @@ func TestRule11ALostAnswerHoldsNewerRevisions(t *testing.T) {
 	})
 }
 
+// TestRule11ALargeMessageMayHaveArrived has a 500 that is taken for too large: the halves go at once, newer revisions wait.
+func TestRule11ALargeMessageMayHaveArrived(t *testing.T) {
+	b := newBed(t, crowd(4, "2024-03-02"), onDisk(t), "2024-03-10T00:05:00Z", "2024-03-01")
+	b.clean(b.collect(""))
+	dest := &server{name: "ams"}
+	dest.judge = func(m accounting.Message) error {
+		if m.Records > 2 {
+			return &accounting.DeliveryError{Verdict: accounting.TooLarge, Stored: true, Err: errors.New("500")}
+		}
+		return nil
+	}
+	b.target.Destinations = []accounting.Destination{dest}
+	b.clean(b.send())
+	b.touchAll("renamed")
+	for _, c := range []struct {
+		at   string
+		want int64
+	}{{"2024-03-10T00:14:59Z", 0}, {"2024-03-10T00:15:00Z", 4}} {
+		b.clock.set(c.at)
+		if r := b.send(); r.Counts["records_sent"] != c.want {
+			t.Errorf("%s: %v", c.at, r.Counts)
+		}
+	}
+}
+
 // TestRule11ATakeoverHoldsNewerRevisions kills a run between cut and settle; another continues it.
 func TestRule11ATakeoverHoldsNewerRevisions(t *testing.T) {
 	b := newBed(t, crowd(3, "2024-03-02"), onDisk(t), "2024-03-10T00:05:00Z", "2024-03-01")
