@@ -76,11 +76,7 @@ func (a *App) each(ctx context.Context, kind string, sites []config.Site, fn fun
 	all := make([]SiteReport, 0, len(sites))
 	for _, s := range sites {
 		report, err := a.task(ctx, kind+"/"+s.Site.ID, s.Site.Name, func(ctx context.Context, r *run.Recorder) error {
-			t, err := a.target(s)
-			if err != nil {
-				return err
-			}
-			return fn(ctx, a.deps(r), t)
+			return fn(ctx, a.deps(r), a.target(s))
 		})
 		all = append(all, SiteReport{Site: s.Site.Name, Report: report, Err: err})
 	}
@@ -95,11 +91,7 @@ func (a *App) deps(r *run.Recorder) accounting.Deps {
 func (a *App) Preview(ctx context.Context, sites []config.Site, to string) ([]accounting.Planned, error) {
 	var all []accounting.Planned
 	for _, s := range sites {
-		t, err := a.target(s)
-		if err != nil {
-			return nil, err
-		}
-		plan, err := accounting.Preview(ctx, a.deps(run.NewRecorder("preview", a.Now, nil)), t, to)
+		plan, err := accounting.Preview(ctx, a.deps(run.NewRecorder("preview", a.Now, nil)), a.target(s), to)
 		if err != nil {
 			return nil, fmt.Errorf("site %s: %w", s.Site.Name, err)
 		}
@@ -112,11 +104,7 @@ func (a *App) Preview(ctx context.Context, sites []config.Site, to string) ([]ac
 func (a *App) Records(ctx context.Context, sites []config.Site, f accounting.Filter) ([]accounting.Entry, error) {
 	var all []accounting.Entry
 	for _, s := range sites {
-		t, err := a.target(s)
-		if err != nil {
-			return nil, err
-		}
-		entries, err := accounting.Records(ctx, a.db, t, f)
+		entries, err := accounting.Records(ctx, a.db, a.target(s), f)
 		if err != nil {
 			return nil, fmt.Errorf("site %s: %w", s.Site.Name, err)
 		}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"crypto/x509"
 	"fmt"
 	"os"
@@ -23,20 +24,48 @@ const (
 // amsTimeout bounds one call of AMS; a message has up to 1 MB.
 const amsTimeout = time.Minute
 
-// destinations gives the ways to the accounting server that a site's configuration names.
-func (a *App) destinations(cfg config.Accounting) ([]accounting.Destination, error) {
+// destinations gives the ways to the accounting server that a site's configuration names. One that cannot even be tried
+// says so when it is used, and spoils nothing else.
+func (a *App) destinations(cfg config.Accounting) []accounting.Destination {
 	var all []accounting.Destination
 	if cfg.AMS != nil {
 		d, err := a.ams(*cfg.AMS)
 		if err != nil {
-			return nil, fmt.Errorf("accounting.ams: %w", err)
+			d = brokenDestination{AMS, &accounting.DeliveryError{Verdict: accounting.Refused, Err: fmt.Errorf("accounting.ams: %w", err), Hint: "mend the configuration; nothing is lost"}}
 		}
 		all = append(all, d)
 	}
 	if cfg.Dirq != nil {
 		all = append(all, accounting.NewDirq(Dirq, dirq.Queue{Path: cfg.Dirq.Path}))
 	}
-	return all, nil
+	return all
+}
+
+// brokenDestination is one that cannot be used at all.
+type brokenDestination struct {
+	name string
+	err  *accounting.DeliveryError
+}
+
+var _ interface {
+	accounting.Destination
+	accounting.Preparer
+} = brokenDestination{}
+
+func (b brokenDestination) Name() string { return b.name }
+
+func (b brokenDestination) MaxBytes() int { return 0 }
+
+func (b brokenDestination) Prepare(context.Context, time.Time) error { return b.err }
+
+func (b brokenDestination) Seal(accounting.Message, time.Time) ([]byte, error) { return nil, b.err }
+
+func (b brokenDestination) Deliver(context.Context, accounting.Message, []byte) (accounting.Receipt, error) {
+	return accounting.Receipt{}, b.err
+}
+
+func (b brokenDestination) Gone(context.Context, accounting.Message) (bool, error) {
+	return false, b.err
 }
 
 func (a *App) ams(cfg config.AMS) (accounting.Destination, error) {

@@ -8,28 +8,18 @@ import (
 )
 
 // target gives what accounting works on for a site.
-func (a *App) target(s config.Site) (*accounting.Target, error) {
-	t := &accounting.Target{Site: s.Site, Settings: a.settings(s)}
+func (a *App) target(s config.Site) *accounting.Target {
+	t := &accounting.Target{Site: s.Site, Settings: a.settings(s), Destinations: a.destinations(s.Accounting)}
 	for _, c := range s.Clouds {
 		t.Clouds = append(t.Clouds, accounting.CloudTarget{Cloud: c.Cloud, Source: a.source(s, c), Parallel: c.Parallel})
 	}
-	var err error
-	if t.Destinations, err = a.destinations(s.Accounting); err != nil {
-		return nil, fmt.Errorf("site %s: %w", s.Site.Name, err)
-	}
 	if c := s.Accounting.AMS; c != nil && c.Copy {
 		t.Copies = append(t.Copies, AMS)
 	}
 	if c := s.Accounting.Dirq; c != nil && c.Copy {
 		t.Copies = append(t.Copies, Dirq)
 	}
-	if c := s.Accounting.AMS; c != nil && c.Copy {
-		t.Copies = append(t.Copies, AMS)
-	}
-	if c := s.Accounting.Dirq; c != nil && c.Copy {
-		t.Copies = append(t.Copies, Dirq)
-	}
-	return t, nil
+	return t
 }
 
 func (a *App) settings(s config.Site) accounting.Settings {
