@@ -11,6 +11,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -97,8 +99,15 @@ func (t *Tx) QueryRow(query string, args ...any) *sql.Row {
 	return t.tx.QueryRowContext(t.ctx, query, args...)
 }
 
-// place gives the placeholders the form that the database is quick with.
+// place gives the placeholders the form that the database is quick with, and texts a form that both databases take:
+// PostgreSQL refuses a NUL, which a tenant can put into a name, and the whole transaction with it.
 func (t *Tx) place(query string, args []any) (string, []any) {
+	for i, a := range args {
+		if text, ok := a.(string); ok && strings.ContainsRune(text, 0) {
+			args = slices.Clone(args)
+			args[i] = strings.ReplaceAll(text, "\x00", "\uFFFD")
+		}
+	}
 	if t.dialect.name != onSQLite.name {
 		return query, args
 	}

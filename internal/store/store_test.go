@@ -198,3 +198,24 @@ func TestPostgresTroubles(t *testing.T) {
 		t.Errorf("a broken URL: %v", err)
 	}
 }
+
+// TestTextWithNUL writes a text that PostgreSQL would refuse; both databases keep it in one readable form.
+func TestTextWithNUL(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, cfg store.Config) {
+		st := storetest.Open(t, cfg)
+		err := st.Write(t.Context(), func(tx *store.Tx) error {
+			_, err := tx.Exec(`INSERT INTO site (id, name, created) VALUES ($1, $2, 0)`, "a", "one\x00two")
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var name string
+		err = st.Read(t.Context(), func(tx *store.Tx) error {
+			return tx.QueryRow(`SELECT name FROM site WHERE name = $1`, "one\x00two").Scan(&name)
+		})
+		if err != nil || name != "one\uFFFDtwo" {
+			t.Errorf("%q, %v", name, err)
+		}
+	})
+}
