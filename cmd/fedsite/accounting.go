@@ -158,7 +158,7 @@ func (c *cli) reports(form, what string, all []app.SiteReport, words []counted) 
 			continue
 		}
 		codes[r.Report.Exit()]++
-		if form != asTable {
+		if form != asTable || (c.quiet && r.Report.Exit() == run.ExitDone) {
 			continue
 		}
 		took := r.Report.Ended.Sub(r.Report.Started).Round(10 * time.Millisecond)

@@ -47,6 +47,7 @@ type cli struct {
 	configFile string
 	output     string
 	verbose    bool
+	quiet      bool
 }
 
 // exit is an error with the exit code it leads to.
@@ -128,6 +129,7 @@ Exit codes: 0 all done, 1 failed, 2 usage, 3 partly done, 10 configuration inval
 	flags.StringVarP(&c.configFile, "config", "c", "", "configuration file (default $FEDSITE_CONFIG, else /etc/fedsite/fedsite.yaml)")
 	flags.StringVarP(&c.output, "output", "o", "table", "form of the output: table, json, yaml")
 	flags.BoolVarP(&c.verbose, "verbose", "v", false, "log what is done, also each request, to standard error")
+	flags.BoolVarP(&c.quiet, "quiet", "q", false, "print a run's report only when not all was done: for cron")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.CompletionOptions.DisableDefaultCmd = false
 	root.AddCommand(c.accounting(), c.demo(), c.config(), c.version())
