@@ -347,7 +347,8 @@ func TestRecordsDoNotDependOnTheZone(t *testing.T) {
 	const file = "FEDSITE_TEST_RECORDS_FILE"
 	dump := func() string {
 		var text strings.Builder
-		b := collected(t, nil)
+		b := newCloudBed(t, scenario(), onDisk(t), "2024-03-10T00:05:00Z", "2024-01-01") // over two month ends
+		b.clean(b.collect(""))
 		all := b.records()
 		for _, key := range b.keys() {
 			fmt.Fprintf(&text, "%s measured %s\n%s", key, all[key].Measured, all[key].Wire)
