@@ -7,17 +7,18 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/fedsite/fedsite/internal/emulator/faults"
 )
 
 // serve gives a service that answers its path, behind the set, and how often it was reached.
-func serve(t *testing.T, s *faults.Set) (url string, reached *int) {
+func serve(t *testing.T, s *faults.Set) (url string, reached *atomic.Int64) {
 	t.Helper()
-	reached = new(int)
+	reached = new(atomic.Int64)
 	srv := httptest.NewUnstartedServer(s.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		*reached++
+		reached.Add(1)
 		w.Header().Set("X-Of", "service")
 		fmt.Fprint(w, "the path is ", r.URL.Path)
 	})))
@@ -52,7 +53,7 @@ func TestEffects(t *testing.T) {
 	for name, c := range map[string]struct {
 		effect  faults.Effect
 		want    string
-		reached int
+		reached int64
 	}{
 		"status":  {faults.Effect{Status: 503, Body: "<html>"}, "503 <html>", 0},
 		"unread":  {faults.Effect{Unread: true}, "no answer", 0},
@@ -64,8 +65,8 @@ func TestEffects(t *testing.T) {
 			s := &faults.Set{}
 			s.Add(faults.Fault{Effect: c.effect, Times: -1})
 			url, reached := serve(t, s)
-			if got := ask(url + "/a/b/c"); got != c.want || *reached != c.reached {
-				t.Errorf("%s, reached %d times; want %s, %d", got, *reached, c.want, c.reached)
+			if got := ask(url + "/a/b/c"); got != c.want || reached.Load() != c.reached {
+				t.Errorf("%s, reached %d times; want %s, %d", got, reached.Load(), c.want, c.reached)
 			}
 		})
 	}
