@@ -172,6 +172,9 @@ func cmpOr(a, b string) string {
 func (c *Cloud) grant(ctx context.Context, cred Credential, scope *gophercloud.AuthScope) (granted, error) {
 	throwaway := &gophercloud.ServiceClient{ProviderClient: &gophercloud.ProviderClient{HTTPClient: *c.cfg.HTTP}, Endpoint: c.identity}
 	opts := cred.options(c.identity, scope)
+	if _, err := opts.ToTokenV3CreateMap(nil); err != nil { // nothing is asked: a part is missing
+		return granted{}, incomplete(err)
+	}
 	asked := c.cfg.Now()
 	result := tokens.Create(ctx, throwaway, &opts)
 	if result.Err != nil {
@@ -182,6 +185,12 @@ func (c *Cloud) grant(ctx context.Context, cred Credential, scope *gophercloud.A
 		return granted{}, &Error{Kind: ErrBadAnswer, Service: "identity", Method: http.MethodPost, Path: pathOf(c.identity + "auth/tokens"), Message: "the answer has no token"}
 	}
 	return c.read(result.Result, id, http.MethodPost, asked)
+}
+
+// incomplete says that a credential lacks what its kind needs, a password above all.
+func incomplete(err error) error {
+	return &Error{Kind: ErrNotAuthorised, Service: "identity", Message: "the credential is not complete: " + err.Error(),
+		Remedy: "fill in what its kind needs: user and password, id and secret of an application credential, or a token; a file or variable that it is read from may be empty"}
 }
 
 // read takes from Keystone's answer what comes with the token, and checks its clock.
