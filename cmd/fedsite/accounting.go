@@ -33,6 +33,7 @@ func (c *cli) collect() *cobra.Command {
 		siteName, from, to string
 		projects           []string
 		environment        bool
+		form               *form
 	)
 	cmd := &cobra.Command{
 		Use: "collect", Short: "Read the VMs of every project, and keep their records in the ledger", Args: noArgs,
@@ -40,19 +41,16 @@ func (c *cli) collect() *cobra.Command {
 Nothing is sent. A window may be collected again at any time: the ledger ends the same.`,
 		Example: "  fedsite accounting collect\n  fedsite accounting collect --project vo-ops --from 2026-11-01",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			form, err := c.form()
-			if err != nil {
-				return err
-			}
 			ask := accounting.Ask{Projects: projects}
-			if ask.From, err = parseTime("from", from); err != nil {
+			var err error
+			if ask.From, err = parseTime(cmd, "from", from); err != nil {
 				return err
 			}
-			if ask.To, err = parseTime("to", to); err != nil {
+			if ask.To, err = parseTime(cmd, "to", to); err != nil {
 				return err
 			}
 			if !ask.From.IsZero() && !ask.To.IsZero() && !ask.From.Before(ask.To) {
-				return usage(fmt.Errorf("--from %s is not before --to %s", from, to))
+				return usage(cmd, fmt.Errorf("--from %s is not before --to %s", from, to))
 			}
 			var o app.Options
 			if environment {
@@ -65,17 +63,18 @@ Nothing is sent. A window may be collected again at any time: the ledger ends th
 			defer done()
 			sites, err := a.Sites(siteName)
 			if err != nil {
-				return usage(err)
+				return usage(cmd, err)
 			}
 			if environment && (len(sites) != 1 || len(sites[0].Clouds) != 1) {
-				return usage(fmt.Errorf("--os-env signs in to one cloud only: the configuration has more; name a site with one cloud"))
+				return usage(cmd, fmt.Errorf("--os-env signs in to one cloud only: the configuration has more; name a site with one cloud"))
 			}
-			return c.reports(form, "collect", a.Collect(cmd.Context(), sites, ask), []counted{
+			return c.reports(form.value, "collect", a.Collect(cmd.Context(), sites, ask), []counted{
 				{name: "projects_collected", word: "projects collected", always: true}, {name: "projects_up_to_date", word: "already up to date"},
 				{name: "vms_seen", word: "sightings of VMs", always: true}, {name: "records_changed", word: "records new or changed", always: true},
 				{name: "vms_without_use", word: "of VMs without use yet"}, {name: "vms_vanished", word: "VMs vanished"}})
 		},
 	}
+	form = forms(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&siteName, "site", "", "only this site")
 	flags.StringSliceVar(&projects, "project", nil, "only these projects, by id or name")
@@ -89,6 +88,7 @@ func (c *cli) send() *cobra.Command {
 	var (
 		siteName, dest string
 		dryRun, parked bool
+		form           *form
 	)
 	cmd := &cobra.Command{
 		Use: "send", Short: "Send the ledger's records that a destination has not got", Args: noArgs,
@@ -96,10 +96,6 @@ func (c *cli) send() *cobra.Command {
 A site in mode observe sends nothing; --dry-run shows what would go.`,
 		Example: "  fedsite accounting send --dry-run\n  fedsite accounting send",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			form, err := c.form()
-			if err != nil {
-				return err
-			}
 			a, done, err := c.open(cmd.Context(), app.Options{})
 			if err != nil {
 				return err
@@ -107,20 +103,21 @@ A site in mode observe sends nothing; --dry-run shows what would go.`,
 			defer done()
 			sites, err := a.Sites(siteName)
 			if err != nil {
-				return usage(err)
+				return usage(cmd, err)
 			}
 			if err := knownDestination(sites, dest); err != nil {
-				return usage(err)
+				return usage(cmd, err)
 			}
 			if dryRun {
-				return c.preview(cmd.Context(), a, sites, dest, form)
+				return c.preview(cmd.Context(), a, sites, dest, form.value)
 			}
-			return c.reports(form, "send", a.Send(cmd.Context(), sites, app.SendOptions{To: dest, RetryParked: parked}), []counted{
+			return c.reports(form.value, "send", a.Send(cmd.Context(), sites, app.SendOptions{To: dest, RetryParked: parked}), []counted{
 				{name: "messages_sent", word: "messages sent", always: true}, {name: "messages_queued", word: "messages queued"}, {name: "records_sent", word: "records", always: true},
 				{name: "bytes_sent", word: "on the wire", bytes: true}, {name: "messages_waiting_in_queue", word: "messages still in the queue"},
 				{name: "attempts_repeated", word: "attempts repeated"}, {name: "messages_split", word: "messages split"}, {name: "records_parked", word: "records parked"}})
 		},
 	}
+	form = forms(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&siteName, "site", "", "only this site")
 	flags.StringVar(&dest, "to", "", "only this destination: ams, dirq")
@@ -235,6 +232,8 @@ func (c *cli) records() *cobra.Command {
 	var (
 		siteName string
 		f        accounting.Filter
+		form     *form
+		limit    uint
 	)
 	cmd := &cobra.Command{
 		Use: "records", Short: "Show the ledger, and what was sent", Args: noArgs,
@@ -242,13 +241,9 @@ func (c *cli) records() *cobra.Command {
 The form "wire" is the exact text of the records, as the accounting server gets it.`,
 		Example: "  fedsite accounting records --month 2026-11 --vo ops\n  fedsite accounting records --vm 7f3c… -o wire",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			form, err := c.form(asWire)
-			if err != nil {
-				return err
-			}
 			if f.Period != "" {
 				if _, err := time.Parse("2006-01", f.Period); err != nil {
-					return usage(fmt.Errorf("--month %q is no month: 2026-11", f.Period))
+					return usage(cmd, fmt.Errorf("--month %q is no month: 2026-11", f.Period))
 				}
 			}
 			a, done, err := c.open(cmd.Context(), app.Options{})
@@ -258,22 +253,24 @@ The form "wire" is the exact text of the records, as the accounting server gets 
 			defer done()
 			sites, err := a.Sites(siteName)
 			if err != nil {
-				return usage(err)
+				return usage(cmd, err)
 			}
+			f.Limit = int(limit)
 			entries, err := a.Records(cmd.Context(), sites, f)
 			if err != nil {
 				return err
 			}
-			return c.ledger(form, entries)
+			return c.ledger(form.value, entries)
 		},
 	}
+	form = forms(cmd, asWire)
 	flags := cmd.Flags()
 	flags.StringVar(&siteName, "site", "", "only this site")
 	flags.StringVar(&f.Period, "month", "", "only this month, 2026-11")
 	flags.StringVar(&f.VO, "vo", "", "only this VO")
 	flags.StringVar(&f.Project, "project", "", "only this project, by id")
 	flags.StringVar(&f.VM, "vm", "", "only this VM, by id")
-	flags.IntVar(&f.Limit, "limit", 0, "at most so many records of each site (0 = all)")
+	flags.UintVar(&limit, "limit", 0, "at most so many records of each site (0 = all)")
 	return cmd
 }
 
@@ -303,11 +300,19 @@ func (c *cli) ledger(form string, entries []accounting.Entry) error {
 		c.note("no records")
 		return nil
 	}
+	sites := slices.ContainsFunc(entries, func(e accounting.Entry) bool { return e.Site != entries[0].Site })
 	var rows [][]string
 	for _, e := range entries {
-		rows = append(rows, []string{e.Period, e.VO, e.VM, e.Status, stamp(e.Measured), hours(e.Wall), hours(e.Suspended), hours(e.CPU), strconv.FormatFloat(e.CPUs, 'f', -1, 64), said(e)})
+		rows = append(rows, []string{e.Site, e.Period, e.VO, e.VM, e.Status, stamp(e.Measured), hours(e.Wall), hours(e.Suspended), hours(e.CPU), strconv.FormatFloat(e.CPUs, 'f', -1, 64), said(e)})
 	}
-	if err := c.table([]string{"MONTH", "VO", "VM", "STATUS", "MEASURED (UTC)", "WALL h", "SUSPEND h", "CPU h", "CPUS", "SENT"}, rows); err != nil {
+	head := []string{"SITE", "MONTH", "VO", "VM", "STATUS", "MEASURED (UTC)", "WALL h", "SUSPEND h", "CPU h", "CPUS", "SENT"}
+	if !sites {
+		head = head[1:]
+		for i := range rows {
+			rows[i] = rows[i][1:]
+		}
+	}
+	if err := c.table(head, rows); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(c.out, "%s. Wall and CPU are totals since the VM began\n", several(int64(len(entries)), "records"))

@@ -26,10 +26,13 @@ func (c *cli) configInit() *cobra.Command {
 		Long: `Write a first configuration file: one site, one cloud, in mode observe, which collects and shows but sends nothing.
 A file that is there already is never touched.`,
 		Example: "  fedsite config init --site EXAMPLE-CLOUD --os-cloud fedsite",
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.Site == "" {
+				return usage(cmd, errors.New("--site is required: the name of the site in GOCDB"))
+			}
 			text := config.Template(o)
 			if _, err := config.Parse(c.file(), text); err != nil {
-				return usage(fmt.Errorf("these options make no valid configuration:\n%w", err))
+				return usage(cmd, fmt.Errorf("these options make no valid configuration:\n%w", err))
 			}
 			if err := os.MkdirAll(filepath.Dir(c.file()), 0o755); err != nil {
 				return err
@@ -48,7 +51,7 @@ A file that is there already is never touched.`,
 			_, err = fmt.Fprintf(c.out, "wrote %s\nnext: fedsite config check, then fedsite accounting collect\n", c.file())
 			return err
 		}}
-	cmd.Flags().StringVar(&o.Site, "site", "EXAMPLE-CLOUD", "name of the site in GOCDB")
+	cmd.Flags().StringVar(&o.Site, "site", "", "name of the site in GOCDB (required)")
 	cmd.Flags().StringVar(&o.Cloud, "cloud", "main", "name of the cloud, of your choice")
 	cmd.Flags().StringVar(&o.OSCloud, "os-cloud", "fedsite", "entry of clouds.yaml to sign in with")
 	return cmd

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"os/signal"
+	"syscall"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -25,12 +27,16 @@ used. Then serve until Ctrl-C. With --once: check, and exit 0 or 1.`,
 		Example: "  fedsite demo\n  fedsite demo --dir /tmp/demo   # then, in a second shell:\n  fedsite --config /tmp/demo/fedsite.yaml accounting records",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
-			if o.At, err = parseTime("at", at); err != nil {
+			if o.At, err = parseTime(cmd, "at", at); err != nil {
 				return err
 			}
 			if o.Projects < 1 || o.Projects > 1000 || o.VMs < 0 || o.VMs > 100_000 {
-				return usage(fmt.Errorf("--projects must be 1 to 1000, --vms 0 to 100000"))
+				return usage(cmd, fmt.Errorf("--projects must be 1 to 1000, --vms 0 to 100000"))
 			}
+			if !o.At.IsZero() && (o.At.Year() < 2010 || o.At.Year() > 2100) {
+				return usage(cmd, fmt.Errorf("--at must lie between 2010 and 2100: OpenStack is not older"))
+			}
+			signal.Ignore(syscall.SIGPIPE) // its files are removed also when nobody reads on
 			o.Version = versionText()
 			d, err := demo.Start(o)
 			if err != nil {

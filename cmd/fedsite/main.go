@@ -45,7 +45,6 @@ type cli struct {
 	getenv                   func(string) string
 
 	configFile string
-	output     string
 	verbose    bool
 	quiet      bool
 }
@@ -70,7 +69,10 @@ func (c *cli) run(ctx context.Context, args []string) int {
 		return run.ExitDone
 	}
 	e, ok := errors.AsType[*exit](err)
-	if !ok {
+	switch {
+	case ctx.Err() != nil && (!ok || e.err != nil):
+		e = &exit{code: run.ExitFailed, err: errors.New("interrupted"), hint: "nothing is lost: the next run goes on from what was kept"}
+	case !ok:
 		e = explain(err)
 	}
 	if e.err != nil {
@@ -98,7 +100,9 @@ func explain(err error) *exit {
 	return e
 }
 
-func usage(err error) error { return &exit{code: run.ExitUsage, err: err, hint: "see fedsite --help"} }
+func usage(cmd *cobra.Command, err error) error {
+	return &exit{code: run.ExitUsage, err: err, hint: "see " + cmd.CommandPath() + " --help"}
+}
 
 // Groups of commands in the help.
 const (
@@ -116,21 +120,15 @@ func (c *cli) root() *cobra.Command {
 Exit codes: 0 all done, 1 failed, 2 usage, 3 partly done, 10 configuration invalid, 11 locked,
 12 not authorised, 13 remote unavailable.`,
 		SilenceErrors: true, SilenceUsage: true,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usage(fmt.Errorf("unknown command %q", args[0]))
-			}
-			return nil
-		},
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddGroup(&cobra.Group{ID: pipelines, Title: "Pipelines:"}, &cobra.Group{ID: setup, Title: "Set-up:"}, &cobra.Group{ID: operations, Title: "Operations:"})
 	flags := root.PersistentFlags()
 	flags.StringVarP(&c.configFile, "config", "c", "", "configuration file (default $FEDSITE_CONFIG, else /etc/fedsite/fedsite.yaml)")
-	flags.StringVarP(&c.output, "output", "o", "table", "form of the output: table, json, yaml")
 	flags.BoolVarP(&c.verbose, "verbose", "v", false, "log what is done, also each request, to standard error")
 	flags.BoolVarP(&c.quiet, "quiet", "q", false, "print a run's report only when not all was done: for cron")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	root.SetFlagErrorFunc(usage)
 	root.CompletionOptions.DisableDefaultCmd = false
 	root.AddCommand(c.accounting(), c.demo(), c.config(), c.version())
 	root.SetHelpCommandGroupID(operations)
@@ -204,8 +202,11 @@ func (c *cli) version() *cobra.Command {
 }
 
 func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usage(fmt.Errorf("%s takes no argument, got %q", cmd.CommandPath(), args[0]))
+	switch {
+	case len(args) > 0 && cmd.HasSubCommands():
+		return usage(cmd, fmt.Errorf("unknown command %q of %s", args[0], cmd.CommandPath()))
+	case len(args) > 0:
+		return usage(cmd, fmt.Errorf("%s takes no argument, got %q", cmd.CommandPath(), args[0]))
 	}
 	return nil
 }
@@ -228,7 +229,7 @@ func versionText() string {
 }
 
 // parseTime reads an instant of the command line: a day, or a time with its zone.
-func parseTime(flag, text string) (time.Time, error) {
+func parseTime(cmd *cobra.Command, flag, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
@@ -237,5 +238,5 @@ func parseTime(flag, text string) (time.Time, error) {
 			return t.UTC(), nil
 		}
 	}
-	return time.Time{}, usage(fmt.Errorf("--%s %q is no time: 2026-11-01 (UTC) or 2026-11-01T12:00:00+01:00", flag, text))
+	return time.Time{}, usage(cmd, fmt.Errorf("--%s %q is no time: 2026-11-01 (UTC) or 2026-11-01T12:00:00+01:00", flag, text))
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
 
 	"github.com/fedsite/fedsite/internal/config"
 	"github.com/fedsite/fedsite/internal/run"
@@ -36,14 +37,33 @@ const (
 	asWire  = "wire" // of records: the exact text
 )
 
-// form checks the form of output that was asked for.
-func (c *cli) form(more ...string) (string, error) {
-	known := append([]string{asTable, asJSON, asYAML}, more...)
-	if !slices.Contains(known, c.output) {
-		return "", usage(fmt.Errorf("--output %q is none of %s", c.output, strings.Join(known, ", ")))
-	}
-	return c.output, nil
+// form is a command's flag --output.
+type form struct {
+	value string
+	known []string
 }
+
+// forms gives a command the flag --output, with the forms it knows beside table, json and yaml.
+func forms(cmd *cobra.Command, more ...string) *form {
+	f := &form{value: asTable, known: append([]string{asTable, asJSON, asYAML}, more...)}
+	cmd.Flags().VarP(f, "output", "o", "form of the output: "+strings.Join(f.known, ", "))
+	return f
+}
+
+// String, Set and Type make it a flag.
+func (f *form) String() string { return f.value }
+
+// Set takes a form that is known.
+func (f *form) Set(value string) error {
+	if !slices.Contains(f.known, value) {
+		return fmt.Errorf("it is none of %s", strings.Join(f.known, ", "))
+	}
+	f.value = value
+	return nil
+}
+
+// Type is what help calls the value.
+func (f *form) Type() string { return "form" }
 
 // encode writes a value as JSON or YAML.
 func (c *cli) encode(form string, value any) error {
@@ -132,7 +152,7 @@ func problems(w io.Writer, terminal bool, r run.Report) {
 			switch {
 			case p.Notice:
 				word, colour = "note", dim
-			case r.Outcome == run.Failed:
+			case p.Failed:
 				word, colour = "FAIL", red
 			}
 			times := ""
@@ -231,7 +251,7 @@ func (c *cli) logger() (*slog.Logger, func(), error) {
 	}
 	log, err := telemetry.NewLogger(c.err, telemetry.Options{Level: level, Terminal: c.errTerminal})
 	if err != nil {
-		return nil, nil, usage(fmt.Errorf("FEDSITE_LOG: %w", err))
+		return nil, nil, &exit{code: run.ExitUsage, err: fmt.Errorf("FEDSITE_LOG: %w", err)}
 	}
 	return log, func() { telemetry.Flush(log) }, nil
 }

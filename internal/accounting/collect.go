@@ -284,6 +284,8 @@ func openstackProblem(siteName, cloud, object string, err error) run.Problem {
 	switch {
 	case errors.Is(err, openstack.ErrNotAuthorised), errors.Is(err, openstack.ErrNoRole), errors.Is(err, openstack.ErrScope), errors.Is(err, openstack.ErrForbidden):
 		p.Exit, p.Permanent = run.ExitNotAuthorised, true
+	case errors.Is(err, openstack.ErrConfiguration):
+		p.Exit, p.Permanent = run.ExitConfiguration, true
 	case errors.Is(err, openstack.ErrUnavailable):
 		p.Exit = run.ExitUnavailable
 	}

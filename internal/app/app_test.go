@@ -174,7 +174,7 @@ credentials:
 		t.Fatal(err)
 	}
 	reports := a.Collect(t.Context(), sites, accounting.Ask{})
-	if got := reports[0].Report; got.Exit() != run.ExitNotAuthorised || !strings.Contains(got.Problems[0].Reason, "/nowhere/password") {
+	if got := reports[0].Report; got.Exit() != run.ExitConfiguration || !strings.Contains(got.Problems[0].Reason, "/nowhere/password") {
 		t.Errorf("BROKEN: exit %d, %+v", got.Exit(), got.Problems)
 	}
 	if got := reports[1].Report; got.Exit() != run.ExitUnavailable {

@@ -26,15 +26,29 @@ const (
 func (a *App) source(s config.Site, c config.Cloud) accounting.Source {
 	cloud, err := a.cloud(s, c)
 	if err != nil {
-		return brokenSource{err}
+		return brokenSource{a.credentialError(c, err)}
 	}
 	return CloudSource(cloud)
+}
+
+// credentialError says where a credential, or the rest of a cloud's configuration, is to be mended.
+func (a *App) credentialError(c config.Cloud, err error) error {
+	remedy := "mend credentials." + c.Credential + " in " + a.cfg.File
+	switch k := a.cfg.Credentials[c.Credential]; {
+	case a.opts.Getenv != nil:
+		remedy = "set the OS_* variables, as openstack's clients want them"
+	case k.OSCloud != "" && k.CloudsFile != "":
+		remedy = fmt.Sprintf("add the entry %s to %s, or name another one in %s", k.OSCloud, k.CloudsFile, a.cfg.File)
+	case k.OSCloud != "":
+		remedy = fmt.Sprintf("add the entry %s to clouds.yaml (in the working directory, ~/.config/openstack or /etc/openstack), or say clouds_file in %s", k.OSCloud, a.cfg.File)
+	}
+	return &openstack.Error{Kind: openstack.ErrConfiguration, Message: err.Error(), Remedy: remedy}
 }
 
 func (a *App) cloud(s config.Site, c config.Cloud) (*openstack.Cloud, error) {
 	entry, err := a.entry(c)
 	if err != nil {
-		return nil, &openstack.Error{Kind: openstack.ErrNotAuthorised, Service: "identity", Message: err.Error(), Remedy: "mend the credential of cloud " + c.Cloud.Name + " of site " + s.Site.Name}
+		return nil, err
 	}
 	client, err := a.client(c.Network, transport.Config{Roots: entry.Roots, Timeout: openstackTimeout, PerSecond: c.NovaPerSecond, Counter: a.opts.Requests, ReadOnly: true,
 		Retry: transport.Retry{Attempts: openstackAttempts, Base: backOff, Max: longestBackOff}})

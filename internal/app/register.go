@@ -3,8 +3,10 @@ package app
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,26 +27,36 @@ func register(ctx context.Context, db *store.Store, s *config.Site, sites []stri
 	for _, f := range s.Site.Formerly {
 		formerly = append(formerly, f.Name)
 	}
-	err := db.Write(ctx, func(tx *store.Tx) error {
-		id, err := identify(tx, named{table: "site", name: s.Site.Name, formerly: formerly, all: sites, insert: `INSERT INTO site (id, name, created) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING`}, now)
-		if err != nil {
-			return err
-		}
-		s.Site.ID = id
-		for i := range s.Clouds {
-			c := &s.Clouds[i]
-			n := named{table: "cloud", within: id, name: c.Cloud.Name, formerly: c.Formerly, all: clouds,
-				insert: `INSERT INTO cloud (id, name, created, site, auth_url, region) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (site, name) DO NOTHING`,
-				values: []any{id, c.Cloud.AuthURL, c.Cloud.Region}}
-			if c.Cloud.ID, err = identify(tx, n, now); err != nil {
-				return fmt.Errorf("cloud %s: %w", c.Cloud.Name, err)
-			}
-			if _, err := tx.Exec(`UPDATE cloud SET auth_url = $1, region = $2 WHERE id = $3 AND (auth_url <> $1 OR region <> $2)`, c.Cloud.AuthURL, c.Cloud.Region, c.Cloud.ID); err != nil {
+	known := false
+	err := db.Read(ctx, func(tx *store.Tx) (err error) {
+		known, err = registered(tx, s)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if !known { // a command that only looks writes nothing
+		err = db.Write(ctx, func(tx *store.Tx) error {
+			id, err := identify(tx, named{table: "site", name: s.Site.Name, formerly: formerly, all: sites, insert: `INSERT INTO site (id, name, created) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING`}, now)
+			if err != nil {
 				return err
 			}
-		}
-		return nil
-	})
+			s.Site.ID = id
+			for i := range s.Clouds {
+				c := &s.Clouds[i]
+				n := named{table: "cloud", within: id, name: c.Cloud.Name, formerly: c.Formerly, all: clouds,
+					insert: `INSERT INTO cloud (id, name, created, site, auth_url, region) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (site, name) DO NOTHING`,
+					values: []any{id, c.Cloud.AuthURL, c.Cloud.Region}}
+				if c.Cloud.ID, err = identify(tx, n, now); err != nil {
+					return fmt.Errorf("cloud %s: %w", c.Cloud.Name, err)
+				}
+				if _, err := tx.Exec(`UPDATE cloud SET auth_url = $1, region = $2 WHERE id = $3 AND (auth_url <> $1 OR region <> $2)`, c.Cloud.AuthURL, c.Cloud.Region, c.Cloud.ID); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
 	if err != nil {
 		return err
 	}
@@ -53,6 +65,19 @@ func register(ctx context.Context, db *store.Store, s *config.Site, sites []stri
 		s.Site.Clouds = append(s.Site.Clouds, c.Cloud)
 	}
 	return nil
+}
+
+// registered tells whether site and clouds are in the store just as they are configured, and gives them their ids.
+func registered(tx *store.Tx, s *config.Site) (bool, error) {
+	err := tx.QueryRow(`SELECT id FROM site WHERE name = $1`, s.Site.Name).Scan(&s.Site.ID)
+	for i := 0; i < len(s.Clouds) && err == nil; i++ {
+		c := &s.Clouds[i].Cloud
+		err = tx.QueryRow(`SELECT id FROM cloud WHERE site = $1 AND name = $2 AND auth_url = $3 AND region = $4`, s.Site.ID, c.Name, c.AuthURL, c.Region).Scan(&c.ID)
+	}
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // named is something of the configuration that has a row, and perhaps had other names.

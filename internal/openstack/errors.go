@@ -17,6 +17,7 @@ var (
 	ErrNoService     = errors.New("not in the catalog")           // the catalog lacks the service, or the region
 	ErrClock         = errors.New("clocks differ")                // Keystone's clock and ours
 	ErrBadAnswer     = errors.New("unusable answer")              // not what OpenStack's API promises
+	ErrConfiguration = errors.New("cannot be used as configured") // credential or network settings that cannot even be tried
 )
 
 // Error is a failed call, with what an administrator needs to find it again in the cloud's logs.
@@ -42,7 +43,10 @@ func (e *Error) Error() string {
 	if e.Status != 0 {
 		fmt.Fprintf(&b, ": %d", e.Status)
 	}
-	fmt.Fprintf(&b, ": %v", e.Kind)
+	if b.Len() > 0 {
+		b.WriteString(": ")
+	}
+	fmt.Fprintf(&b, "%v", e.Kind)
 	if e.Message != "" {
 		fmt.Fprintf(&b, ": %s", e.Message)
 	} else if e.Cause != nil {

@@ -40,6 +40,7 @@ type Problem struct {
 	Reason    string `json:"reason"`              // what failed
 	Hint      string `json:"hint,omitempty"`      // what to do
 	Permanent bool   `json:"permanent,omitempty"` // will not pass by itself
+	Failed    bool   `json:"failed,omitempty"`    // kept the run from its main work
 	Notice    bool   `json:"notice,omitempty"`    // worth knowing; does not make the run partial
 	Times     int    `json:"times,omitempty"`     // how often it happened, when more than once
 	Exit      int    `json:"-"`                   // exit code when the whole run failed for this: ExitNotAuthorised, ExitUnavailable
@@ -138,6 +139,7 @@ func (r *Recorder) add(p Problem, limit int) {
 func (r *Recorder) Fail(p Problem) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	p.Failed = true
 	r.add(p, 2*MaxProblems)
 	r.failed = true
 }
@@ -172,7 +174,7 @@ func (r Report) Exit() int {
 	}
 	exit := 0
 	for _, p := range r.Problems {
-		if p.Notice {
+		if !p.Failed {
 			continue
 		}
 		if p.Exit == 0 || (exit != 0 && exit != p.Exit) {

@@ -36,7 +36,7 @@ func TestOutcome(t *testing.T) {
 		{"failed for one cause", []Problem{notice}, []Problem{denied}, Failed, ExitNotAuthorised},
 		{"failed twice for one cause", nil, []Problem{down, {Object: "cloud c", Exit: ExitUnavailable}}, Failed, ExitUnavailable},
 		{"failed for two causes", nil, []Problem{denied, down}, Failed, ExitFailed},
-		{"failed, with another problem", []Problem{problem}, []Problem{down}, Failed, ExitFailed},
+		{"failed, with another problem beside the cause", []Problem{problem}, []Problem{down}, Failed, ExitUnavailable},
 		{"failed for a notice", nil, []Problem{notice}, Failed, ExitFailed},
 	}
 	for _, c := range cases {

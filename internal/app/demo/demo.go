@@ -16,6 +16,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gofrs/flock"
+
 	"github.com/fedsite/fedsite/internal/app"
 	"github.com/fedsite/fedsite/internal/config"
 	"github.com/fedsite/fedsite/internal/emulator/federation"
@@ -53,6 +55,7 @@ type Demo struct {
 	clock   *stepped
 	server  *http.Server
 	remove  bool
+	lock    *flock.Flock // of a directory that was named
 }
 
 // stepped is the demo's clock: it stands at an instant of the history, and later runs on from the present.
@@ -129,6 +132,9 @@ func (d *Demo) Close() error {
 	}
 	if d.server != nil {
 		errs = append(errs, d.server.Close())
+	}
+	if d.lock != nil {
+		errs = append(errs, d.lock.Unlock())
 	}
 	if d.remove {
 		errs = append(errs, os.RemoveAll(d.Dir))

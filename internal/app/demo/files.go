@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gofrs/flock"
+
 	"github.com/fedsite/fedsite/internal/emulator/federation"
 	"github.com/fedsite/fedsite/internal/emulator/world"
 )
@@ -19,6 +21,7 @@ const (
 	cloudsFile = "clouds.yaml"
 	loginsFile = "logins.txt"
 	stateDir   = "state"
+	lockFile   = ".lock"
 )
 
 // mark begins every demo's configuration; a directory without it is somebody's own.
@@ -49,8 +52,8 @@ func (d *Demo) directory() error {
 	if err != nil {
 		return err
 	}
-	if len(entries) == 0 {
-		return nil
+	if len(entries) == 0 || (len(entries) == 1 && entries[0].Name() == lockFile) {
+		return d.occupy()
 	}
 	text, err := os.ReadFile(d.ConfigFile())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -59,7 +62,24 @@ func (d *Demo) directory() error {
 	if !strings.HasPrefix(string(text), mark) {
 		return fmt.Errorf("%s holds something else than a demo: name an empty directory", d.Dir)
 	}
+	if err := d.occupy(); err != nil {
+		return err
+	}
 	return os.RemoveAll(filepath.Join(d.Dir, stateDir))
+}
+
+// occupy keeps two demos out of one directory.
+func (d *Demo) occupy() error {
+	lock := flock.New(filepath.Join(d.Dir, lockFile))
+	got, err := lock.TryLock()
+	switch {
+	case err != nil:
+		return err
+	case !got:
+		return fmt.Errorf("another demo serves from %s: end it, or name another directory", d.Dir)
+	}
+	d.lock = lock
+	return nil
 }
 
 // write writes the files that fedsite and OpenStack's clients need.

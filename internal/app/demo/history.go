@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/accounting"
@@ -61,8 +62,7 @@ func (d *Demo) step(ctx context.Context, a *app.App, h *History) (run.Report, er
 			return run.Report{}, r.Err
 		}
 		if r.Report.Outcome == run.Failed {
-			p := r.Report.Problems[0]
-			return run.Report{}, fmt.Errorf("%s at %s: %s: %s", r.Report.Task, d.clock.now().Format("2006-01-02 15:04"), p.Object, p.Reason)
+			return run.Report{}, failure(r.Report, d.clock.now())
 		}
 		for name, n := range r.Report.Counts {
 			h.Counts[name] += n
@@ -70,4 +70,15 @@ func (d *Demo) step(ctx context.Context, a *app.App, h *History) (run.Report, er
 	}
 	h.Runs++
 	return collected[0].Report, nil
+}
+
+// failure says for what a run failed.
+func failure(r run.Report, at time.Time) error {
+	var causes []string
+	for _, p := range r.Problems {
+		if p.Failed {
+			causes = append(causes, p.Object+": "+p.Reason)
+		}
+	}
+	return fmt.Errorf("%s at %s: %s", r.Task, at.Format("2006-01-02 15:04"), strings.Join(causes, "; "))
 }
