@@ -83,7 +83,7 @@ type Settings struct {
 	Mode       site.Mode
 	Previously Previously // "" = not said; counted as after cASO, and never sent
 	Since      time.Time  // zero = the start of the month of the first collection
-	ActiveFrom time.Time  // zero = the start of the month in which the site goes active
+	ActiveFrom time.Time  // zero = the start of the month in which the site goes active; after Nothing, that of Since
 	Overlap    time.Duration
 	Settle     time.Duration
 	Charge     Charge

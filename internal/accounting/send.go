@@ -39,12 +39,15 @@ func Send(ctx context.Context, d Deps, t *Target, how Sending) error {
 		return nil
 	}
 	d.Run.Step("send")
-	if p := t.unready(); p != nil {
+	start, err := stored(ctx, d, t)
+	if err != nil {
+		return fmt.Errorf("start of site %s: %w", t.Site.Name, err)
+	}
+	if p := t.unready(start); p != nil {
 		d.Run.Fail(*p)
 		return nil
 	}
-	start, err := goActive(ctx, d, t)
-	if err != nil {
+	if start, err = goActive(ctx, d, t); err != nil {
 		return fmt.Errorf("start of site %s: %w", t.Site.Name, err)
 	}
 	for _, dest := range t.Destinations {
@@ -59,12 +62,22 @@ func Send(ctx context.Context, d Deps, t *Target, how Sending) error {
 	return nil
 }
 
-// unready tells what must be said before anything may be sent: what went before (the durations depend on it), and which
-// of several destinations is the one, because two ways to one server have no order (design §7, rule 13).
-func (t *Target) unready() *run.Problem {
+// unready tells what must be said, or done, before anything may be sent: what went before (the durations depend on it),
+// a collection with these words, and which of several destinations is the one, because two ways to one server have no
+// order (design §7, rule 13).
+func (t *Target) unready(have Start) *run.Problem {
 	p := run.Problem{Site: t.Site.Name, Object: "accounting", Step: "send", Permanent: true}
 	if t.Settings.Previously == "" {
 		p.Reason, p.Hint = "nothing is sent before accounting.previously is said", "set it to caso, if cASO sent this site's records until now, else to nothing"
+		return &p
+	}
+	if have.outdated(t.Settings) {
+		p.Reason, p.Hint = "accounting.since or accounting.previously changed, and nothing was collected from the new start yet", "fedsite accounting collect"
+		return &p
+	}
+	if from := t.Settings.ActiveFrom; t.Settings.Previously == Nothing && have.Since != 0 && have.ActiveFrom == 0 && !from.IsZero() && Period(from.Unix()) != Period(have.Since) {
+		p.Reason = fmt.Sprintf("nothing sent this site's records before (accounting.previously), so the month of active_from, %s, would be charged with all use since %s", Period(from.Unix()), unix(have.Since))
+		p.Hint = "leave accounting.active_from out to send from that month on, or set accounting.since to the same day: what was collected is then forgotten, and collected again from there"
 		return &p
 	}
 	var real []string

@@ -16,6 +16,7 @@ type Start struct {
 	Since      int64 // first instant that is accounted
 	Previously Previously
 	ActiveFrom int64 // rows of earlier months are sent only when they are republished; 0 = the site was never active
+	Fixed      bool  // something was cut: the words of the configuration change nothing any more
 }
 
 // begin gives the site's stored start, and stores it at the first collection. As long as nothing was cut, another word
@@ -58,6 +59,10 @@ func begin(ctx context.Context, d Deps, t *Target) (Start, bool, error) {
 		}
 		_, err := tx.Exec(`INSERT INTO accounting_start (site, since, previously) VALUES ($1, $2, $3)
 			ON CONFLICT (site) DO UPDATE SET since = excluded.since, previously = excluded.previously`, t.Site.ID, want.Since, string(want.Previously))
+		if err != nil || !anew {
+			return err
+		}
+		_, err = tx.Exec(`UPDATE accounting_start SET active_from = NULL WHERE site = $1`, t.Site.ID) // it follows from them
 		return err
 	})
 	if err != nil {
@@ -78,7 +83,8 @@ func startOf(tx *store.Tx, siteID string) (Start, bool, error) {
 		previously string
 		active     sql.NullInt64
 	)
-	err := tx.QueryRow(`SELECT since, previously, active_from FROM accounting_start WHERE site = $1`, siteID).Scan(&s.Since, &previously, &active)
+	err := tx.QueryRow(`SELECT since, previously, active_from, EXISTS (SELECT 1 FROM message m WHERE m.site = a.site)
+		FROM accounting_start a WHERE site = $1`, siteID).Scan(&s.Since, &previously, &active, &s.Fixed)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Start{}, false, nil
 	}
@@ -105,14 +111,18 @@ func forget(tx *store.Tx, s site.Site) (bool, error) {
 	return true, nil
 }
 
-// goActive stores from which month on a site's rows are sent, once (design §7, rule 15): the configured month, else the
-// present one.
-func goActive(ctx context.Context, d Deps, t *Target) (Start, error) {
-	var s Start
-	err := d.DB.Read(ctx, func(tx *store.Tx) (err error) {
+// stored gives the site's stored start; before the first collection a zero one.
+func stored(ctx context.Context, d Deps, t *Target) (s Start, err error) {
+	err = d.DB.Read(ctx, func(tx *store.Tx) (err error) {
 		s, _, err = startOf(tx, t.Site.ID)
 		return err
 	})
+	return s, err
+}
+
+// goActive stores from which month on a site's rows are sent, once (design §7, rule 15).
+func goActive(ctx context.Context, d Deps, t *Target) (Start, error) {
+	s, err := stored(ctx, d, t)
 	if err != nil || s.ActiveFrom != 0 {
 		return s, err
 	}
@@ -127,13 +137,28 @@ func goActive(ctx context.Context, d Deps, t *Target) (Start, error) {
 	return s, err
 }
 
-// plannedStart is what goActive would store.
+// plannedStart is what goActive would store: the month of since, where nothing sent this site's records before, because
+// the server counts in the first month that it gets all that a record says; else the configured month, else the present
+// one.
 func plannedStart(have Start, t *Target, now time.Time) Start {
-	if have.ActiveFrom == 0 {
+	switch {
+	case have.ActiveFrom != 0:
+	case have.Previously == Nothing:
+		have.ActiveFrom = monthStart(have.Since)
+	case !t.Settings.ActiveFrom.IsZero():
+		have.ActiveFrom = monthStart(t.Settings.ActiveFrom.Unix())
+	default:
 		have.ActiveFrom = monthStart(now.Unix())
-		if !t.Settings.ActiveFrom.IsZero() {
-			have.ActiveFrom = monthStart(t.Settings.ActiveFrom.Unix())
-		}
 	}
 	return have
+}
+
+// outdated tells whether what was collected was reckoned with other words than the present ones, so that the next
+// collection begins anew.
+func (s Start) outdated(set Settings) bool {
+	if s.Since == 0 || s.Fixed {
+		return false
+	}
+	again := s.Previously != set.Previously && (s.Previously != "" || set.Previously != CASO)
+	return again || (!set.Since.IsZero() && set.Since.Unix() != s.Since)
 }

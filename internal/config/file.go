@@ -115,7 +115,7 @@ type fileAccounting struct {
 	Mode       text       `key:"mode" default:"observe" enum:"disabled|observe|active" doc:"observe: collect, cut and send nothing. active: send too."`
 	Previously text       `key:"previously" enum:"caso|nothing" doc:"What sent the site's records before fedsite. Must be said to be active. caso: durations go on as cASO counted them. nothing: they begin at since."`
 	Since      date       `key:"since" doc:"Use before this day is not accounted. Left out: the start of the month of the first collection."`
-	ActiveFrom date       `key:"active_from" doc:"First month that is sent, as its first day. Left out: the month in which accounting became active."`
+	ActiveFrom date       `key:"active_from" doc:"First month that is sent, as its first day. Left out: the month in which accounting became active; with previously: nothing that of since, and no other will do."`
 	Records    []text     `key:"records" default:"[cloud]" enum:"cloud" doc:"Kinds of records."`
 	Charge     fileCharge `key:"charge" doc:"What of a VM's time is counted."`
 	Overlap    duration   `key:"overlap" default:"15m" min:"1m" max:"24h" doc:"How far back before a window changes are asked for once more."`

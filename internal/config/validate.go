@@ -163,6 +163,9 @@ func (l *loader) checkAccounting(f fileAccounting) {
 	if from := f.ActiveFrom; from.isSet() && !from.V.IsZero() && !from.V.Equal(time.Date(from.V.Year(), from.V.Month(), 1, 0, 0, 0, 0, time.UTC)) {
 		l.fail(from.at, "must be the first day of a month, UTC: months are sent whole")
 	}
+	if from, since := f.ActiveFrom, f.Since; f.Previously.V == "nothing" && from.isSet() && since.isSet() && !from.V.IsZero() && !since.V.IsZero() && from.V.Format("2006-01") != since.V.Format("2006-01") {
+		l.fail(from.at, "must be in the month of since, %s: where nothing sent records before, the first month that is sent is charged with all use until then", since.V.Format("2006-01"))
+	}
 	if f.Records != nil && len(f.Records) == 0 {
 		l.fail(f.at.get("records"), "names no kind: for no accounting say mode: disabled")
 	}
