@@ -64,6 +64,7 @@ func New(w *world.World, now func() time.Time, o Options) *Cloud {
 	c.glance()
 	c.neutron()
 	c.cinder()
+	c.writes()
 	return c
 }
 

@@ -77,7 +77,7 @@ func (c *Cloud) keystone() {
 	}))
 	c.mux.HandleFunc("GET /identity/v3/auth/projects", c.authed(func(w http.ResponseWriter, _ *http.Request, t *token) {
 		all := []object{}
-		for _, p := range c.w.Projects {
+		for _, p := range c.w.AllProjects() {
 			if len(t.user.Roles[p.ID]) > 0 && !p.Disabled {
 				all = append(all, project(p))
 			}
@@ -141,7 +141,7 @@ func (c *Cloud) listProjects(w http.ResponseWriter, r *http.Request, t *token) {
 		return
 	}
 	all := []object{}
-	for _, p := range c.w.Projects {
+	for _, p := range c.w.AllProjects() {
 		if n := r.URL.Query().Get("name"); n != "" && n != p.Name {
 			continue
 		}
@@ -300,7 +300,7 @@ func (c *Cloud) scopeTo(t *token, raw json.RawMessage) bool {
 	}
 	switch {
 	case scope.Project != nil:
-		for _, p := range c.w.Projects {
+		for _, p := range c.w.AllProjects() {
 			if (p.ID == scope.Project.ID || (scope.Project.ID == "" && p.Name == scope.Project.Name)) && !p.Disabled {
 				t.project, t.roles = p.ID, implied(t.user.Roles[p.ID])
 			}

@@ -4,6 +4,7 @@
 package world
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -150,9 +151,33 @@ func (w *World) VMs() []VM {
 	return all
 }
 
+// AllProjects gives the projects as they are now.
+func (w *World) AllProjects() []Project {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.Projects
+}
+
 // Project gives a project by id.
 func (w *World) Project(id string) (Project, bool) {
-	return find(w.Projects, func(p Project) bool { return p.ID == id })
+	return find(w.AllProjects(), func(p Project) bool { return p.ID == id })
+}
+
+// SetProperty sets a property of a project; what was read before stays as it was.
+func (w *World) SetProperty(id, key, value string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.Projects = slices.Clone(w.Projects)
+	for i, p := range w.Projects {
+		if p.ID == id {
+			properties := maps.Clone(p.Properties)
+			if properties == nil {
+				properties = map[string]string{}
+			}
+			properties[key] = value
+			w.Projects[i].Properties = properties
+		}
+	}
 }
 
 // User gives a user by id.
