@@ -41,7 +41,7 @@ func (d *Demo) Try() []string {
 	return []string{
 		"fedsite --config " + config + " accounting records",
 		"fedsite --config " + config + " accounting collect",
-		"OS_CLIENT_CONFIG_FILE=" + clouds + " openstack --os-cloud " + world.Reader + " server list",
+		"OS_CLIENT_CONFIG_FILE=" + clouds + " openstack --os-cloud " + world.Admin + " server list    # then stop, resize or delete one",
 		fmt.Sprintf("cat %s    # all logins, and the broker's address", quote(d.Dir+"/"+loginsFile)),
 	}
 }
