@@ -61,14 +61,15 @@ func (b *basis) apply(was *VM, o Observation) (vm VM, rows []Row, notes []string
 		}
 	}
 	b.name(&vm, o)
-	changes, doubt := changesOf(vm.Meter, o, size, settings.Charge)
+	charge := b.charge()
+	changes, doubt := changesOf(vm.Meter, o, size, charge)
 	if doubt != "" {
 		notes = append(notes, doubt)
 	}
 	if was == nil { // nothing is known of how it was before: as it is now, it was from the start
 		changes = initial(changes)
 	}
-	meter, readings := vm.Advance(changes, b.To, end, b.Since, settings.Charge)
+	meter, readings := vm.Advance(changes, b.To, end, b.Since, charge)
 	if len(readings) == 0 {
 		return VM{}, nil, notes, errNotYet
 	}
@@ -138,6 +139,14 @@ func (b *basis) rows(v *VM, readings []Reading) []Row {
 		rows = append(rows, Row{VM: v.ID, Period: Period(r.At), At: r.At, VO: vo, Reading: r})
 	}
 	return rows
+}
+
+// charge gives what is use in the project: time in which it belongs to no VO is not, whatever the state. Otherwise the
+// next VO would be charged with it, because records are cumulative.
+func (b *basis) charge() Charge {
+	c := b.Target.Settings.Charge
+	c.unowned = unowned(b.Shares, b.Project)
+	return c
 }
 
 // labels gives the words of a row measured at the instant that are not the VM's.

@@ -77,6 +77,8 @@ type Change struct {
 type Charge struct {
 	StoppedFree bool // SHUTOFF is not charged
 	ShelvedFree bool // SHELVED and SHELVED_OFFLOADED are not charged
+
+	unowned []Window // when the project belongs to no VO, which nobody is charged for; they do not overlap
 }
 
 func (c Charge) free(state string) bool {
@@ -87,6 +89,22 @@ func (c Charge) free(state string) bool {
 		return c.ShelvedFree
 	}
 	return false
+}
+
+// freeTime gives how many seconds between two instants are not charged in the state; less than none from a later one to an
+// earlier one.
+func (c Charge) freeTime(state string, from, to int64) int64 {
+	if c.free(state) {
+		return to - from
+	}
+	var n int64
+	for _, w := range c.unowned {
+		n += max(min(max(from, to), w.To)-max(min(from, to), w.From), 0)
+	}
+	if to < from {
+		return -n
+	}
+	return n
 }
 
 // Advance counts a VM on from where the meter stands up to the instant to, or up to its end if that is not later, and
@@ -140,13 +158,11 @@ func (m *Meter) monthEnds(readings *[]Reading, until, notBefore int64, charge Ch
 
 // count moves CountedTo to the instant at the present rate; back, when it lies before.
 func (m *Meter) count(at int64, charge Charge) {
-	d := at - m.CountedTo
-	if charge.free(m.State) {
-		m.Suspended += d
-	} else {
-		m.Wall += d
-		m.CPU += d * m.Size.VCPUs
-	}
+	free := charge.freeTime(m.State, m.CountedTo, at)
+	used := at - m.CountedTo - free
+	m.Suspended += free
+	m.Wall += used
+	m.CPU += used * m.Size.VCPUs
 	if m.Wall < 0 { // an end before the present stretch began: what is taken back beyond it was not charged
 		m.Suspended, m.Wall = m.Suspended+m.Wall, 0
 	}

@@ -1,6 +1,7 @@
 package accounting
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -81,6 +82,13 @@ func TestAdvance(t *testing.T) {
 		"what is not charged goes into SuspendDuration": {meter: born("2024-03-01"), to: "2024-03-04", charge: Charge{StoppedFree: true},
 			changes: []Change{{At: at(t, "2024-03-02"), State: "SHUTOFF"}, {At: at(t, "2024-03-03"), State: "ACTIVE"}},
 			want:    []point{{"2024-03-04", 172800, 86400, 345600, 2, false}}},
+		"time without a VO is not use, in whatever state": {meter: born("2024-02-28"), to: "2024-03-06",
+			charge:  Charge{StoppedFree: true, unowned: []Window{{math.MinInt64, at(t, "2024-02-29")}, {at(t, "2024-03-02"), at(t, "2024-03-04")}}},
+			changes: []Change{{At: at(t, "2024-03-03"), State: "SHUTOFF"}, {At: at(t, "2024-03-05"), State: "ACTIVE"}},
+			want:    []point{{"2024-02-29T23:59:59", 86399, 86400, 172798, 2, false}, {"2024-03-06", 3 * 86400, 4 * 86400, 6 * 86400, 2, false}}},
+		"an end learnt late takes back what was counted, also without a VO": {meter: Meter{StartedAt: at(t, "2024-03-01"), CountedTo: at(t, "2024-03-08"), Wall: 5 * 86400, Suspended: 2 * 86400, CPU: 10 * 86400, Size: small, State: "ACTIVE"}, to: "2024-03-09", end: "2024-03-04",
+			charge: Charge{unowned: []Window{{at(t, "2024-03-05"), at(t, "2024-03-07")}}},
+			want:   []point{{"2024-03-04", 3 * 86400, 0, 6 * 86400, 2, true}}},
 		"an old window shows nothing older": {meter: Meter{StartedAt: at(t, "2024-03-01"), CountedTo: at(t, "2024-03-08"), Wall: 604800, CPU: 1209600, Size: small, State: "ACTIVE"}, to: "2024-03-05",
 			want: []point{{"2024-03-08", 604800, 0, 1209600, 2, false}}},
 		"an old window does not wake the dead": {meter: Meter{StartedAt: at(t, "2024-03-01"), CountedTo: at(t, "2024-03-08"), EndedAt: at(t, "2024-03-08"), Wall: 604800, CPU: 1209600, Size: small, State: "ACTIVE"}, to: "2024-03-05", end: "2024-03-08",

@@ -126,7 +126,7 @@ func (p *pager) vanish(ctx context.Context, project site.Project, gone []VM, u u
 			return storeError{err}
 		}
 		v := was
-		meter, readings := v.Advance(nil, p.basis.To, max(last, v.StartedAt+1), p.basis.Since, p.t.Settings.Charge)
+		meter, readings := v.Advance(nil, p.basis.To, max(last, v.StartedAt+1), p.basis.Since, p.basis.charge())
 		v.Meter, v.Vanished = meter, p.d.Now().Unix()
 		rows := p.basis.rows(&v, readings)
 		e, _ := p.basis.compose(v, rows, known[v.ID])

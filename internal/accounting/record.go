@@ -2,6 +2,8 @@ package accounting
 
 import (
 	"cmp"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/site"
@@ -97,16 +99,52 @@ func status(r Reading) string {
 }
 
 // account gives the VO that a row of the instant's month is accounted to: the one that the month's earlier rows name,
-// else the first share of the project in effect when the month, or the VM, began (design §7, rule 8), else in effect at
-// the instant itself.
+// else the first share of the project in effect when the month, or the VM, began (design §7, rule 8), else the first that
+// came into effect since then.
 func account(v VM, shares []site.Share, at int64) (string, bool) {
 	if v.VO != "" && v.Measured != 0 && Period(v.Measured) == Period(at) {
 		return v.VO, true
 	}
-	for _, t := range []int64{max(monthStart(at), v.StartedAt), at} {
+	began := max(monthStart(at), v.StartedAt)
+	instants := []int64{began}
+	for _, s := range shares {
+		if t := bound(s.Since, began); t > began && t <= at && s.Project.ID == v.Project {
+			instants = append(instants, t)
+		}
+	}
+	slices.Sort(instants)
+	for _, t := range instants {
 		if s, ok := site.Accounted(shares, v.Project, time.Unix(t, 0).UTC()); ok {
 			return cmp.Or(s.AccountAs, s.VO), true
 		}
 	}
 	return "", false
+}
+
+// unowned gives when a project belongs to no VO, in order.
+func unowned(shares []site.Share, project string) []Window {
+	var owned []Window
+	for _, s := range shares {
+		if s.Project.ID == project {
+			owned = append(owned, Window{bound(s.Since, math.MinInt64), bound(s.Until, math.MaxInt64)})
+		}
+	}
+	slices.SortFunc(owned, func(a, b Window) int { return cmp.Compare(a.From, b.From) })
+	var gaps []Window
+	last := int64(math.MinInt64)
+	for _, w := range append(owned, Window{math.MaxInt64, math.MaxInt64}) {
+		if w.From > last {
+			gaps = append(gaps, Window{last, w.From})
+		}
+		last = max(last, w.To)
+	}
+	return gaps
+}
+
+// bound gives the first whole second, in unix seconds, at or after a share's bound; open is for one that is not there.
+func bound(t time.Time, open int64) int64 {
+	if t.IsZero() {
+		return open
+	}
+	return t.Add(time.Second - 1).Unix()
 }
