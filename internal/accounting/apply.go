@@ -62,7 +62,7 @@ func (b *basis) apply(was *VM, o Observation) (vm VM, rows []Row, notes []string
 	}
 	b.name(&vm, o)
 	charge := b.charge()
-	changes, doubt := changesOf(vm.Meter, o, size, charge)
+	changes, doubt := changesOf(vm.Meter, o, size, charge, int64(settings.Settle/time.Second))
 	if doubt != "" {
 		notes = append(notes, doubt)
 	}

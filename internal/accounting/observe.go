@@ -98,12 +98,14 @@ func wantsActions(m Meter, o Observation, size Size, charge Charge) bool {
 
 // changesOf dates what happened to the VM since the meter stood still, from the observation (design §7, rule 5). The
 // doubt is not empty when a flavor change could not be dated, and was put at the last sight, or when the VM had a flavor
-// in between that was not seen.
-func changesOf(m Meter, o Observation, size Size, charge Charge) (changes []Change, doubt string) {
+// in between that was not seen. The cloud's clock may be some seconds ahead of ours: what it dates so far after the sight
+// keeps its instant, which is simply not reached yet.
+func changesOf(m Meter, o Observation, size Size, charge Charge, ahead int64) (changes []Change, doubt string) {
 	seen := o.Seen / 1000
+	dated := func(t int64) bool { return t > m.CountedTo && t <= seen+ahead }
 	var resizes []int64
 	for _, a := range o.Actions {
-		if t := finished(a); !a.Failed && resizing[a.Name] && t > m.CountedTo && t <= seen {
+		if t := finished(a); !a.Failed && resizing[a.Name] && dated(t) {
 			resizes = append(resizes, t)
 		}
 	}
@@ -123,7 +125,7 @@ func changesOf(m Meter, o Observation, size Size, charge Charge) (changes []Chan
 	state := o.Server.Status
 	if charge.StoppedFree || charge.ShelvedFree {
 		for _, a := range o.Actions {
-			if s, ok := stateAfter[a.Name]; ok && !a.Failed && finished(a) > m.CountedTo {
+			if s, ok := stateAfter[a.Name]; ok && !a.Failed && dated(finished(a)) {
 				changes = append(changes, Change{At: finished(a), State: s})
 			}
 		}
@@ -142,12 +144,12 @@ func changesOf(m Meter, o Observation, size Size, charge Charge) (changes []Chan
 		if !resting[state] {
 			return changes, doubt
 		}
-		if at < last || at > seen {
+		if at < last || !dated(at) {
 			at = last
 		}
 		return append(changes, Change{At: at, State: state}), doubt
 	}
-	if at <= m.CountedTo || at > seen || (o.ActionDenied && charge.free(state) != charge.free(m.State)) {
+	if !dated(at) || (o.ActionDenied && charge.free(state) != charge.free(m.State)) {
 		at = m.CountedTo
 	}
 	return append(changes, Change{At: at, State: state}), doubt
