@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fedsite/fedsite/internal/site"
 	"github.com/fedsite/fedsite/internal/store"
 	"github.com/fedsite/fedsite/protocol/apel"
 )
@@ -31,9 +32,21 @@ type keptRow struct {
 
 // twin is another VM with the same id in any letter case, at another cloud or under another spelling.
 type twin struct {
-	site, cloud, id string
-	endedAt         int64
-	parked          bool
+	site, cloud, id     string
+	siteName, cloudName string
+	endedAt             int64
+	parked              bool
+}
+
+// at says where the twin is, in the configuration's words.
+func (t *twin) at() string { return fmt.Sprintf("cloud %s of site %s", t.cloudName, t.siteName) }
+
+// hint says what can be done about it, seen from the cloud of the other one.
+func (t *twin) hint(siteID string, c site.Cloud) string {
+	if t.site != siteID || t.cloud == c.ID {
+		return ""
+	}
+	return fmt.Sprintf("; if cloud %s is cloud %s under a new name, add formerly: [%s] to it", c.Name, t.cloudName, t.cloudName)
 }
 
 // meets tells whether a row of the month would spoil the twin's: the two lived at a time, or it would replace a row.
@@ -130,7 +143,8 @@ func recallTwins(tx *store.Tx, cloud string, ids []string, known map[string]*kep
 		byKey[keys[i]] = append(byKey[keys[i]], id)
 	}
 	in, args := list(1, keys)
-	rows, err := tx.Query(`SELECT site, cloud, vm, vm_key, ended_at, parked FROM vm WHERE vm_key IN (`+in+`)`, args...)
+	rows, err := tx.Query(`SELECT v.site, v.cloud, v.vm, coalesce(s.name, v.site), coalesce(c.name, v.cloud), v.vm_key, v.ended_at, v.parked FROM vm v
+		LEFT JOIN site s ON s.id = v.site LEFT JOIN cloud c ON c.id = v.cloud WHERE v.vm_key IN (`+in+`)`, args...)
 	if err != nil {
 		return err
 	}
@@ -142,7 +156,7 @@ func recallTwins(tx *store.Tx, cloud string, ids []string, known map[string]*kep
 			ended  sql.NullInt64
 			parked string
 		)
-		if err := rows.Scan(&t.site, &t.cloud, &t.id, &key, &ended, &parked); err != nil {
+		if err := rows.Scan(&t.site, &t.cloud, &t.id, &t.siteName, &t.cloudName, &key, &ended, &parked); err != nil {
 			return err
 		}
 		t.endedAt, t.parked = ended.Int64, parked != ""
@@ -190,7 +204,7 @@ func (b *basis) compose(vm VM, rows []Row, k *kept) (entry, []string) {
 	var notes []string
 	e := entry{vm: vm}
 	if k.twin != nil && vm.Parked == "" && (k.vm == nil || k.twin.cloud+" "+k.twin.id < vm.Cloud+" "+vm.ID) {
-		vm.Parked = fmt.Sprintf("VM id equals that of a VM at cloud %s: the server cannot tell them apart", k.twin.cloud)
+		vm.Parked = fmt.Sprintf("VM id equals that of a VM at %s: the server cannot tell them apart", k.twin.at())
 		e.vm.Parked = vm.Parked
 	}
 	for _, r := range rows {

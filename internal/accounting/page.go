@@ -165,8 +165,12 @@ func (p *pager) observe(ctx context.Context, s openstack.Server, seen int64, nam
 		return entry{}, false, nil
 	}
 	e, notes = p.basis.compose(vm, rows, k)
+	hint := "none of its records is sent; the other VMs go on"
+	if k.twin != nil {
+		hint += k.twin.hint(p.t.Site.ID, p.c.Cloud)
+	}
 	for _, n := range notes {
-		p.problem("VM "+s.ID, n, run.Problem{Step: "ledger", Permanent: true, Hint: "none of its records is sent; the other VMs go on"})
+		p.problem("VM "+s.ID, n, run.Problem{Step: "ledger", Permanent: true, Hint: hint})
 	}
 	return e, true, nil
 }

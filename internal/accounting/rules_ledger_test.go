@@ -248,6 +248,35 @@ func TestRule09TheSecondOfEqualVMsIsParked(t *testing.T) {
 	})
 }
 
+// TestRule09ARenamedCloud has the VMs of a cloud at another one of the same site, as it is when a cloud gets a new name and
+// nobody says so: what is told names both as the configuration does.
+func TestRule09ARenamedCloud(t *testing.T) {
+	w := small()
+	vm(w, id(1), "2024-03-02")
+	b := newCloudBed(t, w, onDisk(t), "2024-03-10T00:05:00Z", "2024-03-01")
+	err := b.db.Write(t.Context(), func(tx *store.Tx) error {
+		_, err1 := tx.Exec(`INSERT INTO site (id, name, created) VALUES ('site-a', 'SITE-A', 0)`)
+		_, err2 := tx.Exec(`INSERT INTO cloud (id, site, name, created) VALUES ('cloud-a', 'site-a', 'old name', 0)`)
+		return errors.Join(err1, err2)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.clean(b.collect(""))
+	b.target.Clouds[0].Cloud.ID, b.target.Clouds[0].Cloud.Name = "cloud-b", "new name"
+	if r := b.collect("2024-03-11T00:05:00Z"); r.Exit() != run.ExitPartial {
+		t.Errorf("exit %d", r.Exit())
+	}
+	b.told("VM "+id(1), "cloud old name of site SITE-A", "if cloud new name is cloud old name under a new name, add formerly: [old name] to it")
+	b.target.Site.ID = "site-b" // at another site it is another matter
+	b.target.Clouds[0].Cloud.ID = "cloud-c"
+	b.collect("2024-03-12T00:05:00Z")
+	b.told("VM "+id(1), "cannot tell them apart")
+	if b.said("formerly") {
+		t.Errorf("%+v", b.last.Problems)
+	}
+}
+
 // TestRule09EqualButForLetterCaseInOnePage meets both at once.
 func TestRule09EqualButForLetterCaseInOnePage(t *testing.T) {
 	w := small()
