@@ -249,6 +249,9 @@ func (b *basis) keep(ctx context.Context, db *store.Store, entries []entry, now 
 		var found []note
 		err := db.Write(ctx, func(tx *store.Tx) error {
 			found = nil
+			if err := lockSite(tx, b.Target.Site.ID); err != nil {
+				return err
+			}
 			for _, e := range entries[:n] {
 				more, err := b.revise(tx, e, now)
 				if err != nil {

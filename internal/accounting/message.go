@@ -139,6 +139,9 @@ func attempt(ctx context.Context, db *store.Store, m *Message, now int64) error 
 
 // settle notes that the destination has the message: only now may a newer revision of its records be cut.
 func settle(tx *store.Tx, m Message, now int64) error {
+	if err := lockSite(tx, m.Site); err != nil {
+		return err
+	}
 	n, err := tx.Exec(`UPDATE message SET state = 'sent', settled = $1, remote_id = $2, reason = '' WHERE id = $3 AND state = 'cut'`, now, m.Remote, m.ID)
 	if err != nil || n == 0 {
 		return err
@@ -165,6 +168,9 @@ func blamed(tx *store.Tx, m Message, reason string) error {
 // split cuts two messages out of one that was refused for its body or its size; one record alone is parked with the
 // reason, and blocks no other period (design §7, rule 12).
 func split(tx *store.Tx, m Message, reason string, now time.Time) (halves []Message, parked []waiting, err error) {
+	if err := lockSite(tx, m.Site); err != nil {
+		return nil, nil, err
+	}
 	records, err := recordsOf(tx, m)
 	if err != nil {
 		return nil, nil, err

@@ -186,6 +186,9 @@ func (s *sender) next(ctx context.Context) (Message, bool, error) {
 	at := s.at
 	err := s.d.DB.Write(ctx, func(tx *store.Tx) error {
 		m, at = Message{}, s.at
+		if err := lockSite(tx, s.t.Site.ID); err != nil {
+			return err
+		}
 		now := s.d.Now()
 		records, err := waitingAfter(tx, s.dest.Name(), s.t.Site.ID, s.at, s.active, now.Unix(), s.t.Settings.perMessage())
 		if err != nil || len(records) == 0 {

@@ -49,6 +49,9 @@ func begin(ctx context.Context, d Deps, t *Target) (Start, bool, error) {
 	}
 	said := found && have.Since == want.Since && have.Previously == "" && want.Previously == CASO // counted like that already
 	err = d.DB.Write(ctx, func(tx *store.Tx) error {
+		if err := lockSite(tx, t.Site.ID); err != nil {
+			return err
+		}
 		if found && !said {
 			if anew, err = forget(tx, t.Site); err != nil {
 				return err
