@@ -121,7 +121,7 @@ type fileAccounting struct {
 	Overlap    duration   `key:"overlap" default:"15m" min:"1m" max:"24h" doc:"How far back before a window changes are asked for once more."`
 	Settle     duration   `key:"settle" default:"5m" min:"1m" max:"1h" doc:"How long OpenStack is given before a moment is collected; also how far its clock may be off."`
 	MaxRecords number     `key:"max_records" default:"100" min:"1" max:"100" doc:"Records in a message."`
-	AMS        *fileAMS   `key:"ams" doc:"Destination: the ARGO Messaging Service. Left out with mode active, and no other destination: with its defaults."`
+	AMS        *fileAMS   `key:"ams" doc:"Destination: the ARGO Messaging Service. Left out, and no other destination given: with its defaults."`
 	Dirq       *fileDirq  `key:"dirq" doc:"Destination: a directory queue, which ssmsend can send."`
 }
 

@@ -183,11 +183,14 @@ func (l *loader) fill(n, name, credentials *node) {
 			}
 		}
 	}
+	if n.get("accounting") == nil {
+		n.set("accounting", n.fresh("accounting"))
+	}
 	a := n.get("accounting")
-	if a == nil || a.kind != mapping || a.get("ams") != nil || a.get("dirq") != nil {
+	if a.kind != mapping || a.get("ams") != nil || a.get("dirq") != nil {
 		return
 	}
-	if mode := a.get("mode"); mode != nil && mode.text == "active" {
+	if mode := a.get("mode"); mode == nil || mode.text != "disabled" { // observing, too: it shows what would be sent
 		a.set("ams", a.fresh("ams"))
 	}
 }

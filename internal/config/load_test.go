@@ -22,7 +22,7 @@ func day(y int, m time.Month, d int) time.Time { return time.Date(y, m, d, 0, 0,
 
 // defaults are the accounting settings that a file need not say.
 func defaults(mode site.Mode) Accounting {
-	return Accounting{Mode: mode, Records: []string{"cloud"}, Overlap: 15 * time.Minute, Settle: 5 * time.Minute, MaxRecords: 100}
+	return Accounting{Mode: mode, Records: []string{"cloud"}, Overlap: 15 * time.Minute, Settle: 5 * time.Minute, MaxRecords: 100, AMS: broker()}
 }
 
 // broker is what ams: {} says.
@@ -56,8 +56,8 @@ func TestDefaults(t *testing.T) {
 	})
 }
 
-// TestActiveWithoutDestination: a site that says no more than active sends where EGI's sites send.
-func TestActiveWithoutDestination(t *testing.T) {
+// TestWithoutDestination: a site that names none sends, or shows that it would, where EGI's sites send.
+func TestWithoutDestination(t *testing.T) {
 	c := parsed(t, base+"accounting: {mode: active, previously: nothing}\n")
 	if d := cmp.Diff(broker(), c.Sites[0].Accounting.AMS); d != "" {
 		t.Error(d)
@@ -67,8 +67,12 @@ func TestActiveWithoutDestination(t *testing.T) {
 		t.Errorf("with a directory queue: %+v", a)
 	}
 	c = parsed(t, base)
+	if d := cmp.Diff(broker(), c.Sites[0].Accounting.AMS); d != "" {
+		t.Errorf("observing: %s", d)
+	}
+	c = parsed(t, base+"accounting: {mode: disabled}\n")
 	if a := c.Sites[0].Accounting; a.AMS != nil || a.Dirq != nil {
-		t.Errorf("observing: %+v", a)
+		t.Errorf("disabled: %+v", a)
 	}
 }
 
