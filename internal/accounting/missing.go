@@ -153,3 +153,14 @@ func (p *pager) partial(ctx context.Context, s openstack.Server, k *kept, seen i
 	}
 	return nil
 }
+
+// Replaced takes a cloud out of the ledger under whose id nothing is collected any more, because it is another one under
+// a new name: its VMs stand in nobody's way, and its rows stay as what was sent. That one collects its VMs again, from
+// their beginning, into rows that the server takes for the same.
+func Replaced(tx *store.Tx, siteID, cloud string) error {
+	if _, err := tx.Exec(`DELETE FROM vm WHERE cloud = $1 AND parked = ''`, cloud); err != nil {
+		return err
+	}
+	_, err := tx.Exec(`UPDATE ledger SET parked = $1 WHERE site = $2 AND cloud = $3 AND parked IS NULL`, "collected under the cloud's former name again", siteID, cloud)
+	return err
+}

@@ -253,7 +253,7 @@ func TestRule09TheSecondOfEqualVMsIsParked(t *testing.T) {
 func TestRule09ARenamedCloud(t *testing.T) {
 	w := small()
 	vm(w, id(1), "2024-03-02")
-	b := newCloudBed(t, w, onDisk(t), "2024-03-10T00:05:00Z", "2024-03-01")
+	b := newBed(t, w, onDisk(t), "2024-03-10T00:05:00Z", "2024-03-01")
 	err := b.db.Write(t.Context(), func(tx *store.Tx) error {
 		_, err1 := tx.Exec(`INSERT INTO site (id, name, created) VALUES ('site-a', 'SITE-A', 0)`)
 		_, err2 := tx.Exec(`INSERT INTO cloud (id, site, name, created) VALUES ('cloud-a', 'site-a', 'old name', 0)`)
@@ -268,12 +268,28 @@ func TestRule09ARenamedCloud(t *testing.T) {
 		t.Errorf("exit %d", r.Exit())
 	}
 	b.told("VM "+id(1), "cloud old name of site SITE-A", "if cloud new name is cloud old name under a new name, add formerly: [old name] to it")
-	b.target.Site.ID = "site-b" // at another site it is another matter
-	b.target.Clouds[0].Cloud.ID = "cloud-c"
-	b.collect("2024-03-12T00:05:00Z")
+	elsewhere := b.site("SITE-B", "site-b", "cloud-c", b.source("reader"), "2024-03-01") // there it is another matter
+	b.collectFor(elsewhere, "", accounting.Ask{})
 	b.told("VM "+id(1), "cannot tell them apart")
 	if b.said("formerly") {
 		t.Errorf("%+v", b.last.Problems)
+	}
+	vm(w, id(2), "2024-03-11T12:00")
+	b.collect("2024-03-12T00:05:00Z")
+	b.clean(b.send()) // the new VM went out under the new cloud's id
+	b.collect("2024-03-13T00:05:00Z")
+	if err := b.db.Write(t.Context(), func(tx *store.Tx) error { return accounting.Replaced(tx, "site-a", "cloud-b") }); err != nil {
+		t.Fatal(err)
+	}
+	b.target.Clouds[0].Cloud.ID = "cloud-a"
+	b.clean(b.collect("2024-03-14T00:05:00Z"))
+	b.clean(b.send())
+	got := map[string]int64{}
+	for _, r := range b.fed.Server.Kept() {
+		got[r.VMUUID] = r.Measured
+	}
+	if d := gocmp.Diff(map[string]int64{id(1): seconds("2024-03-14"), id(2): seconds("2024-03-14")}, got); d != "" {
+		t.Errorf("measured, of the server's rows (-want +got):\n%s", d)
 	}
 }
 

@@ -90,6 +90,37 @@ func TestIDsSurviveNewNames(t *testing.T) {
 	})
 }
 
+// TestAFormerNameThatIsSaidLate renames a cloud and forgets its former name, so that it is taken for a new one; said
+// later, the first cloud goes on, and the other's name is free.
+func TestAFormerNameThatIsSaidLate(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, where store.Config) {
+		cloud := func(hours int, text string) string {
+			s, err := open(t, parse(t, where, oneSite("{gocdb: EXAMPLE}", text)+fmt.Sprintf("demo: {offset: %dh}\n", hours))).Sites("")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s[0].Clouds[0].Cloud.ID
+		}
+		first := cloud(1, `{name: main, auth_url: "https://a.example.org/v3"}`)
+		second := cloud(2, `{name: r1, auth_url: "https://a.example.org/v3"}`)
+		if first == second {
+			t.Fatal("a new name is a new cloud")
+		}
+		for n, text := range []string{`{name: r1, formerly: [main], auth_url: "https://a.example.org/v3"}`, `{name: r1, auth_url: "https://a.example.org/v3"}`} {
+			if got := cloud(3+n, text); got != first {
+				t.Errorf("%s: %s, not %s", text, got, first)
+			}
+		}
+		if third := cloud(5, `{name: r2, formerly: [none], auth_url: "https://a.example.org/v3"}`); third == first || third == second {
+			t.Errorf("another cloud is %s", third)
+		}
+		cloud(6, `{name: r3, auth_url: "https://a.example.org/v3"}`)
+		if got := cloud(7, `{name: r1, formerly: [r3], auth_url: "https://a.example.org/v3"}`); got != first {
+			t.Errorf("a younger cloud's former name took it to %s", got)
+		}
+	})
+}
+
 // TestAFormerNameInUseIsNotTaken keeps two sites apart when one takes a name that the other had.
 func TestAFormerNameInUseIsNotTaken(t *testing.T) {
 	where := store.Config{Path: filepath.Join(t.TempDir(), app.Database)}

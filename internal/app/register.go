@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fedsite/fedsite/internal/accounting"
 	"github.com/fedsite/fedsite/internal/config"
 	"github.com/fedsite/fedsite/internal/store"
 )
@@ -29,7 +30,7 @@ func register(ctx context.Context, db *store.Store, s *config.Site, sites []stri
 	}
 	known := false
 	err := db.Read(ctx, func(tx *store.Tx) (err error) {
-		known, err = registered(tx, s)
+		known, err = registered(tx, s, clouds)
 		return err
 	})
 	if err != nil {
@@ -67,12 +68,22 @@ func register(ctx context.Context, db *store.Store, s *config.Site, sites []stri
 	return nil
 }
 
-// registered tells whether site and clouds are in the store just as they are configured, and gives them their ids.
-func registered(tx *store.Tx, s *config.Site) (bool, error) {
+// registered tells whether site and clouds are in the store just as they are configured, and gives them their ids. An
+// older row of a cloud's former name is still to be taken over.
+func registered(tx *store.Tx, s *config.Site, clouds []string) (bool, error) {
 	err := tx.QueryRow(`SELECT id FROM site WHERE name = $1`, s.Site.Name).Scan(&s.Site.ID)
 	for i := 0; i < len(s.Clouds) && err == nil; i++ {
 		c := &s.Clouds[i].Cloud
 		err = tx.QueryRow(`SELECT id FROM cloud WHERE site = $1 AND name = $2 AND auth_url = $3 AND region = $4`, s.Site.ID, c.Name, c.AuthURL, c.Region).Scan(&c.ID)
+		for _, f := range s.Clouds[i].Formerly {
+			var had bool
+			if err == nil && !slices.Contains(clouds, f) {
+				err = tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM cloud f JOIN cloud c ON c.id = $1 WHERE f.site = c.site AND f.name = $2 AND f.created < c.created)`, c.ID, f).Scan(&had)
+			}
+			if err == nil && had {
+				return false, nil
+			}
+		}
 	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
@@ -94,6 +105,7 @@ type named struct {
 type row struct {
 	id, name string
 	formerly []string
+	created  int64
 }
 
 // identify finds the row, makes one when there is none, and notes a new name.
@@ -120,6 +132,11 @@ func identify(tx *store.Tx, n named, now time.Time) (string, error) {
 	if r.name == n.name {
 		return r.id, nil
 	}
+	if n.table == "cloud" {
+		if err := replace(tx, n); err != nil {
+			return "", err
+		}
+	}
 	had, err := json.Marshal(append(slices.DeleteFunc(r.formerly, func(f string) bool { return f == n.name }), r.name))
 	if err != nil {
 		return "", err
@@ -128,11 +145,28 @@ func identify(tx *store.Tx, n named, now time.Time) (string, error) {
 	return r.id, err
 }
 
-// find gives the row of that name, else the one that had it, or one of the names it had.
+// replace takes the name of a cloud from a row that was made for it because nobody had said its former name.
+func replace(tx *store.Tx, n named) error {
+	var mistaken string
+	err := tx.QueryRow(`SELECT id FROM cloud WHERE site = $1 AND name = $2`, n.within, n.name).Scan(&mistaken)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec(`UPDATE cloud SET name = $1 WHERE id = $2`, n.name+" (replaced, "+mistaken+")", mistaken); err != nil {
+		return err
+	}
+	return accounting.Replaced(tx, n.within, mistaken)
+}
+
+// find gives the row of that name, else the one that had it, or one of the names it had. A cloud's former name goes first
+// when its row is the older one: then the other was made for a cloud that was taken for a new one.
 func find(tx *store.Tx, n named) (*row, error) {
-	query, args := `SELECT id, name, formerly FROM site ORDER BY created, id`, []any(nil)
+	query, args := `SELECT id, name, formerly, created FROM site ORDER BY created, id`, []any(nil)
 	if n.table == "cloud" {
-		query, args = `SELECT id, name, formerly FROM cloud WHERE site = $1 ORDER BY created, id`, []any{n.within}
+		query, args = `SELECT id, name, formerly, created FROM cloud WHERE site = $1 ORDER BY created, id`, []any{n.within}
 	}
 	rows, err := tx.Query(query, args...)
 	if err != nil {
@@ -145,7 +179,7 @@ func find(tx *store.Tx, n named) (*row, error) {
 			r    row
 			text string
 		)
-		if err := rows.Scan(&r.id, &r.name, &text); err != nil {
+		if err := rows.Scan(&r.id, &r.name, &text, &r.created); err != nil {
 			return nil, err
 		}
 		if err := json.Unmarshal([]byte(text), &r.formerly); err != nil {
@@ -157,7 +191,11 @@ func find(tx *store.Tx, n named) (*row, error) {
 		return nil, err
 	}
 	free := func(r row) bool { return !slices.Contains(n.all, r.name) } // no other one's present name
+	own := slices.IndexFunc(all, func(r row) bool { return r.name == n.name })
 	for _, is := range []func(row) bool{
+		func(r row) bool {
+			return n.table == "cloud" && own >= 0 && r.created < all[own].created && free(r) && slices.Contains(n.formerly, r.name)
+		},
 		func(r row) bool { return r.name == n.name },
 		func(r row) bool { return free(r) && slices.Contains(n.formerly, r.name) },
 		func(r row) bool { return free(r) && slices.Contains(r.formerly, n.name) },
