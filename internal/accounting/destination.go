@@ -25,6 +25,12 @@ type Preparer interface {
 	Prepare(ctx context.Context, now time.Time) error
 }
 
+// Queuer is a destination whose messages wait until another program takes them away.
+type Queuer interface {
+	// QueueID names the queue that is there now; "" when there is none yet.
+	QueueID() (string, error)
+}
+
 // Message is one message as it was cut: body, id and name stay the same for all attempts (design §7, rule 10).
 type Message struct {
 	ID          string
@@ -38,14 +44,14 @@ type Message struct {
 	Attempts    int
 	LastAttempt int64  // unix seconds; 0 = none
 	HoldUntil   int64  // unix seconds; until then no newer revision of its records may be cut
-	Remote      string // the broker's id, or "queued"
+	Remote      string // the broker's id, or that of the queue it was written into
 	Written     bool   // a queue has it, and it has not been taken away yet
 	resumed     bool   // cut by an earlier run: an attempt of that run may be unanswered
 }
 
 // Receipt says what a destination did with a message.
 type Receipt struct {
-	Remote string // the broker's id, for the log
+	Remote string // the broker's id, for the log; that of the queue when Queued
 	Queued bool   // it waits in a queue: settled only when it has left it
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/fedsite/fedsite/protocol/dirq"
@@ -19,7 +18,10 @@ type dirqDestination struct {
 	queue dirq.Queue
 }
 
-var _ Destination = (*dirqDestination)(nil)
+var _ interface {
+	Destination
+	Queuer
+} = (*dirqDestination)(nil)
 
 func (d *dirqDestination) Name() string { return d.name }
 
@@ -33,24 +35,51 @@ func (d *dirqDestination) Seal(m Message, _ time.Time) ([]byte, error) {
 	return m.Body, nil
 }
 
+// QueueID names the directory: a message waits in this one, and not in another that stands at the same path.
+func (d *dirqDestination) QueueID() (string, error) {
+	id, err := d.queue.ID()
+	if err != nil {
+		return "", d.unreadable(err)
+	}
+	return id, nil
+}
+
 func (d *dirqDestination) Deliver(_ context.Context, m Message, sealed []byte) (Receipt, error) {
-	if err := d.queue.Add(m.Name, sealed); err != nil {
+	id, err := d.queue.Mark()
+	if err == nil {
+		err = d.queue.Add(m.Name, sealed)
+	}
+	if err != nil {
 		hint := fmt.Sprintf("make room or mend the rights of %s: nothing is lost, the message goes again with the next run", d.queue.Path)
 		if errors.Is(err, dirq.ErrTaken) {
 			hint = fmt.Sprintf("another program wrote into %s: give each its own queue", d.queue.Path)
 		}
 		return Receipt{}, refused(err, hint)
 	}
-	return Receipt{Remote: "queued", Queued: true}, nil
+	return Receipt{Remote: id, Queued: true}, nil
 }
 
+// Gone looks for the message in the queue that it was written into. A directory without it that is another one, not
+// mounted say, was not emptied by anybody.
 func (d *dirqDestination) Gone(_ context.Context, m Message) (bool, error) {
 	has, err := d.queue.Has(m.Name)
-	if err == nil && !has {
-		_, err = os.Stat(d.queue.Path) // a queue that is not there, not mounted say, was not emptied by anybody
-	}
 	if err != nil {
-		return false, refused(err, fmt.Sprintf("the queue %s must be there, and fedsite must be able to read it", d.queue.Path))
+		return false, d.unreadable(err)
 	}
-	return !has, nil
+	if has {
+		return false, nil
+	}
+	id, err := d.QueueID()
+	if err != nil {
+		return false, err
+	}
+	if id == "" || id != m.Remote {
+		return false, refused(fmt.Errorf("the message waits in another queue than the one that is at %s now", d.queue.Path),
+			"that queue must be there until its messages are taken: put accounting.dirq.path back, mount it, or move it here; if it is lost, fedsite accounting send --retry-parked writes its messages into the present one")
+	}
+	return true, nil
+}
+
+func (d *dirqDestination) unreadable(err error) *DeliveryError {
+	return refused(err, fmt.Sprintf("the queue %s must be there, and fedsite must be able to read it", d.queue.Path))
 }

@@ -248,7 +248,7 @@ func TestAMSAnswers(t *testing.T) {
 					t.Errorf("problem without object or hint: %+v", p)
 				}
 			}
-			if _, err := accounting.Unpark(t.Context(), b.db, b.target.Site.ID, "ams"); err != nil {
+			if _, err := accounting.Unpark(t.Context(), b.db, b.target.Site.ID, b.target.Destinations[0]); err != nil {
 				t.Fatal(err)
 			}
 			b.arrived(way{onward: func() {}})
@@ -413,5 +413,51 @@ func TestDirqElementIsAnothers(t *testing.T) {
 		if de, ok := errors.AsType[*accounting.DeliveryError](err); ok != (i == 2) || (ok && (de.Verdict != accounting.Refused || !strings.Contains(de.Hint, "own queue"))) {
 			t.Errorf("%s: %v", body, err)
 		}
+	}
+}
+
+// TestDirqAnotherQueueInItsPlace has a message in a queue that is not at its path any more, but another one is: nobody
+// has taken the message. It counts as sent when its own queue is back and emptied, or it goes into the present one.
+func TestDirqAnotherQueueInItsPlace(t *testing.T) {
+	for name, back := range map[string]bool{"its own comes back": true, "its own is lost": false} {
+		t.Run(name, func(t *testing.T) {
+			b := newBed(t, crowd(3, "2024-03-02"), onDisk(t), "2024-03-10T00:05:00Z", "2024-03-01")
+			path := filepath.Join(t.TempDir(), "queue")
+			q := dirq.Queue{Path: path}
+			dest := accounting.NewDirq("dirq", q)
+			b.target.Destinations[0] = dest
+			b.clean(b.collect(""))
+			b.clean(b.slowly())
+			if n, err := accounting.Unpark(t.Context(), b.db, b.target.Site.ID, dest); n != 0 || err != nil {
+				t.Errorf("in the present queue: %d given up, %v", n, err)
+			}
+			if err := errors.Join(os.Rename(path, path+".away"), os.Mkdir(path, 0o777)); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // with no mark, then with that of a queue that is used
+				if r := b.slowly(); r.Exit() != run.ExitFailed || b.states()["sent"] != 0 {
+					t.Errorf("exit %d, %v", r.Exit(), b.states())
+				}
+				b.told("another queue", path, "--retry-parked")
+				if _, err := q.Mark(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if back {
+				if err := errors.Join(os.RemoveAll(path), os.Rename(path+".away", path)); err != nil {
+					t.Fatal(err)
+				}
+			} else if n, err := accounting.Unpark(t.Context(), b.db, b.target.Site.ID, dest); n != 1 || err != nil {
+				t.Errorf("%d go again, %v", n, err)
+			}
+			b.clean(b.slowly())
+			if n := len(empty(t, q)); n != 1 {
+				t.Errorf("%d elements", n)
+			}
+			b.clean(b.slowly())
+			if d := cmp.Diff(map[string]int64{"sent": 1}, b.states()); d != "" {
+				t.Error(d)
+			}
+		})
 	}
 }

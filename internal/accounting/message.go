@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/big"
+	"strings"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/store"
@@ -153,9 +154,12 @@ func settle(tx *store.Tx, m Message, now int64) error {
 	return err
 }
 
-// queued notes that a queue has the message; it stays unsettled.
+// inQueue begins the remote_id of a message that waits in a queue; the queue's id follows.
+const inQueue = "queued:"
+
+// queued notes that the queue m.Remote has the message; it stays unsettled.
 func queued(tx *store.Tx, m Message) error {
-	_, err := tx.Exec(`UPDATE message SET remote_id = 'queued', reason = '' WHERE id = $1 AND state = 'cut'`, m.ID)
+	_, err := tx.Exec(`UPDATE message SET remote_id = $1, reason = '' WHERE id = $2 AND state = 'cut'`, inQueue+m.Remote, m.ID)
 	return err
 }
 
@@ -242,19 +246,36 @@ func unsettled(tx *store.Tx, destination, siteID string) ([]Message, error) {
 		if err := rows.Scan(&m.ID, &m.Destination, &m.Site, &m.Kind, &m.Name, &body, &m.Records, &m.Period, &m.Attempts, &last, &m.HoldUntil, &remote); err != nil {
 			return nil, err
 		}
-		m.Body, m.LastAttempt, m.Remote = []byte(body), last.Int64, remote.String
-		m.Written, m.resumed = remote.String == "queued", true
+		m.Body, m.LastAttempt, m.resumed = []byte(body), last.Int64, true
+		m.Remote, m.Written = strings.CutPrefix(remote.String, inQueue)
 		all = append(all, m)
 	}
 	return all, rows.Err()
 }
 
-// Unpark gives a destination's parked messages up, so that their records are cut anew from their present rows; it gives
-// how many there were.
-func Unpark(ctx context.Context, db *store.Store, siteID, destination string) (int64, error) {
+// Unpark gives a destination's parked messages up, so that their records are cut anew from their present rows, and lets
+// those go again that wait in another queue than the present one; it gives how many there were.
+func Unpark(ctx context.Context, db *store.Store, siteID string, dest Destination) (int64, error) {
+	queue := ""
+	q, queues := dest.(Queuer)
+	if queues {
+		var err error
+		if queue, err = q.QueueID(); err != nil {
+			return 0, err
+		}
+	}
 	var n int64
 	err := db.Write(ctx, func(tx *store.Tx) (err error) {
-		n, err = tx.Exec(`UPDATE message SET state = 'split', reason = 'cut anew: ' || reason WHERE site = $1 AND destination = $2 AND state = 'parked'`, siteID, destination)
+		if err := lockSite(tx, siteID); err != nil {
+			return err
+		}
+		n, err = tx.Exec(`UPDATE message SET state = 'split', reason = 'cut anew: ' || reason WHERE site = $1 AND destination = $2 AND state = 'parked'`, siteID, dest.Name())
+		if err != nil || !queues {
+			return err
+		}
+		elsewhere, err := tx.Exec(`UPDATE message SET remote_id = NULL WHERE site = $1 AND destination = $2 AND state = 'cut' AND remote_id LIKE 'queued:%' AND remote_id <> $3`,
+			siteID, dest.Name(), inQueue+queue)
+		n += elsewhere
 		return err
 	})
 	return n, err

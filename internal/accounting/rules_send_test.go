@@ -341,7 +341,7 @@ func TestRule12OneRecordIsToBlame(t *testing.T) {
 				t.Error("a parked record was cut again by itself")
 			}
 			dest.judge = nil
-			if n, err := accounting.Unpark(t.Context(), b.db, b.target.Site.ID, "ams"); n != 1 || err != nil {
+			if n, err := accounting.Unpark(t.Context(), b.db, b.target.Site.ID, dest); n != 1 || err != nil {
 				t.Fatalf("%d unparked: %v", n, err)
 			}
 			b.clean(b.send())

@@ -111,7 +111,7 @@ func has(tx *store.Tx, destination, siteID string, e *Entry) (string, error) {
 	switch {
 	case err == nil && state == stateParked:
 		return "parked: " + reason, nil
-	case err == nil && remote.String == "queued":
+	case err == nil && strings.HasPrefix(remote.String, inQueue):
 		return "queued", nil
 	case err == nil:
 		return strings.TrimSpace("cut " + reason), nil

@@ -60,7 +60,7 @@ func (a *App) Send(ctx context.Context, sites []config.Site, o SendOptions) []Si
 				if o.To != "" && o.To != dest.Name() {
 					continue
 				}
-				n, err := accounting.Unpark(ctx, d.DB, t.Site.ID, dest.Name())
+				n, err := accounting.Unpark(ctx, d.DB, t.Site.ID, dest)
 				if err != nil {
 					return err
 				}

@@ -4,6 +4,7 @@
 //	<path>/<8 hex>/<14 hex>        an element, a plain file
 //	<path>/<8 hex>/<14 hex>.tmp    being written
 //	<path>/<8 hex>/<14 hex>.lck    a hard link: locked by a reader
+//	<path>/.fedsite-queue          the queue's id, of this package only
 //
 // Unlike its models a writer here syncs the file and its directory before the element counts as written.
 package dirq
