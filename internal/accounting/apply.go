@@ -142,10 +142,14 @@ func (b *basis) rows(v *VM, readings []Reading) []Row {
 }
 
 // charge gives what is use in the project: time in which it belongs to no VO is not, whatever the state. Otherwise the
-// next VO would be charged with it, because records are cumulative.
+// next VO would be charged with it, because records are cumulative. Of what cASO counted before us nothing is taken back:
+// the server's differences go on from there (design §7, accounting.previously).
 func (b *basis) charge() Charge {
 	c := b.Target.Settings.Charge
 	c.unowned = unowned(b.Shares, b.Project)
+	if b.Previous != Nothing {
+		c.since = b.Since
+	}
 	return c
 }
 

@@ -79,6 +79,7 @@ type Charge struct {
 	ShelvedFree bool // SHELVED and SHELVED_OFFLOADED are not charged
 
 	unowned []Window // when the project belongs to no VO, which nobody is charged for; they do not overlap
+	since   int64    // what lies before was counted by cASO, which charged all of it; 0 = nothing does
 }
 
 func (c Charge) free(state string) bool {
@@ -94,6 +95,9 @@ func (c Charge) free(state string) bool {
 // freeTime gives how many seconds between two instants are not charged in the state; less than none from a later one to an
 // earlier one.
 func (c Charge) freeTime(state string, from, to int64) int64 {
+	if c.since != 0 {
+		from, to = max(from, c.since), max(to, c.since)
+	}
 	if c.free(state) {
 		return to - from
 	}

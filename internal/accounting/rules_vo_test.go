@@ -1,6 +1,7 @@
 package accounting_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -110,4 +111,25 @@ func TestRule08AnEndWithoutAVO(t *testing.T) {
 		t.Error(d)
 	}
 	b.clean(b.collectFor(b.target, "2024-05-02T00:05:00Z", accounting.Ask{}))
+}
+
+// TestRule08WhatCASOCountedIsNotTakenBack takes over from cASO, which sent a VM's use under another VO, in a project whose
+// VO begins later in the month: what cASO counted stays, or the first month would fall below nothing.
+func TestRule08WhatCASOCountedIsNotTakenBack(t *testing.T) {
+	b := newBed(t, crowd(1, "2024-01-15"), onDisk(t), "2024-04-12T00:05:00Z", "2024-04-01")
+	created, last := moment("2024-01-15").Unix(), moment("2024-03-31T23:00").Unix()
+	before := fmt.Sprintf("APEL-cloud-message: v0.4\nVMUUID: %s\nSiteName: SITE-A\nFQAN: old\nStatus: started\nStartTime: %d\nEndTime: 0\nWallDuration: %d\nCpuDuration: %d\n",
+		b.world.VMs()[0].ID, created, last-created, 2*(last-created))
+	if v := b.fed.Server.Load([]byte(before), "/CN=caso"); !v.Accepted {
+		t.Fatal(v.Reason)
+	}
+	b.target.Clouds[0].Cloud.VOs = vos([3]string{"ops", "2024-04-10", ""})
+	b.clean(b.collect(""))
+	b.clean(b.send())
+	b.fed.Server.Summarise(b.clock.now())
+	for _, m := range b.fed.Server.Monthly() {
+		if want := int64(3600 + 48*3600); m.Period == "2024-04" && (m.Wall != want || m.CPU != 2*want || m.VO != "ops") {
+			t.Errorf("April: %+v, want %d s: the hour that cASO had not sent yet, and two days of the VO", m, want)
+		}
+	}
 }
