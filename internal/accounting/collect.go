@@ -88,12 +88,13 @@ func (a *tally) tell(d Deps, t *Target, ask Ask) {
 // collector collects one cloud in one run.
 type collector struct {
 	*tally
-	d      Deps
-	t      *Target
-	c      CloudTarget
-	start  Start
-	ask    Ask
-	lookup Lookup
+	d        Deps
+	t        *Target
+	c        CloudTarget
+	start    Start
+	ask      Ask
+	lookup   Lookup
+	nameless sync.Once // has said that users may not be read
 }
 
 func (c *collector) problem(object, reason string, p run.Problem) {

@@ -204,8 +204,10 @@ func (p *pager) userNames(ctx context.Context, servers []openstack.Server) (map[
 			case gctx.Err() != nil:
 				return context.Cause(gctx)
 			case errors.Is(err, openstack.ErrForbidden):
-				p.problem("users", "the credential may not read users: records go without GlobalUserName", run.Problem{Notice: true, Permanent: true,
-					Hint: "openstack role add --user <the credential's user> --system all reader"})
+				p.nameless.Do(func() {
+					p.problem("users", "the credential may not read users: records go without GlobalUserName", run.Problem{Notice: true, Permanent: true,
+						Hint: "openstack role add --user <the credential's user> --system all reader"})
+				})
 			case !errors.Is(err, openstack.ErrNotFound):
 				mu.Lock()
 				failed = err
