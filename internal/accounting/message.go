@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"math/big"
 	"strings"
@@ -35,45 +36,6 @@ func (s Settings) perMessage() int {
 		return maxRecords
 	}
 	return min(s.MaxRecords, maxRecords)
-}
-
-// cursor is where the last cut ended, so that a run reads the ledger once however many messages it cuts.
-type cursor struct{ period, cloud, subject string }
-
-// waiting is one record that a destination has not got yet.
-type waiting struct {
-	cloud, subject, period string
-	rev                    int64
-	body                   string
-}
-
-// waitingAfter gives up to limit records that the destination has not got in their newest revision, oldest period first,
-// after the cursor. Left out are parked ones, those in an unsettled or parked message, and those of which an earlier
-// attempt may still arrive.
-func waitingAfter(tx *store.Tx, destination, siteID string, from cursor, activePeriod string, now int64, limit int) ([]waiting, error) {
-	rows, err := tx.Query(`SELECT l.cloud, l.subject, l.period, l.rev, l.body FROM ledger l
-		LEFT JOIN delivery d ON d.destination = $1 AND d.site = l.site AND d.cloud = l.cloud AND d.kind = l.kind AND d.subject = l.subject AND d.period = l.period
-		WHERE l.site = $2 AND l.kind = $3 AND l.period >= $4 AND l.parked IS NULL
-		AND (l.period, l.cloud, l.subject) > ($5, $6, $7)
-		AND (d.rev IS NULL OR (d.rev < l.rev AND d.hold_until <= $8))
-		AND NOT EXISTS (SELECT 1 FROM message_record r JOIN message m ON m.id = r.message
-			WHERE r.site = l.site AND r.cloud = l.cloud AND r.kind = l.kind AND r.subject = l.subject AND r.period = l.period
-			AND m.destination = $1 AND m.state IN ('cut', 'parked'))
-		ORDER BY l.period, l.cloud, l.subject LIMIT $9`,
-		destination, siteID, KindCloud, activePeriod, from.period, from.cloud, from.subject, now, limit)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []waiting
-	for rows.Next() {
-		var w waiting
-		if err := rows.Scan(&w.cloud, &w.subject, &w.period, &w.rev, &w.body); err != nil {
-			return nil, err
-		}
-		all = append(all, w)
-	}
-	return all, rows.Err()
 }
 
 // compile makes a message of the records; it is not stored yet.
@@ -143,7 +105,7 @@ func settle(tx *store.Tx, m Message, now int64) error {
 	if err := lockSite(tx, m.Site); err != nil {
 		return err
 	}
-	n, err := tx.Exec(`UPDATE message SET state = 'sent', settled = $1, remote_id = $2, reason = '' WHERE id = $3 AND state = 'cut'`, now, m.Remote, m.ID)
+	n, err := tx.Exec(`UPDATE message SET state = 'sent', settled = $1, remote_id = $2, reason = '', body = '' WHERE id = $3 AND state = 'cut'`, now, m.Remote, m.ID)
 	if err != nil || n == 0 {
 		return err
 	}
@@ -151,6 +113,16 @@ func settle(tx *store.Tx, m Message, now int64) error {
 		SELECT $1, site, cloud, kind, subject, period, rev, message, $2 FROM message_record WHERE message = $3
 		ON CONFLICT (destination, site, cloud, kind, subject, period) DO UPDATE
 		SET rev = excluded.rev, message = excluded.message, hold_until = excluded.hold_until`, m.Destination, m.HoldUntil, m.ID)
+	if err != nil {
+		return err
+	}
+	return unlist(tx, m.ID)
+}
+
+// unlist takes away the list of a message's records: its text is gone with its last attempt, delivery says where they
+// went, and the list would only grow.
+func unlist(tx *store.Tx, id string) error {
+	_, err := tx.Exec(`DELETE FROM message_record WHERE message = $1`, id)
 	return err
 }
 
@@ -194,8 +166,10 @@ func split(tx *store.Tx, m Message, reason string, now time.Time) (halves []Mess
 		}
 		halves = append(halves, child)
 	}
-	_, err = tx.Exec(`UPDATE message SET state = 'split', reason = $1 WHERE id = $2 AND state = 'cut'`, reason, m.ID)
-	return halves, nil, err
+	if _, err = tx.Exec(`UPDATE message SET state = 'split', reason = $1, body = '' WHERE id = $2 AND state = 'cut'`, reason, m.ID); err != nil {
+		return nil, nil, err
+	}
+	return halves, nil, unlist(tx, m.ID)
 }
 
 // recordsOf gives a message's records with the texts they had when it was cut. The order is the one they were cut in.
@@ -256,27 +230,75 @@ func unsettled(tx *store.Tx, destination, siteID string) ([]Message, error) {
 // Unpark gives a destination's parked messages up, so that their records are cut anew from their present rows, and lets
 // those go again that wait in another queue than the present one; it gives how many there were.
 func Unpark(ctx context.Context, db *store.Store, siteID string, dest Destination) (int64, error) {
-	queue := ""
-	q, queues := dest.(Queuer)
-	if queues {
-		var err error
-		if queue, err = q.QueueID(); err != nil {
-			return 0, err
+	var n int64
+	for {
+		var some int64
+		err := db.Write(ctx, func(tx *store.Tx) (err error) {
+			some, err = unpark(tx, siteID, dest.Name())
+			return err
+		})
+		if err != nil {
+			return n, err
+		}
+		if n += some; some < unparked {
+			break
 		}
 	}
-	var n int64
-	err := db.Write(ctx, func(tx *store.Tx) (err error) {
-		if err := lockSite(tx, siteID); err != nil {
-			return err
-		}
-		n, err = tx.Exec(`UPDATE message SET state = 'split', reason = 'cut anew: ' || reason WHERE site = $1 AND destination = $2 AND state = 'parked'`, siteID, dest.Name())
-		if err != nil || !queues {
-			return err
-		}
+	q, ok := dest.(Queuer)
+	if !ok {
+		return n, nil
+	}
+	queue, err := q.QueueID()
+	if err != nil {
+		return n, err
+	}
+	err = db.Write(ctx, func(tx *store.Tx) error {
 		elsewhere, err := tx.Exec(`UPDATE message SET remote_id = NULL WHERE site = $1 AND destination = $2 AND state = 'cut' AND remote_id LIKE 'queued:%' AND remote_id <> $3`,
 			siteID, dest.Name(), inQueue+queue)
 		n += elsewhere
 		return err
 	})
 	return n, err
+}
+
+// unparked is how many messages, of one record each, one transaction gives up.
+const unparked = 300
+
+// unpark gives up some parked messages. Each may have arrived for all that is known, so that its record has a delivery
+// of revision 0, which is none that could be newer, but tells a late end that it is known (design §7, rule 7), and keeps
+// the hold of an attempt that was not answered.
+func unpark(tx *store.Tx, siteID, destination string) (int64, error) {
+	if err := lockSite(tx, siteID); err != nil {
+		return 0, err
+	}
+	rows, err := tx.Query(`SELECT id FROM message WHERE site = $1 AND destination = $2 AND state = 'parked' ORDER BY id LIMIT $3`, siteID, destination, unparked)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	var ids []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return 0, err
+		}
+		ids = append(ids, id)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	in, args := list(1, ids)
+	for _, statement := range []string{
+		`INSERT INTO delivery (destination, site, cloud, kind, subject, period, rev, message, hold_until)
+			SELECT m.destination, r.site, r.cloud, r.kind, r.subject, r.period, 0, m.id, m.hold_until FROM message_record r JOIN message m ON m.id = r.message
+			WHERE m.id IN (` + in + `) ON CONFLICT (destination, site, cloud, kind, subject, period) DO UPDATE
+			SET hold_until = CASE WHEN excluded.hold_until > delivery.hold_until THEN excluded.hold_until ELSE delivery.hold_until END`,
+		`DELETE FROM message_record WHERE message IN (` + in + `)`,
+		`UPDATE message SET state = 'split', reason = 'cut anew: ' || reason, body = '' WHERE id IN (` + in + `)`,
+	} {
+		if _, err := tx.Exec(statement, args...); err != nil {
+			return 0, err
+		}
+	}
+	return int64(len(ids)), nil
 }

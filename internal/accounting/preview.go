@@ -78,15 +78,17 @@ func preview(tx *store.Tx, d Deps, t *Target, dest Destination, start Start) ([]
 			add(m, "to send again")
 		}
 	}
-	var at cursor
+	out, now := t.queueFor(dest, start), d.Now()
 	for {
-		records, err := waitingAfter(tx, dest.Name(), t.Site.ID, at, Period(start.ActiveFrom), d.Now().Unix(), t.Settings.perMessage())
+		found, err := out.next(func(fn func(*store.Tx) error) error { return fn(tx) }, now)
+		if err != nil || len(found) == 0 {
+			return plan, err
+		}
+		records, err := out.take(tx, found, now)
 		if err != nil || len(records) == 0 {
 			return plan, err
 		}
-		last := records[len(records)-1]
-		at = cursor{last.period, last.cloud, last.subject}
-		m, err := compile(dest.Name(), t.Site.ID, records, d.Now())
+		m, err := compile(dest.Name(), t.Site.ID, records, now)
 		if err != nil {
 			return plan, err
 		}

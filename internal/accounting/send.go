@@ -54,7 +54,7 @@ func Send(ctx context.Context, d Deps, t *Target, how Sending) error {
 		if how.To != "" && how.To != dest.Name() {
 			continue
 		}
-		s := &sender{d: d, t: t, dest: dest, how: how, active: Period(start.ActiveFrom)}
+		s := &sender{d: d, t: t, dest: dest, how: how, out: t.queueFor(dest, start)}
 		if err := s.run(ctx); err != nil {
 			return err
 		}
@@ -96,15 +96,14 @@ func (t *Target) unready(have Start) *run.Problem {
 
 // sender delivers to one destination in one run.
 type sender struct {
-	d      Deps
-	t      *Target
-	dest   Destination
-	how    Sending
-	active string // period from which on rows are sent
+	d    Deps
+	t    *Target
+	dest Destination
+	how  Sending
 
 	mu      sync.Mutex
 	old     []Message // unsettled ones of earlier runs
-	at      cursor
+	out     queue
 	stopped bool
 }
 
@@ -182,35 +181,41 @@ func (s *sender) next(ctx context.Context) (Message, bool, error) {
 		s.old = s.old[1:]
 		return m, true, nil
 	}
-	var m Message
-	at := s.at
-	err := s.d.DB.Write(ctx, func(tx *store.Tx) error {
-		m, at = Message{}, s.at
+	for {
+		found, err := s.out.next(reading(ctx, s.d.DB), s.d.Now())
+		if err != nil || len(found) == 0 {
+			return Message{}, false, err
+		}
+		m, err := s.cut(ctx, found)
+		if err != nil {
+			return Message{}, false, fmt.Errorf("cut a message for %s: %w", s.dest.Name(), err)
+		}
+		if m.ID != "" { // else not one waits any more
+			s.d.Run.Count("messages_cut", 1)
+			return m, true, nil
+		}
+	}
+}
+
+// cut makes a message of those of the rows that still wait.
+func (s *sender) cut(ctx context.Context, found []cursor) (m Message, err error) {
+	err = s.d.DB.Write(ctx, func(tx *store.Tx) error {
+		m = Message{}
 		if err := lockSite(tx, s.t.Site.ID); err != nil {
 			return err
 		}
 		now := s.d.Now()
-		records, err := waitingAfter(tx, s.dest.Name(), s.t.Site.ID, s.at, s.active, now.Unix(), s.t.Settings.perMessage())
+		records, err := s.out.take(tx, found, now)
 		if err != nil || len(records) == 0 {
 			return err
 		}
-		last := records[len(records)-1]
-		at = cursor{last.period, last.cloud, last.subject}
 		if m, err = compile(s.dest.Name(), s.t.Site.ID, records, now); err != nil {
 			return err
 		}
 		m.Attempts, m.LastAttempt = 1, now.Unix()
 		return cut(tx, m, records, now.Unix())
 	})
-	s.at = at
-	if err != nil {
-		return Message{}, false, fmt.Errorf("cut a message for %s: %w", s.dest.Name(), err)
-	}
-	if m.ID == "" {
-		return Message{}, false, nil
-	}
-	s.d.Run.Count("messages_cut", 1)
-	return m, true, nil
+	return m, err
 }
 
 // deliver brings one message to an end for this run: settled, queued, split and its halves delivered, parked, or left
@@ -343,6 +348,9 @@ func (s *sender) settled(ctx context.Context, m Message) error {
 	if err != nil {
 		return fmt.Errorf("settle message %s: %w", m.Name, err)
 	}
+	s.mu.Lock()
+	s.out.end = false // newer revisions of its records may have waited for it
+	s.mu.Unlock()
 	s.d.Run.Count("messages_sent", 1)
 	s.d.Run.Count("records_sent", int64(m.Records))
 	s.d.Log.Debug("sent", "destination", s.dest.Name(), "message", m.Name, "remote_id", m.Remote, "records", m.Records)

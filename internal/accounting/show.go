@@ -126,6 +126,8 @@ func has(tx *store.Tx, destination, siteID string, e *Entry) (string, error) {
 		return "no", nil
 	case err != nil:
 		return "", err
+	case rev == 0: // given up
+		return "no", nil
 	case rev < e.Revision:
 		return "older revision", nil
 	}
