@@ -1,6 +1,7 @@
 package accounting
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fedsite/fedsite/internal/run"
+	"github.com/fedsite/fedsite/internal/transport"
 	"github.com/fedsite/fedsite/protocol/ams"
 	"github.com/fedsite/fedsite/protocol/smime"
 	"github.com/fedsite/fedsite/protocol/ssm"
@@ -179,9 +181,7 @@ func delivery(err error, size int) *DeliveryError {
 	if !ok {
 		return refused(err, "nothing was sent; please report this message")
 	}
-	if hint := e.Hint(); hint != "" {
-		d.Hint = hint
-	}
+	d.Hint = cmp.Or(e.Hint(), transport.Hint(err), d.Hint)
 	d.RetryAfter = e.RetryAfter
 	switch {
 	case e.TooLarge(size):

@@ -1,6 +1,7 @@
 package ams
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -106,6 +107,8 @@ func (e *Error) authnHint() string {
 		return "passes by itself, when the authority's revocation list can be fetched again"
 	case e.said("No certificate provided"):
 		return "set accounting.ams.certificate: {cert, key}, or a token"
+	case e.HTTPStatus == 0 && e.untrusted():
+		return "" // the port was reached; the connection's own error says what to do
 	case e.HTTPStatus == 0 && e.tlsRefused():
 		return "authn does not take the host certificate: it must be of an IGTF authority and not expired"
 	case e.HTTPStatus == 0:
@@ -166,4 +169,14 @@ func shorten(text []byte) string {
 		line = strings.ToValidUTF8(line[:200], "") + "…"
 	}
 	return line
+}
+
+// untrusted tells whether the other side's own certificate was refused here.
+func (e *Error) untrusted() bool {
+	var (
+		unknown x509.UnknownAuthorityError
+		host    x509.HostnameError
+		invalid x509.CertificateInvalidError
+	)
+	return errors.As(e.Cause, &unknown) || errors.As(e.Cause, &host) || errors.As(e.Cause, &invalid)
 }
