@@ -186,16 +186,42 @@ func together(codes map[int]int) int {
 }
 
 func (c *cli) preview(ctx context.Context, a *app.App, sites []config.Site, dest, form string) error {
-	plan, err := a.Preview(ctx, sites, dest)
+	plan, reports, err := a.Preview(ctx, sites, dest)
 	if err != nil {
 		return err
 	}
-	if form != asTable {
-		if plan == nil {
-			plan = []accounting.Planned{}
-		}
-		return c.encode(form, plan)
+	codes := map[int]int{}
+	for _, r := range reports {
+		codes[r.Exit()]++
 	}
+	if form != asTable {
+		all := forecast{Messages: plan, Problems: []run.Problem{}}
+		if plan == nil {
+			all.Messages = []accounting.Planned{}
+		}
+		for _, r := range reports {
+			all.Problems = append(all.Problems, r.Problems...)
+		}
+		err = c.encode(form, all)
+	} else {
+		err = c.forecast(plan, reports, sites)
+	}
+	if err != nil {
+		return err
+	}
+	if code := together(codes); code != run.ExitDone {
+		return &exit{code: code}
+	}
+	return nil
+}
+
+// forecast is what send --dry-run prints for programs.
+type forecast struct {
+	Messages []accounting.Planned `json:"messages"`
+	Problems []run.Problem        `json:"problems"`
+}
+
+func (c *cli) forecast(plan []accounting.Planned, reports []run.Report, sites []config.Site) error {
 	var (
 		rows           [][]string
 		records, bytes int
@@ -223,6 +249,12 @@ func (c *cli) preview(ctx context.Context, a *app.App, sites []config.Site, dest
 				fmt.Fprintf(c.out, "%s: records of %s and later go out (active_from)\n", p.Site, p.ActiveFrom.Format("2006-01"))
 				break
 			}
+		}
+	}
+	for i, r := range reports {
+		if len(r.Problems) > 0 {
+			fmt.Fprintf(c.out, "%s  accounting send would end: %s\n", sites[i].Site.Name, r.Outcome)
+			problems(c.out, c.outTerminal, r)
 		}
 	}
 	return nil

@@ -22,6 +22,8 @@ type Destination interface {
 
 // Preparer is a destination that has something to check or to fetch before the first message: certificates, a token.
 type Preparer interface {
+	// Check is the part of Prepare that needs no network and leaves nothing behind. The error is a *DeliveryError.
+	Check(now time.Time) error
 	Prepare(ctx context.Context, now time.Time) error
 }
 

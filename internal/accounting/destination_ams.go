@@ -57,10 +57,30 @@ func (a *amsDestination) Name() string { return a.cfg.Name }
 
 func (a *amsDestination) MaxBytes() int { return ams.MaxData(a.cfg.Limit) }
 
-// Prepare checks the certificates before anything is sent (spec accounting §2.4), and gets the token.
+// Prepare checks what is here before anything is sent, and gets the token.
 func (a *amsDestination) Prepare(ctx context.Context, now time.Time) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if err := a.check(now); err != nil {
+		return err
+	}
+	return a.fetchToken(ctx)
+}
+
+func (a *amsDestination) Check(now time.Time) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.check(now); err != nil {
+		return err
+	}
+	if a.cfg.Token != nil {
+		return a.readToken()
+	}
+	return nil
+}
+
+// check reads the certificates anew, and looks at them as the receiver will (spec accounting §2.4).
+func (a *amsDestination) check(now time.Time) error {
 	a.loaded, a.renewed = false, false
 	if err := a.load(); err != nil {
 		return err
@@ -68,7 +88,7 @@ func (a *amsDestination) Prepare(ctx context.Context, now time.Time) error {
 	if err := ssm.CheckCertificates(a.id, a.recipient, now); err != nil {
 		return refused(err, "renew the certificate, or name another in accounting.ams.certificate")
 	}
-	return a.fetchToken(ctx)
+	return nil
 }
 
 // load reads the certificates, once per run.
@@ -98,16 +118,20 @@ func (a *amsDestination) load() error {
 
 func (a *amsDestination) fetchToken(ctx context.Context) error {
 	if a.cfg.Token != nil {
-		token, err := a.cfg.Token()
-		if err != nil {
-			return refused(fmt.Errorf("AMS token: %w", err), "check accounting.ams.token_file")
-		}
-		a.token = token
-		return nil
+		return a.readToken()
 	}
 	token, err := a.cfg.Client.Token(ctx)
 	if err != nil {
 		return delivery(err, 0)
+	}
+	a.token = token
+	return nil
+}
+
+func (a *amsDestination) readToken() error {
+	token, err := a.cfg.Token()
+	if err != nil {
+		return refused(fmt.Errorf("AMS token: %w", err), "check accounting.ams.token_file")
 	}
 	a.token = token
 	return nil

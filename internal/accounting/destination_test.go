@@ -172,6 +172,13 @@ func TestDestinationHasALimit(t *testing.T) {
 // passing is a destination behind a wrapper.
 type passing struct{ accounting.Destination }
 
+func (d passing) Check(now time.Time) error {
+	if p, ok := d.Destination.(accounting.Preparer); ok {
+		return p.Check(now)
+	}
+	return nil
+}
+
 func (d passing) Prepare(ctx context.Context, now time.Time) error {
 	if p, ok := d.Destination.(accounting.Preparer); ok {
 		return p.Prepare(ctx, now)

@@ -121,11 +121,16 @@ func (s *sender) stop(object string, err error) {
 	if !first {
 		return
 	}
-	p := run.Problem{Site: s.t.Site.Name, Object: object, Step: "send", Reason: err.Error()}
+	s.d.Run.Fail(s.t.stopped(object, err))
+}
+
+// stopped is the problem of a destination that could not go on.
+func (t *Target) stopped(object string, err error) run.Problem {
+	p := run.Problem{Site: t.Site.Name, Object: object, Step: "send", Reason: err.Error()}
 	if de, ok := errors.AsType[*DeliveryError](err); ok {
 		p.Hint, p.Exit, p.Permanent = de.Hint, de.Exit, de.Verdict == Refused
 	}
-	s.d.Run.Fail(p)
+	return p
 }
 
 func (s *sender) halted() bool {

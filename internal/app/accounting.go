@@ -87,17 +87,21 @@ func (a *App) deps(r *run.Recorder) accounting.Deps {
 	return accounting.Deps{Now: a.Now, DB: a.db, Log: a.opts.Log, Run: r}
 }
 
-// Preview says what Send would do; nothing is written or sent.
-func (a *App) Preview(ctx context.Context, sites []config.Site, to string) ([]accounting.Planned, error) {
-	var all []accounting.Planned
+// Preview says what Send would do, and of each site what would keep it from that; nothing is written or sent.
+func (a *App) Preview(ctx context.Context, sites []config.Site, to string) ([]accounting.Planned, []run.Report, error) {
+	var (
+		all     []accounting.Planned
+		reports []run.Report
+	)
 	for _, s := range sites {
-		plan, err := accounting.Preview(ctx, a.deps(run.NewRecorder("preview", a.Now, nil)), a.target(s), to)
+		r := run.NewRecorder("preview", a.Now, nil)
+		plan, err := accounting.Preview(ctx, a.deps(r), a.target(s), to)
 		if err != nil {
-			return nil, fmt.Errorf("site %s: %w", s.Site.Name, err)
+			return nil, nil, fmt.Errorf("site %s: %w", s.Site.Name, err)
 		}
-		all = append(all, plan...)
+		all, reports = append(all, plan...), append(reports, r.Finish())
 	}
-	return all, nil
+	return all, reports, nil
 }
 
 // Records gives the ledger's rows of the sites.

@@ -56,6 +56,8 @@ func (b brokenDestination) Name() string { return b.name }
 
 func (b brokenDestination) MaxBytes() int { return 0 }
 
+func (b brokenDestination) Check(time.Time) error { return b.err }
+
 func (b brokenDestination) Prepare(context.Context, time.Time) error { return b.err }
 
 func (b brokenDestination) Seal(accounting.Message, time.Time) ([]byte, error) { return nil, b.err }
