@@ -49,6 +49,21 @@ func BenchmarkCut(b *testing.B) {
 	}
 }
 
+// BenchmarkRecords shows a large ledger that was sent, to two destinations.
+func BenchmarkRecords(b *testing.B) {
+	bed := newCloudBed(b, crowd(1, "2024-03-02"), onDisk(b), "2024-03-10T00:05:00Z", "2024-03-01")
+	bed.clean(bed.collect(""))
+	bed.fill(60_000)
+	bed.target.Destinations = []accounting.Destination{&server{name: "ams"}, &server{name: "copy"}}
+	bed.target.Copies = []string{"copy"}
+	bed.clean(bed.send())
+	for b.Loop() {
+		if n := len(bed.records()); n != 60_001 {
+			b.Fatalf("%d rows", n)
+		}
+	}
+}
+
 // TestAMessageAtItsEndLeavesNoList settles messages, some after they were split: their texts and lists are gone, because
 // they would only grow, and what was delivered is known all the same.
 func TestAMessageAtItsEndLeavesNoList(t *testing.T) {

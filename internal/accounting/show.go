@@ -3,6 +3,7 @@ package accounting
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +27,7 @@ type Entry struct {
 	CPUs      float64           `json:"cpus"`
 	Revision  int64             `json:"revision"`
 	Parked    string            `json:"parked,omitempty"`
-	Sent      map[string]string `json:"sent"` // destination → "yes", "revision N", "cut", "queued", "parked: why", "no"
+	Sent      map[string]string `json:"sent"` // destination → "yes", "older revision", "cut", "queued", "parked: why", "no"
 	Wire      string            `json:"wire"` // the exact text of the record
 }
 
@@ -47,89 +48,121 @@ func Records(ctx context.Context, db *store.Store, t *Target, f Filter) ([]Entry
 		limit = 1 << 31
 	}
 	var all []Entry
-	err := db.Read(ctx, func(tx *store.Tx) error {
-		all = nil
-		rows, err := tx.Query(`SELECT cloud, subject, period, vo, project, measured, seen, rev, body, parked FROM ledger
-			WHERE site = $1 AND kind = $2 AND ($3 = '' OR period = $3) AND ($4 = '' OR vo = $4) AND ($5 = '' OR project = $5) AND ($6 = '' OR subject = $6)
-			ORDER BY period, cloud, subject LIMIT $7`, t.Site.ID, KindCloud, f.Period, f.VO, f.Project, f.VM, limit)
-		if err != nil {
+	err := db.Read(ctx, func(tx *store.Tx) (err error) {
+		chosen := []any{t.Site.ID, KindCloud, f.Period, f.VO, f.Project, f.VM, limit}
+		if all, err = entries(tx, chosen); err != nil {
 			return err
 		}
-		defer rows.Close()
-		for rows.Next() {
-			e := Entry{Site: t.Site.Name, Sent: map[string]string{}}
-			var (
-				measured, seen int64
-				parked         sql.NullString
-			)
-			if err := rows.Scan(&e.Cloud, &e.VM, &e.Period, &e.VO, &e.Project, &measured, &seen, &e.Revision, &e.Wire, &parked); err != nil {
+		for _, dest := range t.Destinations {
+			if err := tell(tx, t.Site.ID, dest.Name(), chosen, all); err != nil {
 				return err
-			}
-			e.Measured, e.Seen, e.Parked = time.Unix(measured, 0).UTC(), time.UnixMilli(seen).UTC(), parked.String
-			all = append(all, e)
-		}
-		if err := rows.Err(); err != nil {
-			return err
-		}
-		for i := range all {
-			if err := tell(tx, t, &all[i]); err != nil {
-				return err
-			}
-			if name, ok := clouds[all[i].Cloud]; ok {
-				all[i].Cloud = name
 			}
 		}
 		return nil
 	})
-	return all, err
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		e := &all[i]
+		e.Site = t.Site.Name
+		if name, ok := clouds[e.Cloud]; ok {
+			e.Cloud = name
+		}
+		if rec, err := parseRecord(e.Wire); err == nil {
+			e.Status, e.Wall, e.Suspended, e.CPU, e.CPUs = rec.Status, rec.WallDuration, rec.SuspendDuration, rec.CPUDuration, rec.CPUCount
+		}
+	}
+	return all, nil
 }
 
-// tell fills in what the record's text says, and what each destination has of the row.
-func tell(tx *store.Tx, t *Target, e *Entry) error {
-	if rec, err := parseRecord(e.Wire); err == nil {
-		e.Status, e.Wall, e.Suspended, e.CPU, e.CPUs = rec.Status, rec.WallDuration, rec.SuspendDuration, rec.CPUDuration, rec.CPUCount
+// chosenRows are the rows of a Filter, in their order.
+const chosenRows = ` FROM ledger
+	WHERE site = $1 AND kind = $2 AND ($3 = '' OR period = $3) AND ($4 = '' OR vo = $4) AND ($5 = '' OR project = $5) AND ($6 = '' OR subject = $6)
+	ORDER BY period, cloud, subject LIMIT $7`
+
+func entries(tx *store.Tx, chosen []any) ([]Entry, error) {
+	rows, err := tx.Query(`SELECT cloud, subject, period, vo, project, measured, seen, rev, body, parked`+chosenRows, chosen...)
+	if err != nil {
+		return nil, err
 	}
-	for _, dest := range t.Destinations {
-		said, err := has(tx, dest.Name(), t.Site.ID, e)
-		if err != nil {
+	defer rows.Close()
+	var all []Entry
+	for rows.Next() {
+		e := Entry{Sent: map[string]string{}}
+		var (
+			measured, seen int64
+			parked         sql.NullString
+		)
+		if err := rows.Scan(&e.Cloud, &e.VM, &e.Period, &e.VO, &e.Project, &measured, &seen, &e.Revision, &e.Wire, &parked); err != nil {
+			return nil, err
+		}
+		e.Measured, e.Seen, e.Parked = time.Unix(measured, 0).UTC(), time.UnixMilli(seen).UTC(), parked.String
+		all = append(all, e)
+	}
+	return all, rows.Err()
+}
+
+// tell fills in what a destination has of the entries, in words. The deliveries come in the entries' order, one for each.
+func tell(tx *store.Tx, siteID, destination string, chosen []any, all []Entry) error {
+	under, err := underWay(tx, siteID, destination)
+	if err != nil {
+		return err
+	}
+	rows, err := tx.Query(`SELECT d.rev FROM (SELECT site, cloud, kind, subject, period`+chosenRows+`) l
+		LEFT JOIN delivery d ON d.destination = $8 AND d.site = l.site AND d.cloud = l.cloud AND d.kind = l.kind AND d.subject = l.subject AND d.period = l.period
+		ORDER BY l.period, l.cloud, l.subject`, append(slices.Clone(chosen), destination)...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for i := 0; rows.Next(); i++ {
+		var rev sql.NullInt64
+		if err := rows.Scan(&rev); err != nil {
 			return err
 		}
-		e.Sent[dest.Name()] = said
+		e := &all[i]
+		said, ok := under[cursor{e.Period, e.Cloud, e.VM}]
+		switch {
+		case ok:
+		case rev.Int64 == 0: // never delivered, or given up
+			said = "no"
+		case rev.Int64 < e.Revision:
+			said = "older revision"
+		default:
+			said = "yes"
+		}
+		e.Sent[destination] = said
 	}
-	return nil
+	return rows.Err()
 }
 
-// has tells in words what a destination has of a row.
-func has(tx *store.Tx, destination, siteID string, e *Entry) (string, error) {
-	var (
-		state, reason string
-		remote        sql.NullString
-	)
-	err := tx.QueryRow(`SELECT m.state, m.reason, m.remote_id FROM message_record r JOIN message m ON m.id = r.message
-		WHERE m.destination = $1 AND r.site = $2 AND r.cloud = $3 AND r.kind = $4 AND r.subject = $5 AND r.period = $6 AND m.state IN ('cut', 'parked')`,
-		destination, siteID, e.Cloud, KindCloud, e.VM, e.Period).Scan(&state, &reason, &remote)
-	switch {
-	case err == nil && state == stateParked:
-		return "parked: " + reason, nil
-	case err == nil && strings.HasPrefix(remote.String, inQueue):
-		return "queued", nil
-	case err == nil:
-		return strings.TrimSpace("cut " + reason), nil
-	case err != sql.ErrNoRows:
-		return "", err
+// underWay tells of each row in an unsettled or parked message of the destination how it stands with it.
+func underWay(tx *store.Tx, siteID, destination string) (map[cursor]string, error) {
+	rows, err := tx.Query(`SELECT r.period, r.cloud, r.subject, m.state, m.reason, m.remote_id FROM message m JOIN message_record r ON r.message = m.id
+		WHERE m.destination = $1 AND m.site = $2 AND m.state IN ('cut', 'parked') AND r.kind = $3`, destination, siteID, KindCloud)
+	if err != nil {
+		return nil, err
 	}
-	var rev int64
-	err = tx.QueryRow(`SELECT rev FROM delivery WHERE destination = $1 AND site = $2 AND cloud = $3 AND kind = $4 AND subject = $5 AND period = $6`,
-		destination, siteID, e.Cloud, KindCloud, e.VM, e.Period).Scan(&rev)
-	switch {
-	case err == sql.ErrNoRows:
-		return "no", nil
-	case err != nil:
-		return "", err
-	case rev == 0: // given up
-		return "no", nil
-	case rev < e.Revision:
-		return "older revision", nil
+	defer rows.Close()
+	said := map[cursor]string{}
+	for rows.Next() {
+		var (
+			at            cursor
+			state, reason string
+			remote        sql.NullString
+		)
+		if err := rows.Scan(&at.period, &at.cloud, &at.subject, &state, &reason, &remote); err != nil {
+			return nil, err
+		}
+		switch {
+		case state == stateParked:
+			said[at] = "parked: " + reason
+		case strings.HasPrefix(remote.String, inQueue):
+			said[at] = "queued"
+		default:
+			said[at] = strings.TrimSpace("cut " + reason)
+		}
 	}
-	return "yes", nil
+	return said, rows.Err()
 }
