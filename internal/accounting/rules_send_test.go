@@ -277,6 +277,37 @@ func TestRule11ATakeoverHoldsNewerRevisions(t *testing.T) {
 	}
 }
 
+// TestRule11AFrozenProcessBeginsAnew stops the process for a while between the begin of an attempt and its delivery: what
+// goes out then has an attempt of its own, after which newer revisions wait.
+func TestRule11AFrozenProcessBeginsAnew(t *testing.T) {
+	cfg := onDisk(t)
+	var b *bed
+	freezes := 0
+	cfg.OnCommit = func(int64) {
+		if freezes > 0 {
+			freezes--
+			b.clock.set(b.clock.now().Add(400 * time.Second).Format("2006-01-02T15:04:05Z"))
+		}
+	}
+	b = newCloudBed(t, crowd(3, "2024-03-02"), cfg, "2024-03-10T00:05:00Z", "2024-03-01")
+	b.clean(b.collect(""))
+	dest := &server{name: "ams", judge: func(m accounting.Message) error {
+		if late := b.clock.now().Unix() - m.LastAttempt; late > 300 {
+			t.Errorf("delivered %d s after its attempt began", late)
+		}
+		return nil
+	}}
+	b.target.Destinations = []accounting.Destination{dest}
+	freezes = 4 // after going active, cutting, and two attempts that come to nothing
+	d := b.deps()
+	if err := accounting.Send(t.Context(), d, b.target, accounting.Sending{Parallel: 1, Attempts: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if freezes != 0 || len(dest.got) != 1 || dest.got[0].Attempts != 4 {
+		t.Errorf("%d deliveries, %+v", len(dest.got), dest.got)
+	}
+}
+
 // TestRule11ARevisionWaitsForSettlement revises records that are on their way: the revision goes right after them.
 func TestRule11ARevisionWaitsForSettlement(t *testing.T) {
 	b := newBed(t, crowd(3, "2024-03-02"), onDisk(t), "2024-03-10T00:05:00Z", "2024-03-01")

@@ -253,6 +253,11 @@ func (s *sender) deliver(ctx context.Context, m Message) error {
 			}
 		}
 		fresh = false
+		for s.d.Now().Unix()-m.LastAttempt > lateArrival/2 { // frozen meanwhile: it could arrive after the hold
+			if err := attempt(ctx, s.d.DB, &m, s.d.Now().Unix()); err != nil {
+				return err
+			}
+		}
 		receipt, err := s.dest.Deliver(ctx, m, sealed)
 		if err == nil {
 			m.Remote = receipt.Remote
