@@ -122,7 +122,7 @@ A site in mode observe sends nothing; --dry-run shows what would go.`,
 	flags.StringVar(&siteName, "site", "", "only this site")
 	flags.StringVar(&dest, "to", "", "only this destination: ams, dirq")
 	flags.BoolVar(&dryRun, "dry-run", false, "show what would be cut, for where and how large; send nothing")
-	flags.BoolVar(&parked, "retry-parked", false, "cut parked records anew from their present rows")
+	flags.BoolVar(&parked, "retry-parked", false, "cut parked records anew from their present rows, and write again what waits in a queue that is lost")
 	return cmd
 }
 
