@@ -114,7 +114,7 @@ A site in mode observe sends nothing; --dry-run shows what would go.`,
 			return c.reports(form.value, "send", a.Send(cmd.Context(), sites, app.SendOptions{To: dest, RetryParked: parked}), []counted{
 				{name: "messages_sent", word: "messages sent", always: true}, {name: "messages_queued", word: "messages queued"}, {name: "records_sent", word: "records", always: true},
 				{name: "bytes_sent", word: "on the wire", bytes: true}, {name: "messages_waiting_in_queue", word: "messages still in the queue"},
-				{name: "attempts_repeated", word: "attempts repeated"}, {name: "messages_split", word: "messages split"}, {name: "records_parked", word: "records parked"}})
+				{name: "attempts_repeated", word: "attempts repeated"}, {name: "messages_split", word: "messages split"}, {name: "records_parked", word: "records parked"}, {name: "records_held", word: "records held back"}})
 		},
 	}
 	form = forms(cmd)

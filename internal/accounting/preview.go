@@ -44,6 +44,9 @@ func Preview(ctx context.Context, d Deps, t *Target, to string) ([]Planned, erro
 			d.Run.Problem(*p)
 		}
 	}
+	if p := plannedStart(have, t, d.Now()).otherMonth(t); p != nil {
+		d.Run.Problem(*p)
+	}
 	previews := map[string]*preview{}
 	for _, dest := range t.Destinations {
 		if to == "" || to == dest.Name() {
@@ -64,6 +67,9 @@ func Preview(ctx context.Context, d Deps, t *Target, to string) ([]Planned, erro
 				continue
 			}
 			p.plan, p.start = nil, plannedStart(have, t, d.Now())
+			if err := t.queueFor(dest, p.start).tellHeld(tx, d); err != nil {
+				return err
+			}
 			if err := p.messages(ctx, tx); err != nil {
 				return err
 			}

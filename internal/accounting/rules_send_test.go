@@ -271,6 +271,7 @@ func TestRule11ATakeoverHoldsNewerRevisions(t *testing.T) {
 	if r := b.send(); r.Counts["messages_cut"] != 0 {
 		t.Error("too early: the killed run's attempt may still arrive")
 	}
+	b.told("3 records have a newer revision, which waits until 00:15 UTC")
 	b.clock.set("2024-03-10T00:15:00Z")
 	if r := b.send(); r.Counts["records_sent"] != 3 {
 		t.Errorf("%v", r.Counts)

@@ -50,6 +50,9 @@ func Send(ctx context.Context, d Deps, t *Target, how Sending) error {
 	if start, err = goActive(ctx, d, t); err != nil {
 		return fmt.Errorf("start of site %s: %w", t.Site.Name, err)
 	}
+	if p := start.otherMonth(t); p != nil {
+		d.Run.Problem(*p)
+	}
 	for _, dest := range t.Destinations {
 		if how.To != "" && how.To != dest.Name() {
 			continue
@@ -171,7 +174,10 @@ func (s *sender) run(ctx context.Context) error {
 			}
 		})
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return s.d.DB.Read(ctx, func(tx *store.Tx) error { return s.out.tellHeld(tx, s.d) })
 }
 
 // next gives the next message: an unsettled one of an earlier run, else one that is cut now.

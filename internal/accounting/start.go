@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/site"
 	"github.com/fedsite/fedsite/internal/store"
 )
@@ -139,21 +140,36 @@ func stored(ctx context.Context, d Deps, t *Target) (s Start, err error) {
 	return s, err
 }
 
-// goActive stores from which month on a site's rows are sent, once (design §7, rule 15).
+// goActive stores from which month on a site's rows are sent (design §7, rule 15). Once a message was cut it stays; before
+// that, another month in the configuration is taken over.
 func goActive(ctx context.Context, d Deps, t *Target) (Start, error) {
 	s, err := stored(ctx, d, t)
-	if err != nil || s.ActiveFrom != 0 {
+	if err != nil || s.ActiveFrom == plannedStart(s, t, d.Now()).ActiveFrom {
 		return s, err
 	}
 	err = d.DB.Write(ctx, func(tx *store.Tx) error {
-		have, found, err := startOf(tx, t.Site.ID)
-		if s = plannedStart(have, t, d.Now()); err != nil || !found || have.ActiveFrom != 0 {
+		if err := lockSite(tx, t.Site.ID); err != nil {
 			return err
 		}
-		_, err = tx.Exec(`UPDATE accounting_start SET active_from = $1 WHERE site = $2 AND active_from IS NULL`, s.ActiveFrom, t.Site.ID)
+		have, found, err := startOf(tx, t.Site.ID)
+		if s = plannedStart(have, t, d.Now()); err != nil || !found || have.ActiveFrom == s.ActiveFrom {
+			return err
+		}
+		_, err = tx.Exec(`UPDATE accounting_start SET active_from = $1 WHERE site = $2`, s.ActiveFrom, t.Site.ID)
 		return err
 	})
 	return s, err
+}
+
+// otherMonth tells that the configuration names another month than the one that is in force since the first message.
+func (s Start) otherMonth(t *Target) *run.Problem {
+	asked := t.Settings.ActiveFrom
+	if asked.IsZero() || s.ActiveFrom == 0 || Period(asked.Unix()) == Period(s.ActiveFrom) {
+		return nil
+	}
+	return &run.Problem{Site: t.Site.Name, Object: "accounting", Step: "send", Notice: true, Permanent: true,
+		Reason: fmt.Sprintf("accounting.active_from says %s, but records go out from %s on: that was settled when the first ones were sent", Period(asked.Unix()), Period(s.ActiveFrom)),
+		Hint:   "put the former month back into the configuration, or leave it out; months before it can only be republished"}
 }
 
 // plannedStart is what goActive would store: the month of since, where nothing sent this site's records before, because
@@ -161,12 +177,12 @@ func goActive(ctx context.Context, d Deps, t *Target) (Start, error) {
 // one.
 func plannedStart(have Start, t *Target, now time.Time) Start {
 	switch {
-	case have.ActiveFrom != 0:
+	case have.ActiveFrom != 0 && have.Fixed:
 	case have.Previously == Nothing:
 		have.ActiveFrom = monthStart(have.Since)
 	case !t.Settings.ActiveFrom.IsZero():
 		have.ActiveFrom = monthStart(t.Settings.ActiveFrom.Unix())
-	default:
+	case have.ActiveFrom == 0:
 		have.ActiveFrom = monthStart(now.Unix())
 	}
 	return have

@@ -90,3 +90,26 @@ func TestRule15ANewStartBeforeAnythingWasSent(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// TestRule15AnotherMonth names another month before anything was sent, which is taken over, and after, which is not, and
+// is said.
+func TestRule15AnotherMonth(t *testing.T) {
+	each(t, func(t *testing.T, cfg store.Config) {
+		b := newBed(t, crowd(1, "2024-01-10"), cfg, "2024-04-02T00:05:00Z", "2024-01-01")
+		b.clean(b.collect(""))
+		set := &b.target.Settings
+		set.ActiveFrom = moment("2025-02-01") // a slip
+		if r := b.send(); r.Counts["messages_cut"] != 0 {
+			t.Fatalf("%v", r.Counts)
+		}
+		set.ActiveFrom = moment("2024-03-01")
+		if r := b.send(); r.Counts["records_sent"] != 2 || len(r.Problems) != 0 {
+			t.Errorf("March and April: %v, %+v", r.Counts, r.Problems)
+		}
+		set.ActiveFrom = moment("2024-02-01")
+		if r := b.send(); r.Counts["messages_cut"] != 0 {
+			t.Errorf("February was sent although March was settled: %v", r.Counts)
+		}
+		b.told("active_from says 2024-02, but records go out from 2024-03 on")
+	})
+}

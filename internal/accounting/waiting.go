@@ -3,8 +3,10 @@ package accounting
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"time"
 
+	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/store"
 )
 
@@ -125,6 +127,25 @@ func (o outbox) takeOf(tx *store.Tx, group cursor, subjects []string, now time.T
 		all = append(all, w)
 	}
 	return all, rows.Err()
+}
+
+// tellHeld says how many rows are held back, because an earlier attempt with an older revision of theirs may still arrive.
+func (o outbox) tellHeld(tx *store.Tx, d Deps) error {
+	var (
+		n     int64
+		until sql.NullInt64
+	)
+	err := tx.QueryRow(`SELECT count(*), max(d.hold_until) FROM delivery d
+		JOIN ledger l ON l.site = d.site AND l.cloud = d.cloud AND l.kind = d.kind AND l.subject = d.subject AND l.period = d.period
+		WHERE d.destination = $1 AND d.site = $2 AND d.kind = $3 AND d.hold_until > $4 AND d.rev < l.rev AND l.parked IS NULL`,
+		o.destination, o.site, KindCloud, d.Now().Unix()).Scan(&n, &until)
+	if err != nil || n == 0 {
+		return err
+	}
+	d.Run.Count("records_held", n)
+	d.Run.Problem(run.Problem{Object: "destination " + o.destination, Step: "send", Notice: true,
+		Reason: fmt.Sprintf("%d records have a newer revision, which waits until %s UTC: an attempt to send the one before was not answered, and may still arrive", n, time.Unix(until.Int64, 0).UTC().Format("15:04"))})
+	return nil
 }
 
 // queue gives an outbox's rows message by message. What waits is looked for outside of a write transaction, for several
