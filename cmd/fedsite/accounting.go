@@ -56,22 +56,15 @@ Nothing is sent. A window may be collected again at any time: the ledger ends th
 			if environment {
 				o.Getenv = c.getenv
 			}
-			a, done, err := c.open(cmd.Context(), o)
-			if err != nil {
-				return err
-			}
-			defer done()
-			sites, err := a.Sites(siteName)
-			if err != nil {
-				return usage(cmd, err)
-			}
-			if environment && (len(sites) != 1 || len(sites[0].Clouds) != 1) {
-				return usage(cmd, fmt.Errorf("--os-env signs in to one cloud only: the configuration has more; name a site with one cloud"))
-			}
-			return c.reports(form.value, "collect", a.Collect(cmd.Context(), sites, ask), []counted{
-				{name: "projects_collected", word: "projects collected", always: true}, {name: "projects_up_to_date", word: "already up to date"},
-				{name: "vms_seen", word: "sightings of VMs", always: true}, {name: "records_changed", word: "records new or changed", always: true},
-				{name: "vms_without_use", word: "of VMs without use yet"}, {name: "vms_vanished", word: "VMs vanished"}})
+			return c.with(cmd, siteName, o, func(a *app.App, sites []config.Site) error {
+				if environment && (len(sites) != 1 || len(sites[0].Clouds) != 1) {
+					return usage(cmd, fmt.Errorf("--os-env signs in to one cloud only: the configuration has more; name a site with one cloud"))
+				}
+				return c.reports(form.value, "collect", a.Collect(cmd.Context(), sites, ask), []counted{
+					{name: "projects_collected", word: "projects collected", always: true}, {name: "projects_up_to_date", word: "already up to date"},
+					{name: "vms_seen", word: "sightings of VMs", always: true}, {name: "records_changed", word: "records new or changed", always: true},
+					{name: "vms_without_use", word: "of VMs without use yet"}, {name: "vms_vanished", word: "VMs vanished"}})
+			})
 		},
 	}
 	form = forms(cmd)
@@ -96,25 +89,18 @@ func (c *cli) send() *cobra.Command {
 A site in mode observe sends nothing; --dry-run shows what would go.`,
 		Example: "  fedsite accounting send --dry-run\n  fedsite accounting send",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			a, done, err := c.open(cmd.Context(), app.Options{})
-			if err != nil {
-				return err
-			}
-			defer done()
-			sites, err := a.Sites(siteName)
-			if err != nil {
-				return usage(cmd, err)
-			}
-			if err := knownDestination(sites, dest); err != nil {
-				return usage(cmd, err)
-			}
-			if dryRun {
-				return c.preview(cmd.Context(), a, sites, dest, form.value)
-			}
-			return c.reports(form.value, "send", a.Send(cmd.Context(), sites, app.SendOptions{To: dest, RetryParked: parked}), []counted{
-				{name: "messages_sent", word: "messages sent", always: true}, {name: "messages_queued", word: "messages queued"}, {name: "records_sent", word: "records", always: true},
-				{name: "bytes_sent", word: "on the wire", bytes: true}, {name: "messages_waiting_in_queue", word: "messages still in the queue"},
-				{name: "attempts_repeated", word: "attempts repeated"}, {name: "messages_split", word: "messages split"}, {name: "records_parked", word: "records parked"}, {name: "records_held", word: "records held back"}})
+			return c.with(cmd, siteName, app.Options{}, func(a *app.App, sites []config.Site) error {
+				if err := knownDestination(sites, dest); err != nil {
+					return usage(cmd, err)
+				}
+				if dryRun {
+					return c.preview(cmd.Context(), a, sites, dest, form.value)
+				}
+				return c.reports(form.value, "send", a.Send(cmd.Context(), sites, app.SendOptions{To: dest, RetryParked: parked}), []counted{
+					{name: "messages_sent", word: "messages sent", always: true}, {name: "messages_queued", word: "messages queued"}, {name: "records_sent", word: "records", always: true},
+					{name: "bytes_sent", word: "on the wire", bytes: true}, {name: "messages_waiting_in_queue", word: "messages still in the queue"},
+					{name: "attempts_repeated", word: "attempts repeated"}, {name: "messages_split", word: "messages split"}, {name: "records_parked", word: "records parked"}, {name: "records_held", word: "records held back"}})
+			})
 		},
 	}
 	form = forms(cmd)
@@ -124,6 +110,20 @@ A site in mode observe sends nothing; --dry-run shows what would go.`,
 	flags.BoolVar(&dryRun, "dry-run", false, "show what would be cut, for where and how large; send nothing")
 	flags.BoolVar(&parked, "retry-parked", false, "cut parked records anew from their present rows, and write again what waits in a queue that is lost")
 	return cmd
+}
+
+// with opens fedsite, and runs fn with the sites of that name, all for "".
+func (c *cli) with(cmd *cobra.Command, siteName string, o app.Options, fn func(*app.App, []config.Site) error) error {
+	a, done, err := c.open(cmd.Context(), o)
+	if err != nil {
+		return err
+	}
+	defer done()
+	sites, err := a.Sites(siteName)
+	if err != nil {
+		return usage(cmd, err)
+	}
+	return fn(a, sites)
 }
 
 // knownDestination refuses a destination that none of the sites has.
@@ -278,21 +278,14 @@ The form "wire" is the exact text of the records, as the accounting server gets 
 					return usage(cmd, fmt.Errorf("--month %q is no month: 2026-11", f.Period))
 				}
 			}
-			a, done, err := c.open(cmd.Context(), app.Options{})
-			if err != nil {
-				return err
-			}
-			defer done()
-			sites, err := a.Sites(siteName)
-			if err != nil {
-				return usage(cmd, err)
-			}
 			f.Limit = int(limit)
-			entries, err := a.Records(cmd.Context(), sites, f)
-			if err != nil {
-				return err
-			}
-			return c.ledger(form.value, entries)
+			return c.with(cmd, siteName, app.Options{}, func(a *app.App, sites []config.Site) error {
+				entries, err := a.Records(cmd.Context(), sites, f)
+				if err != nil {
+					return err
+				}
+				return c.ledger(form.value, entries)
+			})
 		},
 	}
 	form = forms(cmd, asWire)
