@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -139,10 +140,11 @@ func (c *collector) cloud(ctx context.Context) error {
 	c.lookup = c.c.Source.Lookup()
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(max(c.c.Parallel, 1))
-	for i, p := range chosen {
+	var finished atomic.Int64
+	for _, p := range chosen {
 		group.Go(func() error {
 			err := c.project(gctx, p, merged.Shares)
-			c.d.Run.Progress("projects", int64(i+1), int64(len(chosen)))
+			c.d.Run.Progress("projects", finished.Add(1), int64(len(chosen)))
 			switch {
 			case err == nil:
 				c.d.Run.Count("projects_collected", 1)

@@ -101,7 +101,7 @@ func (a *amsDestination) load() error {
 	}
 	id, err := a.cfg.Identity()
 	if err != nil {
-		return refused(fmt.Errorf("host certificate: %w", err), "check accounting.ams.certificate: both files must be there and readable by fedsite's user")
+		return refused(fmt.Errorf("host certificate: %w", err), "check accounting.ams.certificate: both files must be there, readable by fedsite's user, and belong together")
 	}
 	var recipient *x509.Certificate
 	if a.cfg.Recipient != nil {
