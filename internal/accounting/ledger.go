@@ -252,6 +252,9 @@ func (b *basis) keep(ctx context.Context, db *store.Store, entries []entry, now 
 			if err := lockSite(tx, b.Target.Site.ID); err != nil {
 				return err
 			}
+			if err := current(tx, b.Cloud); err != nil {
+				return err
+			}
 			for _, e := range entries[:n] {
 				more, err := b.revise(tx, e, now)
 				if err != nil {
@@ -271,6 +274,16 @@ func (b *basis) keep(ctx context.Context, db *store.Store, entries []entry, now 
 		entries = entries[n:]
 	}
 	return notes, nil
+}
+
+// current refuses to write for a cloud that was meanwhile found to be another one under a new name.
+func current(tx *store.Tx, c site.Cloud) error {
+	var replaced bool
+	err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM cloud WHERE id = $1 AND replaced_by IS NOT NULL)`, c.ID).Scan(&replaced)
+	if err == nil && replaced {
+		err = fmt.Errorf("cloud %s was found to be another one under a new name while it was collected: collect again", c.Name)
+	}
+	return err
 }
 
 // note is something about a VM that an operator should know.

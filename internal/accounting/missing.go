@@ -156,8 +156,14 @@ func (p *pager) partial(ctx context.Context, s openstack.Server, k *kept, seen i
 
 // Replaced takes a cloud out of the ledger under whose id nothing is collected any more, because it is another one under
 // a new name: its VMs stand in nobody's way, and its rows stay as what was sent. That one collects its VMs again, from
-// their beginning, into rows that the server takes for the same.
-func Replaced(tx *store.Tx, siteID, cloud string) error {
+// their beginning, into rows that the server takes for the same. A collection that goes on under it writes no more.
+func Replaced(tx *store.Tx, siteID, cloud, by string) error {
+	if err := lockSite(tx, siteID); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(`UPDATE cloud SET replaced_by = $1 WHERE id = $2`, by, cloud); err != nil {
+		return err
+	}
 	if _, err := tx.Exec(`DELETE FROM vm WHERE cloud = $1 AND parked = ''`, cloud); err != nil {
 		return err
 	}

@@ -278,7 +278,7 @@ func TestRule09ARenamedCloud(t *testing.T) {
 	b.collect("2024-03-12T00:05:00Z")
 	b.clean(b.send()) // the new VM went out under the new cloud's id
 	b.collect("2024-03-13T00:05:00Z")
-	if err := b.db.Write(t.Context(), func(tx *store.Tx) error { return accounting.Replaced(tx, "site-a", "cloud-b") }); err != nil {
+	if err := b.db.Write(t.Context(), func(tx *store.Tx) error { return accounting.Replaced(tx, "site-a", "cloud-b", "cloud-a") }); err != nil {
 		t.Fatal(err)
 	}
 	b.target.Clouds[0].Cloud.ID = "cloud-a"

@@ -215,6 +215,9 @@ func (s *sender) cut(ctx context.Context, found []cursor) (m Message, err error)
 		if err := lockSite(tx, s.t.Site.ID); err != nil {
 			return err
 		}
+		if start, _, err := startOf(tx, s.t.Site.ID); err != nil || Period(start.ActiveFrom) != s.out.active {
+			return err // what was collected is being forgotten, for another start
+		}
 		now := s.d.Now()
 		records, err := s.out.take(tx, found, now)
 		if err != nil || len(records) == 0 {

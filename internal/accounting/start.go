@@ -97,6 +97,14 @@ func forget(ctx context.Context, db *store.Store, s site.Site) (bool, error) {
 	for _, c := range s.Clouds {
 		parts = append(parts, part{"collected", "cloud", c.ID, "cloud, project, kind, from_time"})
 	}
+	parts = append(parts, part{"collected", "(SELECT c.site FROM cloud c WHERE c.id = collected.cloud)", s.ID, "cloud, project, kind, from_time"}) // also of clouds that are left out now
+	stop := func(tx *store.Tx) (cut bool, err error) {
+		if cut, err = lockUncut(tx, s.ID); err != nil || cut {
+			return cut, err
+		}
+		_, err = tx.Exec(`UPDATE accounting_start SET active_from = NULL WHERE site = $1`, s.ID) // a run that sends by the former start cuts no more
+		return false, err
+	}
 	for _, t := range append(parts, part{"vm", "site", s.ID, "cloud, vm"}, part{"ledger", "site", s.ID, "site, cloud, kind, subject, period"}) {
 		for {
 			var (
@@ -105,7 +113,7 @@ func forget(ctx context.Context, db *store.Store, s site.Site) (bool, error) {
 			)
 			err := db.Write(ctx, func(tx *store.Tx) (err error) {
 				deleted = 0
-				if cut, err = lockUncut(tx, s.ID); err != nil || cut {
+				if cut, err = stop(tx); err != nil || cut {
 					return err
 				}
 				deleted, err = tx.Exec(`DELETE FROM `+t.table+` WHERE (`+t.key+`) IN (SELECT `+t.key+` FROM `+t.table+` WHERE `+t.of+` = $1 LIMIT $2)`, t.id, maxRows)

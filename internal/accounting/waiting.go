@@ -35,7 +35,7 @@ const waits = ` FROM ledger l
 	WHERE l.site = $2 AND l.kind = $3 AND l.period = $4 AND l.cloud = $5 AND l.parked IS NULL
 	AND (d.rev IS NULL OR (d.rev < l.rev AND d.hold_until <= $6))
 	AND NOT EXISTS (SELECT 1 FROM message_record r JOIN message m ON m.id = r.message
-		WHERE r.site = l.site AND r.cloud = l.cloud AND r.kind = l.kind AND r.subject = l.subject AND r.period = l.period
+		WHERE r.site = l.site AND r.kind = l.kind AND r.subject = l.subject AND r.period = l.period
 		AND m.destination = $1 AND m.state IN ('cut', 'parked'))`
 
 func (o outbox) args(period, cloud string, now time.Time, more ...any) []any {

@@ -8,6 +8,7 @@ import (
 	"github.com/fedsite/fedsite/internal/accounting"
 	"github.com/fedsite/fedsite/internal/config"
 	"github.com/fedsite/fedsite/internal/run"
+	"github.com/fedsite/fedsite/internal/store"
 )
 
 // How messages are sent in one run: so many at once, so many tries of each, and the first back-off.
@@ -61,8 +62,8 @@ func (a *App) Send(ctx context.Context, sites []config.Site, o SendOptions) []Si
 					continue
 				}
 				n, err := accounting.Unpark(ctx, d.DB, t.Site.ID, dest)
-				if err != nil {
-					return err
+				if err != nil { // this destination's own trouble
+					d.Run.Problem(run.Problem{Site: t.Site.Name, Object: "destination " + dest.Name(), Step: "send", Reason: "nothing was cut anew: " + err.Error(), Hint: store.Hint(err)})
 				}
 				d.Run.Count("messages_unparked", n)
 			}

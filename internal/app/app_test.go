@@ -215,3 +215,37 @@ credentials:
 		t.Error("an unknown site was found")
 	}
 }
+
+// TestACloudRenamedByMistake renames a cloud without a word of its former name, and takes it back, or says it late: the
+// first row goes on, and the other one is out of the way.
+func TestACloudRenamedByMistake(t *testing.T) {
+	const url = `auth_url: "https://a.example.org/v3"}`
+	for name, last := range map[string]string{"taken back": `{name: main, formerly: [r1], ` + url, "said late": `{name: r1, formerly: [main], ` + url} {
+		t.Run(name, func(t *testing.T) {
+			where := store.Config{Path: filepath.Join(t.TempDir(), app.Database)}
+			id := func(cloud string) string {
+				s, err := open(t, parse(t, where, oneSite("{gocdb: EXAMPLE}", cloud))).Sites("")
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s[0].Clouds[0].Cloud.ID
+			}
+			first, second := id(`{name: main, `+url), id(`{name: r1, `+url)
+			if first == second {
+				t.Fatal("a new name is a new cloud")
+			}
+			for range 2 {
+				if got := id(last); got != first {
+					t.Errorf("%s, at first %s, by mistake %s", got, first, second)
+				}
+			}
+			var replaced string
+			err := open(t, parse(t, where, oneSite("{gocdb: EXAMPLE}", last))).Store().Read(t.Context(), func(tx *store.Tx) error {
+				return tx.QueryRow(`SELECT replaced_by FROM cloud WHERE id = $1`, second).Scan(&replaced)
+			})
+			if err != nil || replaced != first {
+				t.Errorf("the mistaken row is replaced by %q, %v", replaced, err)
+			}
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -68,19 +69,19 @@ func register(ctx context.Context, db *store.Store, s *config.Site, sites []stri
 	return nil
 }
 
-// registered tells whether site and clouds are in the store just as they are configured, and gives them their ids. An
-// older row of a cloud's former name is still to be taken over.
+// registered tells whether site and clouds are in the store just as they are configured, and gives them their ids. Another
+// row of a cloud's former name is still to be joined with it.
 func registered(tx *store.Tx, s *config.Site, clouds []string) (bool, error) {
 	err := tx.QueryRow(`SELECT id FROM site WHERE name = $1`, s.Site.Name).Scan(&s.Site.ID)
 	for i := 0; i < len(s.Clouds) && err == nil; i++ {
 		c := &s.Clouds[i].Cloud
 		err = tx.QueryRow(`SELECT id FROM cloud WHERE site = $1 AND name = $2 AND auth_url = $3 AND region = $4`, s.Site.ID, c.Name, c.AuthURL, c.Region).Scan(&c.ID)
 		for _, f := range s.Clouds[i].Formerly {
-			var had bool
+			var other bool
 			if err == nil && !slices.Contains(clouds, f) {
-				err = tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM cloud f JOIN cloud c ON c.id = $1 WHERE f.site = c.site AND f.name = $2 AND f.created < c.created)`, c.ID, f).Scan(&had)
+				err = tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM cloud WHERE site = $1 AND id <> $2 AND name = $3)`, s.Site.ID, c.ID, f).Scan(&other)
 			}
-			if err == nil && had {
+			if err == nil && other {
 				return false, nil
 			}
 		}
@@ -105,12 +106,12 @@ type named struct {
 type row struct {
 	id, name string
 	formerly []string
-	created  int64
+	created  int64 // unix seconds
 }
 
 // identify finds the row, makes one when there is none, and notes a new name.
 func identify(tx *store.Tx, n named, now time.Time) (string, error) {
-	r, err := find(tx, n)
+	r, others, err := find(tx, n)
 	if err != nil {
 		return "", err
 	}
@@ -122,20 +123,20 @@ func identify(tx *store.Tx, n named, now time.Time) (string, error) {
 		if _, err := tx.Exec(n.insert, append([]any{id, n.name, now.Unix()}, n.values...)...); err != nil {
 			return "", err
 		}
-		if r, err = find(tx, n); err != nil { // another process may have been first
+		if r, others, err = find(tx, n); err != nil { // another process may have been first
 			return "", err
 		}
 		if r == nil {
 			return "", fmt.Errorf("%s %s could not be stored", n.table, n.name)
 		}
 	}
-	if r.name == n.name {
-		return r.id, nil
-	}
-	if n.table == "cloud" {
-		if err := replace(tx, n); err != nil {
+	for _, other := range others {
+		if err := replace(tx, n, other, r.id); err != nil {
 			return "", err
 		}
+	}
+	if r.name == n.name {
+		return r.id, nil
 	}
 	had, err := json.Marshal(append(slices.DeleteFunc(r.formerly, func(f string) bool { return f == n.name }), r.name))
 	if err != nil {
@@ -145,32 +146,24 @@ func identify(tx *store.Tx, n named, now time.Time) (string, error) {
 	return r.id, err
 }
 
-// replace takes the name of a cloud from a row that was made for it because nobody had said its former name.
-func replace(tx *store.Tx, n named) error {
-	var mistaken string
-	err := tx.QueryRow(`SELECT id FROM cloud WHERE site = $1 AND name = $2`, n.within, n.name).Scan(&mistaken)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil
-	}
-	if err != nil {
+// replace takes its name from a row that was made for a cloud because nobody had said its former name.
+func replace(tx *store.Tx, n named, mistaken row, by string) error {
+	if _, err := tx.Exec(`UPDATE cloud SET name = $1 WHERE id = $2`, mistaken.name+" (replaced, "+mistaken.id+")", mistaken.id); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(`UPDATE cloud SET name = $1 WHERE id = $2`, n.name+" (replaced, "+mistaken+")", mistaken); err != nil {
-		return err
-	}
-	return accounting.Replaced(tx, n.within, mistaken)
+	return accounting.Replaced(tx, n.within, mistaken.id, by)
 }
 
-// find gives the row of that name, else the one that had it, or one of the names it had. A cloud's former name goes first
-// when its row is the older one: then the other was made for a cloud that was taken for a new one.
-func find(tx *store.Tx, n named) (*row, error) {
+// find gives the row of that name, else the one that had it, or one of the names it had. Of a cloud's rows the oldest goes
+// on; others are those that were made for it when it was taken for a new one.
+func find(tx *store.Tx, n named) (found *row, others []row, err error) {
 	query, args := `SELECT id, name, formerly, created FROM site ORDER BY created, id`, []any(nil)
 	if n.table == "cloud" {
 		query, args = `SELECT id, name, formerly, created FROM cloud WHERE site = $1 ORDER BY created, id`, []any{n.within}
 	}
 	rows, err := tx.Query(query, args...)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer rows.Close()
 	var all []row
@@ -180,31 +173,47 @@ func find(tx *store.Tx, n named) (*row, error) {
 			text string
 		)
 		if err := rows.Scan(&r.id, &r.name, &text, &r.created); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if err := json.Unmarshal([]byte(text), &r.formerly); err != nil {
-			return nil, fmt.Errorf("%s %s: its former names cannot be read: %w", n.table, r.name, err)
+			return nil, nil, fmt.Errorf("%s %s: its former names cannot be read: %w", n.table, r.name, err)
 		}
 		all = append(all, r)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	free := func(r row) bool { return !slices.Contains(n.all, r.name) } // no other one's present name
-	own := slices.IndexFunc(all, func(r row) bool { return r.name == n.name })
+	if n.table == "cloud" {
+		same := slices.DeleteFunc(slices.Clone(all), func(r row) bool { return r.name != n.name && !(free(r) && slices.Contains(n.formerly, r.name)) })
+		slices.SortStableFunc(same, func(a, b row) int { // the oldest first; of the same second, that of a former name
+			return cmp.Or(cmp.Compare(a.created, b.created), order(a.name == n.name, b.name == n.name))
+		})
+		if len(same) > 0 {
+			return &same[0], same[1:], nil
+		}
+	}
 	for _, is := range []func(row) bool{
-		func(r row) bool {
-			return n.table == "cloud" && own >= 0 && r.created < all[own].created && free(r) && slices.Contains(n.formerly, r.name)
-		},
 		func(r row) bool { return r.name == n.name },
 		func(r row) bool { return free(r) && slices.Contains(n.formerly, r.name) },
 		func(r row) bool { return free(r) && slices.Contains(r.formerly, n.name) },
 	} {
 		if i := slices.IndexFunc(all, is); i >= 0 {
-			return &all[i], nil
+			return &all[i], nil, nil
 		}
 	}
-	return nil, nil
+	return nil, nil, nil
+}
+
+// order puts what is not so before what is.
+func order(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
 }
 
 // newID makes an id that an operator can read: the name it had at first, and some random digits.

@@ -95,6 +95,13 @@ func classify(err error) error {
 	return nil
 }
 
+// waited tells whether a transaction had to wait too long for the lock of another one. It is worth one more try: writes of
+// one site stand in line, and a slow disk makes the line slow.
+func waited(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && e.Code == "55P03"
+}
+
 // collided tells whether the same transaction may succeed when it is tried again.
 func collided(err error) bool {
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {

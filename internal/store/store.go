@@ -147,7 +147,7 @@ func (s *Store) Write(ctx context.Context, fn func(*Tx) error) error {
 			}
 			return nil
 		}
-		if !collided(err) || !wait(ctx, time.Duration(1<<try)*5*time.Millisecond) {
+		if !collided(err) && !(waited(err) && try == 0) || !wait(ctx, time.Duration(1<<try)*5*time.Millisecond) {
 			break
 		}
 	}

@@ -16,6 +16,7 @@ CREATE TABLE cloud (
 	region TEXT NOT NULL DEFAULT '',
 	formerly TEXT NOT NULL DEFAULT '[]',
 	created BIGINT NOT NULL,
+	replaced_by TEXT, -- the cloud that this one was, under a name that nobody had said was its
 	UNIQUE (site, name)
 );
 
@@ -143,7 +144,7 @@ CREATE TABLE message_record (
 	rev BIGINT NOT NULL,
 	PRIMARY KEY (message, site, cloud, kind, subject, period)
 );
-CREATE INDEX message_record_row ON message_record (site, cloud, kind, subject, period);
+CREATE INDEX message_record_row ON message_record (site, kind, subject, period); -- the server knows no clouds
 
 CREATE TABLE delivery (
 	destination TEXT NOT NULL,
