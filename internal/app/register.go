@@ -106,7 +106,7 @@ type named struct {
 type row struct {
 	id, name string
 	formerly []string
-	created  int64 // unix seconds
+	created  int64 // unix milliseconds
 }
 
 // identify finds the row, makes one when there is none, and notes a new name.
@@ -120,7 +120,7 @@ func identify(tx *store.Tx, n named, now time.Time) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if _, err := tx.Exec(n.insert, append([]any{id, n.name, now.Unix()}, n.values...)...); err != nil {
+		if _, err := tx.Exec(n.insert, append([]any{id, n.name, now.UnixMilli()}, n.values...)...); err != nil {
 			return "", err
 		}
 		if r, others, err = find(tx, n); err != nil { // another process may have been first
@@ -186,7 +186,7 @@ func find(tx *store.Tx, n named) (found *row, others []row, err error) {
 	free := func(r row) bool { return !slices.Contains(n.all, r.name) } // no other one's present name
 	if n.table == "cloud" {
 		same := slices.DeleteFunc(slices.Clone(all), func(r row) bool { return r.name != n.name && !(free(r) && slices.Contains(n.formerly, r.name)) })
-		slices.SortStableFunc(same, func(a, b row) int { // the oldest first; of the same second, that of a former name
+		slices.SortStableFunc(same, func(a, b row) int { // the oldest first; of the same instant, that of a former name
 			return cmp.Or(cmp.Compare(a.created, b.created), order(a.name == n.name, b.name == n.name))
 		})
 		if len(same) > 0 {

@@ -15,7 +15,7 @@ CREATE TABLE cloud (
 	auth_url TEXT NOT NULL DEFAULT '',
 	region TEXT NOT NULL DEFAULT '',
 	formerly TEXT NOT NULL DEFAULT '[]',
-	created BIGINT NOT NULL,
+	created BIGINT NOT NULL, -- milliseconds: which of two rows of one cloud is the older one
 	replaced_by TEXT, -- the cloud that this one was, under a name that nobody had said was its
 	UNIQUE (site, name)
 );
