@@ -43,6 +43,7 @@ type cli struct {
 	out, err                 io.Writer
 	outTerminal, errTerminal bool
 	getenv                   func(string) string
+	now                      func() time.Time // nil = the database's clock; tests put their own
 
 	configFile string
 	verbose    bool
@@ -176,7 +177,7 @@ func (c *cli) open(ctx context.Context, o app.Options) (*app.App, func(), error)
 	if err != nil {
 		return nil, nil, err
 	}
-	o.Version, o.Log, o.Progress = versionText(), log, c.progress()
+	o.Version, o.Now, o.Log, o.Progress = versionText(), c.now, log, c.progress()
 	a, err := app.Open(ctx, cfg, o)
 	if err != nil {
 		flush()

@@ -16,6 +16,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(victimEnv) != "" {
+		os.Exit(victim())
+	}
 	testscript.Main(m, map[string]func(){"fedsite": func() { os.Exit(Main()) }})
 }
 

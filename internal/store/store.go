@@ -167,7 +167,25 @@ func (s *Store) once(ctx context.Context, fn func(*Tx) error) error {
 	if err := t.fence(ctx); err != nil {
 		return err
 	}
-	return tx.Commit()
+	watch, _ := ctx.Value(watchKey{}).(func(committed bool))
+	if watch != nil {
+		watch(false)
+	}
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	if watch != nil {
+		watch(true)
+	}
+	return nil
+}
+
+type watchKey struct{}
+
+// Watched gives a context under which every Write calls watch twice: when all is written and the database is about to be
+// told to commit, and as soon as it has. It is how a test ends a process at either moment; watch must not use the store.
+func Watched(ctx context.Context, watch func(committed bool)) context.Context {
+	return context.WithValue(ctx, watchKey{}, watch)
 }
 
 func wait(ctx context.Context, d time.Duration) bool {

@@ -3,8 +3,10 @@ package store_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -216,6 +218,28 @@ func TestTextWithNUL(t *testing.T) {
 		})
 		if err != nil || name != "one\uFFFDtwo" {
 			t.Errorf("%q, %v", name, err)
+		}
+	})
+}
+
+// TestWatched: the watch is told before a commit, when nobody sees what was written, and after it, when all do; of a write
+// that came to nothing it is told nothing.
+func TestWatched(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, cfg store.Config) {
+		st, other := storetest.Open(t, cfg), storetest.Open(t, cfg)
+		var seen []string
+		ctx := store.Watched(t.Context(), func(committed bool) { seen = append(seen, fmt.Sprint(committed, count(t, other))) })
+		for _, wrong := range []error{nil, errors.New("boom")} {
+			err := st.Write(ctx, func(tx *store.Tx) error {
+				_, err := tx.Exec(`INSERT INTO site (id, name, created) VALUES ($1, $1, 1)`, fmt.Sprint(wrong))
+				return errors.Join(err, wrong)
+			})
+			if !errors.Is(err, wrong) {
+				t.Error(err)
+			}
+		}
+		if want := []string{"false 0", "true 1"}; !slices.Equal(seen, want) {
+			t.Errorf("committed, and rows: %q, want %q", seen, want)
 		}
 	})
 }

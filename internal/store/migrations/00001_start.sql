@@ -38,13 +38,15 @@ CREATE TABLE collected (
 	PRIMARY KEY (cloud, project, kind, from_time)
 );
 
+-- projects that are held: too much of one was gone at once; times in milliseconds
 CREATE TABLE project_state (
 	cloud TEXT NOT NULL,
 	project TEXT NOT NULL,
 	part TEXT NOT NULL,
-	held TEXT NOT NULL DEFAULT '',
-	reason TEXT NOT NULL DEFAULT '',
-	last_seen BIGINT,
+	name TEXT NOT NULL,
+	held BIGINT NOT NULL, -- since when
+	reason TEXT NOT NULL,
+	released BIGINT, -- when an operator said that what was last seen before is gone
 	PRIMARY KEY (cloud, project, part)
 );
 
@@ -74,6 +76,7 @@ CREATE TABLE vm (
 	image TEXT NOT NULL,
 	name TEXT NOT NULL,
 	floating BIGINT NOT NULL,
+	missing BIGINT, -- milliseconds: since when it cannot be found
 	vanished BIGINT,
 	parked TEXT NOT NULL,
 	vm_key TEXT NOT NULL,
