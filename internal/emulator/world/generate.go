@@ -143,30 +143,33 @@ func (g *generator) vm(i int) {
 	}
 	switch i % 12 {
 	case 1:
-		vm.Events = append(vm.Events, Event{after(0.4), Delete, ""})
+		vm.Events = append(vm.Events, Event{At: after(0.4), Kind: Delete})
 	case 2:
 		if age > resizedAfter { // before a VM is first seen nobody can know what it was
-			vm.Events = append(vm.Events, Event{after(0.5), Resize, "4"}, Event{after(0.51), Confirm, ""})
+			vm.Events = append(vm.Events, Event{At: after(0.5), Kind: Resize, Value: "4"}, Event{At: after(0.51), Kind: Confirm})
 		}
 	case 3:
-		vm.Events = append(vm.Events, Event{after(0.3), Stop, ""})
+		vm.Events = append(vm.Events, Event{At: after(0.3), Kind: Stop})
 	case 4:
-		vm.Events = append(vm.Events, Event{after(0.3), Shelve, ""}, Event{after(0.31), Offload, ""})
+		vm.Events = append(vm.Events, Event{At: after(0.3), Kind: Shelve}, Event{At: after(0.31), Kind: Offload})
 	case 5: // never ran
-		vm.Events = []Event{{launch, Fail, ""}}
+		vm.Events = []Event{{At: launch, Kind: Fail}}
 	case 6:
 		vm.Image = ""
-		vm.Events = append(vm.Events, Event{launch.Add(time.Minute), Float, fmt.Sprintf("192.0.2.%d", 1+i%250)})
+		vm.Events = append(vm.Events, Event{At: launch.Add(time.Minute), Kind: Float, Value: fmt.Sprintf("192.0.2.%d", 1+i%250)})
 	case 7:
 		vm.Name = "máquina-ñ"
-		vm.Events = append(vm.Events, Event{after(0.6), Delete, ""})
+		vm.Events = append(vm.Events, Event{At: after(0.6), Kind: Delete})
 	case 8:
 		vm.Name = "a%%b\nVMUUID: evil"
 		vm.Flavor = "6"
 	case 9:
-		vm.Events = append(vm.Events, Event{after(0.2), Suspend, ""}, Event{after(0.4), Resume, ""}, Event{after(0.9), Rebuild, ""})
+		vm.Events = append(vm.Events, Event{At: after(0.2), Kind: Suspend}, Event{At: after(0.4), Kind: Resume}, Event{At: after(0.9), Kind: Rebuild})
 	case 10:
 		vm.Flavor = "5"
+	}
+	if i%5 == 4 {
+		vm.Cell = SecondCell
 	}
 	g.w.Add(vm)
 }

@@ -22,7 +22,7 @@ func (w *World) Usage(project string, from, to time.Time, charge Charge) []Usage
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	var all []Usage
-	for _, vm := range w.vms {
+	for _, vm := range w.added {
 		if project != "" && vm.Project != project {
 			continue
 		}
@@ -33,24 +33,24 @@ func (w *World) Usage(project string, from, to time.Time, charge Charge) []Usage
 	return all
 }
 
-// usage integrates over the VM's life in whole seconds.
+// usage integrates over the VM's life in whole seconds. What is in progress changes nothing until it is done.
 func (w *World) usage(vm *VM, from, to int64, charge Charge) Usage {
 	u := Usage{VM: vm.ID, Project: vm.Project}
-	if !slices.ContainsFunc(vm.Events, func(e Event) bool { return e.Kind == Launch }) {
+	if !slices.ContainsFunc(vm.Events, func(e Event) bool { return e.Kind == Launch && !e.Failed }) {
 		return u
 	}
 	at := vm.Created.Unix()
 	count := func(until int64, v View) {
-		if d := min(until, to) - max(at, from); d > 0 && !free(v.Status, charge) {
+		if d := min(until, to) - max(at, from); d > 0 && !free(v.Rest, charge) {
 			u.Wall += d
 			u.CPU += d * v.Flavor.VCPUs
 		}
 		at = until
 	}
-	state := w.view(vm, vm.Created)
+	state := w.truly(vm.Created).view(vm)
 	for _, e := range vm.Events {
 		count(e.At.Unix(), state)
-		if state = w.view(vm, e.At); state.Deleted {
+		if state = w.truly(e.At).view(vm); state.Deleted {
 			return u
 		}
 	}

@@ -8,142 +8,118 @@ import (
 // View is a VM as Nova would show it at an instant.
 type View struct {
 	ID, Name, Project, User string
-	Status                  string
+	Status                  string // as Nova shows it, also of what is in progress
+	Rest                    string // the same without what is in progress
+	Task                    string // what is in progress, Nova's task_state; "" = null
 	Created, Updated        time.Time
 	Launched, Terminated    time.Time // zero = null
+	Ended                   time.Time // when it was deleted, also where Nova has no time of it
 	Flavor                  Flavor
 	Image                   string
 	Floating                []string
 	Deleted                 bool
+	Partial                 bool // its cell does not answer
 }
 
-// ServerAt gives the VM as it is at the instant; false before its creation.
-func (w *World) ServerAt(id string, t time.Time) (View, bool) {
-	w.mu.RLock()
-	defer w.mu.RUnlock()
-	vm := w.byID[id]
-	if vm == nil || vm.Created.After(t) {
-		return View{}, false
-	}
-	return w.view(vm, t), true
+// progress says what Nova shows while something is in progress: its task_state, and the status where it is another than
+// the one before.
+var progress = map[Kind]struct{ task, status string }{
+	Stop: {"powering-off", ""}, Start: {"powering-on", ""}, Pause: {"pausing", ""}, Unpause: {"unpausing", ""}, Suspend: {"suspending", ""}, Resume: {"resuming", ""},
+	Shelve: {"shelving", ""}, Offload: {"shelving_offloading", ""}, Unshelve: {"unshelving", ""}, Resize: {"resize_migrating", "RESIZE"}, Confirm: {"resize_confirming", ""},
+	Revert: {"resize_reverting", "REVERT_RESIZE"}, Rebuild: {"rebuild_spawning", "REBUILD"}, Rescue: {"rescuing", ""}, Unrescue: {"unrescuing", ""},
+	Soft: {"soft-deleting", ""}, Restore: {"restoring", ""}, Delete: {"deleting", ""},
 }
 
-// Servers gives the VMs of a project at the instant, all projects' for "", newest first as Nova lists them: those that
-// exist, or, with since, all that changed at or after it, the deleted ones too.
-func (w *World) Servers(project string, t time.Time, since *time.Time) []View {
-	w.mu.RLock()
-	defer w.mu.RUnlock()
-	var all []View
-	for _, vm := range w.vms {
-		if vm.Created.After(t) || (project != "" && vm.Project != project) {
-			continue
-		}
-		v := w.view(vm, t)
-		if since == nil && (v.Deleted || v.Status == "SOFT_DELETED") || since != nil && v.Updated.Before(*since) {
-			continue
-		}
-		all = append(all, v)
-	}
-	slices.SortStableFunc(all, func(a, b View) int {
-		if c := b.Created.Compare(a.Created); c != 0 {
-			return c
-		}
-		if a.ID < b.ID {
-			return 1
-		}
-		return -1
-	})
-	return all
+// fold is a VM's view while its events are gone through.
+type fold struct {
+	View
+	flavor, before string // ids: the present one, and the one before the last resize
+	resting        string // the status to go back to
 }
 
-// view folds the events up to the instant.
-func (w *World) view(vm *VM, t time.Time) View {
-	v := View{ID: vm.ID, Name: vm.Name, Project: vm.Project, User: vm.User, Status: "BUILD", Created: vm.Created, Updated: vm.Created, Image: vm.Image}
-	flavor, before, resting := vm.Flavor, vm.Flavor, "ACTIVE"
-	for _, e := range vm.Events {
-		if e.At.After(t) {
+// view folds the events that are seen.
+func (s Sight) view(vm *VM) View {
+	f := fold{View: View{ID: vm.ID, Name: vm.Name, Project: vm.Project, User: vm.User, Rest: "BUILD", Created: vm.Created, Updated: vm.Created, Image: vm.Image},
+		flavor: vm.Flavor, before: vm.Flavor, resting: "ACTIVE"}
+	for i, e := range vm.Events {
+		if !s.written(vm, e.At) {
+			f.pending(s, vm, vm.Events[i:])
 			break
 		}
-		v.Updated = e.At
-		switch e.Kind {
-		case Launch, Rebuild, Unshelve:
-			v.Status, v.Launched = "ACTIVE", e.At // Nova dates the launch anew
-			if e.Kind == Rebuild && e.Value != "" {
-				v.Image = e.Value
-			}
-		case Start, Unpause, Resume, Unrescue:
-			v.Status = "ACTIVE"
-		case Stop:
-			v.Status = "SHUTOFF"
-		case Pause:
-			v.Status = "PAUSED"
-		case Suspend:
-			v.Status = "SUSPENDED"
-		case Shelve:
-			v.Status = "SHELVED"
-		case Offload:
-			v.Status = "SHELVED_OFFLOADED"
-		case Rescue:
-			v.Status, v.Launched = "RESCUE", e.At
-		case Resize:
-			resting, v.Status, v.Launched = v.Status, "VERIFY_RESIZE", e.At
-			before, flavor = flavor, e.Value
-		case Confirm:
-			v.Status = resting
-		case Revert:
-			v.Status, v.Launched, flavor = resting, e.At, before
-		case Fail:
-			v.Status = "ERROR"
-		case Soft:
-			resting, v.Status = v.Status, "SOFT_DELETED"
-		case Restore:
-			v.Status = resting
-		case Delete:
-			v.Status, v.Terminated, v.Deleted = "DELETED", e.At, true
-			v.Floating = nil
-		case Rename:
-			v.Name = e.Value
-		case Float:
-			v.Floating = append(v.Floating, e.Value)
-		case Unfloat:
-			v.Floating = slices.DeleteFunc(slices.Clone(v.Floating), func(a string) bool { return a == e.Value })
-		}
+		f.happened(e)
 	}
-	v.Flavor, _ = w.Flavor(flavor)
-	return v
+	if f.Status == "" {
+		f.Status = f.Rest
+	}
+	f.Flavor, _ = find(s.w.Flavors, func(flavor Flavor) bool { return flavor.ID == f.flavor })
+	return f.View
 }
 
-// Action is an entry of a VM's instance actions.
-type Action struct {
-	Name           string
-	Start, Updated time.Time
-}
-
-// ActionsAt gives what was done to the VM up to the instant, oldest first.
-func (w *World) ActionsAt(id string, t time.Time) []Action {
-	w.mu.RLock()
-	defer w.mu.RUnlock()
-	vm := w.byID[id]
-	if vm == nil || vm.Created.After(t) {
-		return nil
-	}
-	all := []Action{{"create", vm.Created, vm.Created}}
-	for _, e := range vm.Events {
-		switch e.Kind {
-		case Launch:
-			if !e.At.After(t) {
-				all[0].Updated = e.At
-			}
-		case Fail, Rename, Float, Unfloat, Reproject:
-		default:
-			if !e.At.After(t) {
-				start := e.At
-				if e.Kind == Resize || e.Kind == Revert { // a resize is asked for some time before it is done
-					start = e.At.Add(-20 * time.Second)
-				}
-				all = append(all, Action{string(e.Kind), start, e.At})
-			}
+// pending shows what was asked for and is not done.
+func (f *fold) pending(s Sight, vm *VM, later []Event) {
+	for _, e := range later {
+		if f.Deleted || e.Asked.IsZero() || !s.written(vm, e.Asked) {
+			continue
+		}
+		p := progress[e.Kind]
+		f.Task, f.Status = p.task, p.status
+		if e.Asked.After(f.Updated) {
+			f.Updated = e.Asked
 		}
 	}
-	return all
+}
+
+func (f *fold) happened(e Event) {
+	if f.Deleted && e.Kind != Reproject {
+		return
+	}
+	f.Updated = e.At
+	if e.Failed {
+		return
+	}
+	switch e.Kind {
+	case Launch, Rebuild, Unshelve:
+		f.Rest, f.Launched = "ACTIVE", e.At // Nova dates the launch anew
+		if e.Kind == Rebuild && e.Value != "" {
+			f.Image = e.Value
+		}
+	case Start, Unpause, Resume, Unrescue:
+		f.Rest = "ACTIVE"
+	case Stop:
+		f.Rest = "SHUTOFF"
+	case Pause:
+		f.Rest = "PAUSED"
+	case Suspend:
+		f.Rest = "SUSPENDED"
+	case Shelve:
+		f.Rest = "SHELVED"
+	case Offload:
+		f.Rest = "SHELVED_OFFLOADED"
+	case Rescue:
+		f.Rest, f.Launched = "RESCUE", e.At
+	case Resize:
+		f.resting, f.Rest, f.Launched = f.Rest, "VERIFY_RESIZE", e.At
+		f.before, f.flavor = f.flavor, e.Value
+	case Confirm:
+		f.Rest = f.resting
+	case Revert:
+		f.Rest, f.Launched, f.flavor = f.resting, e.At, f.before
+	case Fail:
+		f.Rest = "ERROR"
+	case Soft:
+		f.resting, f.Rest = f.Rest, "SOFT_DELETED"
+	case Restore:
+		f.Rest = f.resting
+	case Delete:
+		f.Rest, f.Deleted, f.Ended, f.Floating = "DELETED", true, e.At, nil
+		if e.Value != Undated {
+			f.Terminated = e.At
+		}
+	case Rename:
+		f.Name = e.Value
+	case Float:
+		f.Floating = append(slices.Clone(f.Floating), e.Value)
+	case Unfloat:
+		f.Floating = slices.DeleteFunc(slices.Clone(f.Floating), func(a string) bool { return a == e.Value })
+	}
 }

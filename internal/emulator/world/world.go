@@ -19,14 +19,17 @@ type World struct {
 	Flavors  []Flavor
 	Images   []Image
 	Volumes  []Volume
-	vms      []*VM
 	byID     map[string]*VM
+	added    []*VM             // in the order in which they were added
+	lists    map[string]*order // by project, and of all for ""
+	faults   []Fault
 }
 
-// Project of the cloud.
+// Project of the cloud. The VMs of a deleted one may be there still.
 type Project struct {
 	ID, Name   string
 	Disabled   bool
+	Deleted    time.Time // when; zero = it is there
 	Properties map[string]string
 	Tags       []string
 }
@@ -44,12 +47,18 @@ type Application struct {
 	ID, Name, Secret, Project string
 }
 
-// Flavor is a size of VMs; memory in MiB, disks in GiB.
+// Flavor is a size of VMs; memory in MiB, disks in GiB. Its VMs keep what it gave them when it is deleted.
 type Flavor struct {
 	ID, Name                    string
 	VCPUs, RAM, Disk, Ephemeral int64
 	Extra                       map[string]string
-	Deleted                     bool
+	Deleted                     bool      // it is gone all the time
+	DeletedAt                   time.Time // it is gone from here on; zero = never
+}
+
+// Gone tells whether the flavor is deleted at the instant.
+func (f Flavor) Gone(t time.Time) bool {
+	return f.Deleted || (!f.DeletedAt.IsZero() && !f.DeletedAt.After(t))
 }
 
 // Image in Glance.
@@ -97,11 +106,17 @@ const (
 	Reproject Kind = "touch"   // its row is written without a change
 )
 
-// Event is something that happened to a VM at an instant (UTC).
+// Undated is the value of a Delete of which Nova has no time.
+const Undated = "undated"
+
+// Event is something that happened to a VM at an instant (UTC). One that was asked for earlier is in progress until then,
+// unless the VM is deleted meanwhile.
 type Event struct {
-	At    time.Time
-	Kind  Kind
-	Value string // flavor id, image id, name or address
+	At     time.Time // when it was done: what it changes holds from here on
+	Kind   Kind
+	Value  string    // flavor id, image id, name or address
+	Asked  time.Time // when it was asked for; zero = it was not seen in progress
+	Failed bool      // it was tried, and changed nothing
 }
 
 // VM is a virtual machine: how it was made, and what happened to it, in order of time.
@@ -110,6 +125,7 @@ type VM struct {
 	Name              string
 	Flavor            string // id
 	Image             string // "" = booted from a volume
+	Cell              string // of Nova, "" = the first
 	Created           time.Time
 	Events            []Event
 }
@@ -118,15 +134,21 @@ type VM struct {
 func (w *World) Add(vm VM) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	slices.SortStableFunc(vm.Events, func(a, b Event) int { return a.At.Compare(b.At) })
+	inOrder(vm.Events)
 	if w.byID == nil {
-		w.byID = map[string]*VM{}
+		w.byID, w.lists = map[string]*VM{}, map[string]*order{}
 	}
-	w.vms = append(w.vms, &vm)
+	w.added = append(w.added, &vm)
 	w.byID[vm.ID] = &vm
+	for _, project := range []string{"", vm.Project} {
+		if w.lists[project] == nil {
+			w.lists[project] = &order{}
+		}
+		w.lists[project].add(&vm)
+	}
 }
 
-// Happen appends an event to a VM's life.
+// Happen adds an event to a VM's life; false when there is no such VM.
 func (w *World) Happen(id string, e Event) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -135,23 +157,27 @@ func (w *World) Happen(id string, e Event) bool {
 		return false
 	}
 	vm.Events = append(vm.Events, e)
-	slices.SortStableFunc(vm.Events, func(a, b Event) int { return a.At.Compare(b.At) })
+	inOrder(vm.Events)
 	return true
+}
+
+func inOrder(events []Event) {
+	slices.SortStableFunc(events, func(a, b Event) int { return a.At.Compare(b.At) })
 }
 
 // VMs gives all VMs there ever were, in the order they were added.
 func (w *World) VMs() []VM {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	all := make([]VM, len(w.vms))
-	for i, vm := range w.vms {
+	all := make([]VM, len(w.added))
+	for i, vm := range w.added {
 		all[i] = *vm
 		all[i].Events = slices.Clone(vm.Events)
 	}
 	return all
 }
 
-// AllProjects gives the projects as they are now.
+// AllProjects gives the projects there ever were.
 func (w *World) AllProjects() []Project {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
@@ -163,21 +189,63 @@ func (w *World) Project(id string) (Project, bool) {
 	return find(w.AllProjects(), func(p Project) bool { return p.ID == id })
 }
 
+// ProjectsAt gives the projects that are there at the instant.
+func (w *World) ProjectsAt(t time.Time) []Project {
+	return slices.DeleteFunc(slices.Clone(w.AllProjects()), func(p Project) bool { return p.gone(t) })
+}
+
+// ProjectAt gives a project that is there at the instant, by id.
+func (w *World) ProjectAt(id string, t time.Time) (Project, bool) {
+	p, ok := w.Project(id)
+	return p, ok && !p.gone(t)
+}
+
+func (p Project) gone(t time.Time) bool { return !p.Deleted.IsZero() && !p.Deleted.After(t) }
+
 // SetProperty sets a property of a project; what was read before stays as it was.
 func (w *World) SetProperty(id, key, value string) {
+	w.changeProject(id, func(p *Project) {
+		p.Properties = maps.Clone(p.Properties)
+		if p.Properties == nil {
+			p.Properties = map[string]string{}
+		}
+		p.Properties[key] = value
+	})
+}
+
+// DeleteProject deletes a project at the instant; its VMs stay as they are.
+func (w *World) DeleteProject(id string, at time.Time) {
+	w.changeProject(id, func(p *Project) { p.Deleted = at })
+}
+
+func (w *World) changeProject(id string, change func(*Project)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.Projects = slices.Clone(w.Projects)
-	for i, p := range w.Projects {
-		if p.ID == id {
-			properties := maps.Clone(p.Properties)
-			if properties == nil {
-				properties = map[string]string{}
-			}
-			properties[key] = value
-			w.Projects[i].Properties = properties
+	for i := range w.Projects {
+		if w.Projects[i].ID == id {
+			change(&w.Projects[i])
 		}
 	}
+}
+
+// DeleteFlavor deletes a flavor at the instant; its VMs keep what it gave them.
+func (w *World) DeleteFlavor(id string, at time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.Flavors = slices.Clone(w.Flavors)
+	for i := range w.Flavors {
+		if w.Flavors[i].ID == id {
+			w.Flavors[i].DeletedAt = at
+		}
+	}
+}
+
+// AllFlavors gives the flavors there ever were.
+func (w *World) AllFlavors() []Flavor {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.Flavors
 }
 
 // User gives a user by id.
@@ -187,7 +255,7 @@ func (w *World) User(id string) (User, bool) {
 
 // Flavor gives a flavor by id, a deleted one too.
 func (w *World) Flavor(id string) (Flavor, bool) {
-	return find(w.Flavors, func(f Flavor) bool { return f.ID == id })
+	return find(w.AllFlavors(), func(f Flavor) bool { return f.ID == id })
 }
 
 // Image gives an image by id.

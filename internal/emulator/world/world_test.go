@@ -25,10 +25,10 @@ func one(events ...Event) *World {
 
 // TestView: what a VM looks like just before and at each event.
 func TestView(t *testing.T) {
-	w := one(Event{at(10), Launch, ""}, Event{at(20), Float, "192.0.2.1"}, Event{at(30), Resize, "4"}, Event{at(40), Revert, ""}, Event{at(50), Resize, "4"}, Event{at(60), Confirm, ""},
-		Event{at(70), Stop, ""}, Event{at(80), Start, ""}, Event{at(90), Shelve, ""}, Event{at(100), Offload, ""}, Event{at(110), Unshelve, ""}, Event{at(120), Rename, "second"},
-		Event{at(130), Rebuild, "other"}, Event{at(140), Rescue, ""}, Event{at(150), Unrescue, ""}, Event{at(160), Soft, ""}, Event{at(170), Restore, ""}, Event{at(180), Unfloat, "192.0.2.1"},
-		Event{at(190), Suspend, ""}, Event{at(200), Resume, ""}, Event{at(210), Pause, ""}, Event{at(220), Unpause, ""}, Event{at(230), Reproject, ""}, Event{at(240), Fail, ""}, Event{at(250), Delete, ""})
+	w := one(Event{At: at(10), Kind: Launch}, Event{At: at(20), Kind: Float, Value: "192.0.2.1"}, Event{At: at(30), Kind: Resize, Value: "4"}, Event{At: at(40), Kind: Revert}, Event{At: at(50), Kind: Resize, Value: "4"}, Event{At: at(60), Kind: Confirm},
+		Event{At: at(70), Kind: Stop}, Event{At: at(80), Kind: Start}, Event{At: at(90), Kind: Shelve}, Event{At: at(100), Kind: Offload}, Event{At: at(110), Kind: Unshelve}, Event{At: at(120), Kind: Rename, Value: "second"},
+		Event{At: at(130), Kind: Rebuild, Value: "other"}, Event{At: at(140), Kind: Rescue}, Event{At: at(150), Kind: Unrescue}, Event{At: at(160), Kind: Soft}, Event{At: at(170), Kind: Restore}, Event{At: at(180), Kind: Unfloat, Value: "192.0.2.1"},
+		Event{At: at(190), Kind: Suspend}, Event{At: at(200), Kind: Resume}, Event{At: at(210), Kind: Pause}, Event{At: at(220), Kind: Unpause}, Event{At: at(230), Kind: Reproject}, Event{At: at(240), Kind: Fail}, Event{At: at(250), Kind: Delete})
 	cases := []struct {
 		second   int
 		status   string
@@ -60,7 +60,7 @@ func TestView(t *testing.T) {
 	if v, _ := w.ServerAt("vm", at(130)); v.Image != "other" {
 		t.Errorf("rebuilt, the image is %s", v.Image)
 	}
-	again := one(Event{at(10), Launch, ""}, Event{at(20), Resize, "4"}, Event{at(30), Confirm, ""}, Event{at(40), Resize, "1"}, Event{at(50), Revert, ""})
+	again := one(Event{At: at(10), Kind: Launch}, Event{At: at(20), Kind: Resize, Value: "4"}, Event{At: at(30), Kind: Confirm}, Event{At: at(40), Kind: Resize, Value: "1"}, Event{At: at(50), Kind: Revert})
 	if v, _ := again.ServerAt("vm", at(50)); v.Flavor.VCPUs != 4 {
 		t.Errorf("reverted, it has %d vCPUs instead of those before", v.Flavor.VCPUs)
 	}
@@ -77,10 +77,10 @@ func TestServers(t *testing.T) {
 	add := func(id, project string, created int, events ...Event) {
 		w.Add(VM{ID: id, Project: project, Created: at(created), Events: events})
 	}
-	add("a", "p", 0, Event{at(10), Launch, ""})
-	add("b", "p", 5, Event{at(10), Launch, ""}, Event{at(50), Delete, ""})
-	add("c", "q", 5, Event{at(10), Launch, ""})
-	add("d", "p", 5, Event{at(60), Soft, ""})
+	add("a", "p", 0, Event{At: at(10), Kind: Launch})
+	add("b", "p", 5, Event{At: at(10), Kind: Launch}, Event{At: at(50), Kind: Delete})
+	add("c", "q", 5, Event{At: at(10), Kind: Launch})
+	add("d", "p", 5, Event{At: at(60), Kind: Soft})
 	add("e", "p", 90)
 	since := func(s int) *time.Time { v := at(s); return &v }
 	cases := []struct {
@@ -106,7 +106,7 @@ func TestServers(t *testing.T) {
 }
 
 func TestActions(t *testing.T) {
-	w := one(Event{at(10), Launch, ""}, Event{at(20), Rename, "x"}, Event{at(30), Float, "192.0.2.1"}, Event{at(100), Resize, "4"}, Event{at(110), Confirm, ""}, Event{at(120), Stop, ""}, Event{at(130), Delete, ""})
+	w := one(Event{At: at(10), Kind: Launch}, Event{At: at(20), Kind: Rename, Value: "x"}, Event{At: at(30), Kind: Float, Value: "192.0.2.1"}, Event{At: at(100), Kind: Resize, Value: "4"}, Event{At: at(110), Kind: Confirm}, Event{At: at(120), Kind: Stop}, Event{At: at(130), Kind: Delete})
 	got := []string{}
 	for _, a := range w.ActionsAt("vm", at(125)) {
 		got = append(got, fmt.Sprint(a.Name, " ", a.Start.Sub(start).Seconds(), " ", a.Updated.Sub(start).Seconds()))
@@ -136,13 +136,13 @@ func TestUsage(t *testing.T) {
 			s := r.IntN(30)
 			next := func() time.Time { s += r.IntN(40); return vm.Created.Add(time.Duration(s) * time.Second) }
 			if r.IntN(6) > 0 {
-				vm.Events = append(vm.Events, Event{next(), Launch, ""})
+				vm.Events = append(vm.Events, Event{At: next(), Kind: Launch})
 			}
 			for range r.IntN(8) {
-				vm.Events = append(vm.Events, Event{next(), kinds[r.IntN(len(kinds))], []string{"1", "4", "8"}[r.IntN(3)]})
+				vm.Events = append(vm.Events, Event{At: next(), Kind: kinds[r.IntN(len(kinds))], Value: []string{"1", "4", "8"}[r.IntN(3)]})
 			}
 			if r.IntN(2) == 0 {
-				vm.Events = append(vm.Events, Event{next(), Delete, ""})
+				vm.Events = append(vm.Events, Event{At: next(), Kind: Delete})
 			}
 			w.Add(vm)
 		}
@@ -211,7 +211,7 @@ func TestGenerate(t *testing.T) {
 	if equal.Projects[0].ID != Generate(o).Projects[0].ID {
 		t.Error("projects have different ids")
 	}
-	if !a.Happen(a.VMs()[0].ID, Event{at(-5), Rename, "late"}) || a.Happen("none", Event{}) {
+	if !a.Happen(a.VMs()[0].ID, Event{At: at(-5), Kind: Rename, Value: "late"}) || a.Happen("none", Event{}) {
 		t.Error("an event happened to no VM, or not to one")
 	}
 	events := a.VMs()[0].Events
