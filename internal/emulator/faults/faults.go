@@ -4,6 +4,7 @@ package faults
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -30,10 +31,13 @@ type Effect struct {
 	Status     int                      // this answer instead
 	Body       string                   // with this body
 	RetryAfter string                   // and this header
+	RetryIn    time.Duration            // and the same header as a date, so long after now
+	Worked     bool                     // the service works on the request all the same before that answer
 	Unread     bool                     // the connection is closed before the service has seen the request
 	Change     func(body []byte) []byte // the service's answer with another body
 	Header     http.Header              // set in the answer
 	Cut        bool                     // the connection is closed in the middle of the body
+	CutAt      int                      // the connection is closed after so many bytes of the answer; less than none counts from its end; HTTP/1.1 only
 	Lost       bool                     // the service works on the request, and the connection is closed without an answer
 	Delay      time.Duration            // before anything else
 	Do         func()                   // called before anything else
@@ -43,6 +47,8 @@ type Effect struct {
 type Set struct {
 	mu     sync.Mutex
 	faults []*armed
+	watch  func(*http.Request)
+	struck int
 }
 
 type armed struct {
@@ -77,6 +83,20 @@ func (s *Set) Left() int {
 	return n
 }
 
+// Watch has f called for every request, before it is answered.
+func (s *Set) Watch(f func(*http.Request)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watch = f
+}
+
+// Struck tells how many requests were struck so far.
+func (s *Set) Struck() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.struck
+}
+
 // Middleware puts the set in front of a handler.
 func (s *Set) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -92,6 +112,9 @@ func (s *Set) Middleware(next http.Handler) http.Handler {
 func (s *Set) strikes(r *http.Request) (effect Effect, due bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.watch != nil {
+		s.watch(r)
+	}
 	for _, f := range s.faults {
 		if !f.fits(r) {
 			continue
@@ -100,6 +123,7 @@ func (s *Set) strikes(r *http.Request) (effect Effect, due bool) {
 		first := max(f.Nth, 1)
 		if !due && f.met >= first && (f.Times < 0 || f.met < first+max(f.Times, 1)) {
 			effect, due = f.Effect, true
+			s.struck++
 		}
 	}
 	return effect, due
@@ -124,22 +148,43 @@ func (e Effect) strike(w http.ResponseWriter, r *http.Request, next http.Handler
 		case <-r.Context().Done():
 		}
 	}
-	switch {
-	case e.Unread:
+	if e.Unread {
 		panic(http.ErrAbortHandler)
-	case e.Status != 0:
-		if e.RetryAfter != "" {
-			w.Header().Set("Retry-After", e.RetryAfter)
-		}
-		w.WriteHeader(e.Status)
-		_, _ = io.WriteString(w, e.Body)
+	}
+	if e.Status != 0 && !e.Worked {
+		e.refuse(w)
 		return
 	}
 	answer := httptest.NewRecorder()
 	next.ServeHTTP(answer, r)
-	if e.Lost {
+	switch {
+	case e.Lost:
 		panic(http.ErrAbortHandler)
+	case e.Status != 0:
+		e.refuse(w)
+	default:
+		e.pass(w, answer)
 	}
+}
+
+// refuse answers with the effect's status.
+func (e Effect) refuse(w http.ResponseWriter) {
+	if e.RetryAfter != "" {
+		w.Header().Set("Retry-After", e.RetryAfter)
+	}
+	if e.RetryIn > 0 {
+		w.Header().Set("Retry-After", time.Now().Add(e.RetryIn).UTC().Format(http.TimeFormat))
+	}
+	w.Header().Set("Content-Type", "text/html")
+	if strings.HasPrefix(e.Body, "{") {
+		w.Header().Set("Content-Type", "application/json")
+	}
+	w.WriteHeader(e.Status)
+	_, _ = io.WriteString(w, e.Body)
+}
+
+// pass hands the service's own answer on, changed or cut.
+func (e Effect) pass(w http.ResponseWriter, answer *httptest.ResponseRecorder) {
 	body := answer.Body.Bytes()
 	if e.Change != nil {
 		body = e.Change(bytes.Clone(body))
@@ -150,6 +195,10 @@ func (e Effect) strike(w http.ResponseWriter, r *http.Request, next http.Handler
 		}
 	}
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	if e.CutAt != 0 {
+		e.cut(w, answer.Code, body)
+		return
+	}
 	w.WriteHeader(answer.Code)
 	if e.Cut {
 		_, _ = w.Write(body[:len(body)/2])
@@ -157,4 +206,23 @@ func (e Effect) strike(w http.ResponseWriter, r *http.Request, next http.Handler
 		panic(http.ErrAbortHandler)
 	}
 	_, _ = w.Write(body)
+}
+
+// cut writes the answer up to the byte CutAt onto the bare connection, and closes it.
+func (e Effect) cut(w http.ResponseWriter, status int, body []byte) {
+	var wire bytes.Buffer
+	fmt.Fprintf(&wire, "HTTP/1.1 %d %s\r\n", status, http.StatusText(status))
+	_ = w.Header().Write(&wire)
+	wire.WriteString("\r\n")
+	wire.Write(body)
+	at := e.CutAt
+	if at < 0 {
+		at += wire.Len()
+	}
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	_, _ = conn.Write(wire.Bytes()[:min(max(at, 0), wire.Len())])
+	_ = conn.Close()
 }

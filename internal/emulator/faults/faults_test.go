@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/fedsite/fedsite/internal/emulator/faults"
 )
@@ -58,6 +59,10 @@ func TestEffects(t *testing.T) {
 		"status":  {faults.Effect{Status: 503, Body: "<html>"}, "503 <html>", 0},
 		"unread":  {faults.Effect{Unread: true}, "no answer", 0},
 		"lost":    {faults.Effect{Lost: true}, "no answer", 1},
+		"worked":  {faults.Effect{Status: 504, Body: "late", Worked: true}, "504 late", 1},
+		"header":  {faults.Effect{CutAt: 20}, "no answer", 1},
+		"a byte":  {faults.Effect{CutAt: -1}, `200 cut after "the path is /a/b/"`, 1},
+		"nothing": {faults.Effect{CutAt: -100_000}, "no answer", 1},
 		"cut":     {faults.Effect{Cut: true}, `200 cut after "the path "`, 1},
 		"changed": {faults.Effect{Change: func(b []byte) []byte { return []byte(strings.ToUpper(string(b))) }}, "200 THE PATH IS /A/B/C", 1},
 	} {
@@ -94,5 +99,65 @@ func TestWhichRequestsAreStruck(t *testing.T) {
 	}
 	if s.Left() != 0 {
 		t.Errorf("%d faults have not struck", s.Left())
+	}
+}
+
+// TestRetryAfter: both forms of the header.
+func TestRetryAfter(t *testing.T) {
+	s := &faults.Set{}
+	s.Add(faults.Fault{Effect: faults.Effect{Status: 429, RetryAfter: "7"}})
+	s.Add(faults.Fault{Nth: 2, Effect: faults.Effect{Status: 429, RetryIn: time.Hour}})
+	url, _ := serve(t, s)
+	for _, want := range []time.Duration{7 * time.Second, time.Hour} {
+		res := must(http.Get(url))
+		_ = res.Body.Close()
+		value := res.Header.Get("Retry-After")
+		got, err := time.ParseDuration(value + "s")
+		if at, derr := http.ParseTime(value); derr == nil {
+			got, err = time.Until(at), nil
+		}
+		if err != nil || got > want || got < want-time.Minute {
+			t.Errorf("Retry-After: %s, want %s", value, want)
+		}
+	}
+	if s.Struck() != 2 {
+		t.Errorf("%d requests were struck", s.Struck())
+	}
+}
+
+// TestNamed: every named fault can be found, says what becomes of it on one line, and those of requests change something.
+func TestNamed(t *testing.T) {
+	seen := map[string]bool{}
+	for _, n := range faults.All() {
+		if found, ok := faults.Find(n.Name); !ok || found.Text != n.Text || seen[n.Name] {
+			t.Errorf("%s: found %v, there before: %v", n.Name, ok, seen[n.Name])
+		}
+		seen[n.Name] = true
+		if n.Text == "" || len(n.Text) > 140 || strings.ContainsAny(n.Text, "\n") {
+			t.Errorf("%s: %q", n.Name, n.Text)
+		}
+		switch n.Place {
+		case faults.Cloud, faults.Broker, faults.Authn:
+			s := &faults.Set{}
+			s.Add(faults.Fault{Effect: n.Fault.Effect})
+			url, _ := serve(t, s)
+			began := time.Now()
+			res, err := http.Get(url + "/a")
+			if err == nil {
+				body, rerr := io.ReadAll(res.Body)
+				_ = res.Body.Close()
+				if rerr == nil && res.StatusCode == 200 && string(body) == "the path is /a" && strings.HasPrefix(res.Header.Get("Content-Type"), "text/plain; charset") &&
+					time.Since(began) < time.Second && n.Name != "page-repeats" {
+					t.Errorf("%s does nothing", n.Name)
+				}
+			}
+		case faults.Clock:
+			if n.Ours == 0 && n.Theirs == 0 {
+				t.Errorf("%s moves no clock", n.Name)
+			}
+		}
+	}
+	if _, ok := faults.Find("none"); ok {
+		t.Error("found a fault that there is not")
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fedsite/fedsite/internal/emulator/faults"
 	"github.com/fedsite/fedsite/internal/emulator/federation/apelserver"
 	"github.com/fedsite/fedsite/internal/emulator/federation/broker"
 	"github.com/fedsite/fedsite/protocol/smime"
@@ -42,6 +43,7 @@ type Site struct {
 type Federation struct {
 	CA        *CA
 	Broker    *broker.Broker
+	Faults    *faults.Set // of broker and authn
 	Server    *apelserver.Server
 	Sites     []Site
 	Host      string
@@ -49,8 +51,8 @@ type Federation struct {
 	AuthnPort int
 
 	now     func() time.Time
-	servers []*http.Server
 	mu      sync.Mutex
+	servers []*http.Server
 	log     []Received
 }
 
@@ -71,7 +73,7 @@ func Start(addr string, now func() time.Time, sites ...string) (*Federation, err
 	if err != nil {
 		return nil, err
 	}
-	f := &Federation{CA: ca, Server: apelserver.New(), Host: addr, now: now}
+	f := &Federation{CA: ca, Server: apelserver.New(), Faults: &faults.Set{}, Host: addr, now: now}
 	seed := broker.Seed{Host: addr, Bindings: map[string]string{}}
 	var publishers []string
 	for _, name := range sites {
@@ -94,38 +96,46 @@ func Start(addr string, now func() time.Time, sites ...string) (*Federation, err
 		Subscriptions: map[string]broker.Subscription{CloudTopic: {Topic: CloudTopic}}}}
 	f.Broker = broker.New(seed, now)
 	f.Broker.OnStored(f.receive)
-	if f.Port, err = f.serve(addr, f.Broker.AMS(), false); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	if f.AuthnPort, err = f.serve(addr, f.Broker.Authn(), true); err != nil {
+	if err := f.Listen(); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }
 
-func (f *Federation) serve(addr string, h http.Handler, clientCerts bool) (int, error) {
+// Listen serves broker and authn; after a Close under the ports they had.
+func (f *Federation) Listen() (err error) {
+	if f.Port, err = f.serve(f.Port, f.Broker.AMS(), false); err != nil {
+		return err
+	}
+	f.AuthnPort, err = f.serve(f.AuthnPort, f.Broker.Authn(), true)
+	return err
+}
+
+func (f *Federation) serve(port int, h http.Handler, clientCerts bool) (int, error) {
 	cfg, err := f.CA.serverTLS(clientCerts)
 	if err != nil {
 		return 0, err
 	}
-	l, err := net.Listen("tcp", net.JoinHostPort(addr, "0"))
+	l, err := net.Listen("tcp", net.JoinHostPort(f.Host, strconv.Itoa(port)))
 	if err != nil {
 		return 0, err
 	}
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
+	srv := &http.Server{Handler: f.Faults.Middleware(h), ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
+	f.mu.Lock()
 	f.servers = append(f.servers, srv)
+	f.mu.Unlock()
 	go srv.Serve(tls.NewListener(l, cfg)) //nolint:errcheck // ends with Close
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		return 0, err
-	}
-	return strconv.Atoi(port)
+	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
-// Close stops serving.
+// Close stops serving: connections are refused from now on, until Listen is called again.
 func (f *Federation) Close() error {
+	f.mu.Lock()
+	servers := f.servers
+	f.servers = nil
+	f.mu.Unlock()
 	var errs []error
-	for _, s := range f.servers {
+	for _, s := range servers {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		if err := s.Shutdown(ctx); err != nil {
 			errs = append(errs, s.Close())

@@ -7,9 +7,11 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/fedsite/fedsite/internal/emulator/faults"
 	"github.com/fedsite/fedsite/protocol/ams"
 	"github.com/fedsite/fedsite/protocol/smime"
 	"github.com/fedsite/fedsite/protocol/ssm"
@@ -158,5 +160,28 @@ func TestReceiver(t *testing.T) {
 	}
 	if rows := f.Server.Kept(); len(rows) != 1 || rows[0].VMUUID != "1" {
 		t.Errorf("the server keeps %+v", rows)
+	}
+}
+
+// TestRefused: after Close nothing listens, after Listen the same ports are served again; a fault strikes broker and authn.
+func TestRefused(t *testing.T) {
+	f := started(t)
+	cert := identity(t, f.Sites[0].CertPEM, f.Sites[0].KeyPEM, nil).TLS()
+	c := client(t, f, &cert)
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Token(t.Context()); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("%v", err)
+	}
+	if err := f.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	f.Faults.Add(faults.Fault{Path: "/service-types/ams/hosts/*", Effect: faults.Effect{Status: 500}})
+	if _, err := c.Token(t.Context()); err == nil || !strings.Contains(err.Error(), "500") {
+		t.Errorf("%v", err)
+	}
+	if token, err := c.Token(t.Context()); err != nil || token != f.Sites[0].Token {
+		t.Errorf("%q, %v", token, err)
 	}
 }
