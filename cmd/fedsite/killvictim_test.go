@@ -72,8 +72,7 @@ type prey struct {
 	killed bool
 }
 
-// hunt starts the program on the arguments.
-func hunt(t *testing.T, at int, env []string, args ...string) *prey {
+func newPrey(t *testing.T, at int, env []string, args ...string) *prey {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -81,23 +80,21 @@ func hunt(t *testing.T, at int, env []string, args ...string) *prey {
 	}
 	p := &prey{t: t, args: args, at: at, cmd: exec.Command(self, args...), running: make(chan struct{}), dead: make(chan struct{}), heard: make(chan struct{})}
 	p.idle = sync.NewCond(&p.mu)
+	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = env, &p.out, &p.out
+	return p
+}
+
+// start starts the program.
+func (p *prey) start() {
+	p.t.Helper()
 	hear, tell, err1 := os.Pipe()
 	answered, answer, err2 := os.Pipe()
 	if err := errors.Join(err1, err2); err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
-	p.cmd.Env, p.cmd.ExtraFiles = env, []*os.File{tell, answered}
-	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
-	return p.begin(hear, answer)
-}
-
-func (p *prey) begin(hear, answer *os.File) *prey {
+	p.cmd.ExtraFiles = []*os.File{tell, answered}
 	go p.listen(hear, answer)
-	err := p.cmd.Start()
-	for _, theirs := range p.cmd.ExtraFiles {
-		err = errors.Join(err, theirs.Close())
-	}
-	if err != nil {
+	if err := errors.Join(p.cmd.Start(), tell.Close(), answered.Close()); err != nil {
 		p.t.Fatal(err)
 	}
 	close(p.running)
@@ -105,7 +102,6 @@ func (p *prey) begin(hear, answer *os.File) *prey {
 		_ = p.cmd.Wait() // ProcessState says it
 		close(p.dead)
 	}()
-	return p
 }
 
 // listen hears of the commits.

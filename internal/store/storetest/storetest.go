@@ -62,12 +62,47 @@ func Postgres(t testing.TB) string {
 	if srv.err != nil {
 		t.Fatal(srv.err)
 	}
-	name := fmt.Sprintf("test%d", databases.Add(1))
-	cmd := srv.command("psql", "-h", srv.dir, "-U", "fedsite", "-d", "postgres", "-qc", "CREATE DATABASE "+name)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("create database: %v: %s", err, out)
+	return srv.url(srv.create(t, ""))
+}
+
+// Copy gives the URL of a new database with all that another one of Postgres holds, until the test ends. Nobody may be
+// connected to the other one meanwhile.
+func Copy(t testing.TB, of string) string {
+	t.Helper()
+	u, err := url.Parse(of)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return "postgres://fedsite@/" + name + "?" + url.Values{"host": {srv.dir}}.Encode()
+	srv := start()
+	name := srv.create(t, " TEMPLATE "+strings.TrimPrefix(u.Path, "/"))
+	t.Cleanup(func() {
+		if err := srv.sql("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
+			t.Error(err)
+		}
+	})
+	return srv.url(name)
+}
+
+// create makes a database, and gives its name.
+func (s *server) create(t testing.TB, how string) string {
+	t.Helper()
+	name := fmt.Sprintf("test%d", databases.Add(1))
+	if err := s.sql("CREATE DATABASE " + name + how); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func (s *server) url(name string) string {
+	return "postgres://fedsite@/" + name + "?" + url.Values{"host": {s.dir}}.Encode()
+}
+
+func (s *server) sql(statement string) error {
+	out, err := s.command("psql", "-h", s.dir, "-U", "fedsite", "-d", "postgres", "-qc", statement).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", statement, err, out)
+	}
+	return nil
 }
 
 // server is the PostgreSQL of this test binary.
