@@ -128,6 +128,7 @@ func (c *Cloud) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Date", c.now().UTC().Format(http.TimeFormat))
 		w.Header().Set("X-Openstack-Request-Id", "req-"+randomID())
+		r, named := withoutProject(r)
 		rec := &recorder{ResponseWriter: w, note: func(status int) {
 			scope := ""
 			if t := c.tokenOf(r); t != nil {
@@ -138,6 +139,10 @@ func (c *Cloud) Handler() http.Handler {
 			c.mu.Unlock()
 		}}
 		defer rec.noted(http.StatusOK) // an answer without a word
+		if t := c.tokenOf(r); named != "" && t != nil && t.project != named {
+			refuse(rec, r, http.StatusBadRequest, "Malformed request URL: URL's project_id '"+named+"' doesn't match Context's project_id '"+t.project+"'")
+			return
+		}
 		h.ServeHTTP(rec, r)
 	})
 }

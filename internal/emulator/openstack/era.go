@@ -1,17 +1,81 @@
 package openstack
 
-// Era is what a release of OpenStack can do.
+// Era is what the services of a release of OpenStack can do. A handler asks for a capability, never for a name; what comes
+// with a microversion follows from the microversion of the request.
 type Era struct {
-	Name                   string
-	NovaMinor              int  // newest microversion 2.N
-	ApplicationCredentials bool // Keystone has them (Queens)
-	SystemScope            bool // Keystone has it (Queens)
-	CinderV2               bool // the catalog has volumev2
+	Name string
+
+	NovaMinor    int  // Nova's newest microversion is 2.N
+	BothHeaders  bool // the header OpenStack-API-Version names a microversion, beside X-OpenStack-Nova-API-Version
+	ProjectInURL bool // the catalog's URL of compute ends in the project's id
+	MembersWrite bool // only a member changes VMs, and not whoever has a role in the project
+	UsageCut     bool // os-simple-tenant-usage tells of no more VMs than a page holds, also where no next page can be asked for
+
+	KeystoneMinor          int // Keystone's version is v3.N
+	KeystoneUpdated        string
+	ApplicationCredentials bool
+	SystemScope            bool
+	RolesImply             bool // an admin is a member too, a member a reader
+	ReadsSelf              bool // a user may read their own entry
+
+	GlanceMinor int  // Glance's newest version is v2.N
+	CinderV2    bool // the catalog has volumev2, and neither volumev3 nor block-storage
+	CinderMinor int  // Cinder's newest microversion is 3.N; 0 = it has none
 }
 
-// The eras. Microversion and capabilities as released: Nova 2.96 (Epoxy and later), 2.93 (Zed), 2.25 (Mitaka).
+// The eras. zed and current are each compared with a real cloud by `make e2e`; mitaka was not run against one: each of its
+// capabilities names its source.
 var (
-	Current = Era{Name: "current", NovaMinor: 96, ApplicationCredentials: true, SystemScope: true}
-	Zed     = Era{Name: "zed", NovaMinor: 93, ApplicationCredentials: true, SystemScope: true}
-	Mitaka  = Era{Name: "mitaka", NovaMinor: 25, CinderV2: true}
+	// Current is 2026.2.
+	Current = Era{Name: "current", NovaMinor: 104, BothHeaders: true, MembersWrite: true, UsageCut: true,
+		KeystoneMinor: 14, KeystoneUpdated: "2020-04-07T00:00:00Z", ApplicationCredentials: true, SystemScope: true, RolesImply: true, ReadsSelf: true,
+		GlanceMinor: 17, CinderMinor: 71}
+
+	// Zed is of 2022. Readers may change VMs still: Nova enforces its new defaults from 2023.1 on (Nova's release notes,
+	// 27.0.0).
+	Zed = Era{Name: "zed", NovaMinor: 93, BothHeaders: true, UsageCut: true,
+		KeystoneMinor: 14, KeystoneUpdated: "2020-04-07T00:00:00Z", ApplicationCredentials: true, SystemScope: true, RolesImply: true, ReadsSelf: true,
+		GlanceMinor: 15, CinderMinor: 70}
+
+	// Mitaka is of 2016: Nova 13, Keystone 9, Glance 12, Cinder 8.
+	Mitaka = Era{
+		Name:            "mitaka",
+		NovaMinor:       25,                     // Nova's "REST API Version History": 2.25 is the last one of release 13
+		BothHeaders:     false,                  // the same, 2.27: "support for the new form of microversion headers"
+		ProjectInURL:    true,                   // Installation Guide for Mitaka, Compute: http://controller:8774/v2.1/%(tenant_id)s
+		MembersWrite:    false,                  // Nova 13, etc/nova/policy.json: os_compute_api:servers:delete is rule:admin_or_owner
+		UsageCut:        false,                  // Nova's version history, 2.40 (Ocata): paging of os-simple-tenant-usage; in 13 its answer has no limit
+		KeystoneMinor:   6,                      // Keystone 9, version document: v3.6
+		KeystoneUpdated: "2016-04-04T00:00:00Z", // the same
+
+		ApplicationCredentials: false, // Identity API, what's new in v3.10 (Queens): "Introduction of the Application Credentials API"
+		SystemScope:            false, // the same: "Ability to grant system role assignments and obtain system-scoped tokens"
+		RolesImply:             false, // Keystone's release notes, 13.0.0 to 14.0.0 (Rocky): bootstrap makes reader and member, and their implications
+		ReadsSelf:              false, // Keystone 9, etc/policy.json: identity:get_user is rule:admin_required
+
+		GlanceMinor: 3,    // Glance 12, version document: v2.3 is CURRENT
+		CinderV2:    true, // Installation Guide for Mitaka, Block Storage: services volume and volumev2
+		CinderMinor: 0,    // Cinder's "REST API Version History": microversions are of v3 only
+	}
 )
+
+// Eras are all of them, the oldest first.
+func Eras() []Era { return []Era{Mitaka, Zed, Current} }
+
+// EraNamed gives the era of a name.
+func EraNamed(name string) (Era, bool) {
+	for _, e := range Eras() {
+		if e.Name == name {
+			return e, true
+		}
+	}
+	return Era{}, false
+}
+
+// What comes with a version of Keystone or Glance, as their "what's new" tell.
+func (e Era) passwordExpiry() bool  { return e.KeystoneMinor >= 7 }  // v3.7: password_expires_at in a user
+func (e Era) userOptions() bool     { return e.KeystoneMinor >= 8 }  // Keystone 11 (Ocata): options of users
+func (e Era) projectTags() bool     { return e.KeystoneMinor >= 9 }  // v3.9: tags of projects
+func (e Era) resourceOptions() bool { return e.KeystoneMinor >= 14 } // Keystone 17 (Ussuri): options of projects and domains
+func (e Era) sharedImages() bool    { return e.GlanceMinor >= 5 }    // v2.5: visibility shared and community; before, such an image is private
+func (e Era) hiddenImages() bool    { return e.GlanceMinor >= 7 }    // v2.7: os_hidden, os_hash_*

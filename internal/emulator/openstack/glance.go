@@ -1,6 +1,7 @@
 package openstack
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -16,7 +17,12 @@ const (
 
 func (c *Cloud) glance() {
 	versions := func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, http.StatusMultipleChoices, object{"versions": []object{{"id": "v2.16", "status": "CURRENT", "links": []object{{"rel": "self", "href": c.Base() + "/image/v2/"}}}}})
+		all, status := []object{}, "CURRENT"
+		for n := c.opts.Era.GlanceMinor; n >= 0; n-- {
+			all = append(all, object{"id": fmt.Sprintf("v2.%d", n), "status": status, "links": []object{{"rel": "self", "href": c.Base() + "/image/v2/"}}})
+			status = "SUPPORTED"
+		}
+		reply(w, http.StatusMultipleChoices, object{"versions": all})
 	}
 	c.mux.HandleFunc("GET /image", versions)
 	c.mux.HandleFunc("GET /image/{$}", versions)
@@ -88,8 +94,14 @@ func (c *Cloud) listImages(w http.ResponseWriter, r *http.Request, t *token) {
 
 func (c *Cloud) image(i world.Image) object {
 	o := object{"id": i.ID, "name": i.Name, "status": "active", "visibility": i.Visibility, "owner": i.Owner, "size": 1 << 20, "disk_format": "qcow2", "container_format": "bare",
-		"min_disk": 0, "min_ram": 0, "protected": false, "tags": []string{}, "os_hidden": false, "checksum": nil, "virtual_size": nil, "os_hash_algo": nil, "os_hash_value": nil,
+		"min_disk": 0, "min_ram": 0, "protected": false, "tags": []string{}, "checksum": nil, "virtual_size": nil,
 		"created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z", "self": "/v2/images/" + i.ID, "file": "/v2/images/" + i.ID + "/file", "schema": "/v2/schemas/image"}
+	if !c.opts.Era.sharedImages() && i.Visibility != "public" {
+		o["visibility"] = "private"
+	}
+	if c.opts.Era.hiddenImages() {
+		o["os_hidden"], o["os_hash_algo"], o["os_hash_value"] = false, nil, nil
+	}
 	for k, v := range i.Properties {
 		o[k] = v
 	}

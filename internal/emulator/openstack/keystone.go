@@ -2,6 +2,7 @@ package openstack
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -53,12 +54,15 @@ func (c *Cloud) lookup(id string) *token {
 	if t == nil || !c.now().Before(t.expires) {
 		return nil
 	}
+	if _, there := c.w.ProjectAt(t.project, c.now()); t.project != "" && !there {
+		return nil
+	}
 	return t
 }
 
 func (c *Cloud) keystone() {
 	version := func() object {
-		return object{"id": "v3.14", "status": "stable", "updated": "2020-04-07T00:00:00Z",
+		return object{"id": fmt.Sprintf("v3.%d", c.opts.Era.KeystoneMinor), "status": "stable", "updated": c.opts.Era.KeystoneUpdated,
 			"links":       []object{{"rel": "self", "href": c.Base() + "/identity/v3/"}},
 			"media-types": []object{{"base": "application/json", "type": "application/vnd.openstack.identity-v3+json"}}}
 	}
@@ -77,23 +81,23 @@ func (c *Cloud) keystone() {
 	}))
 	c.mux.HandleFunc("GET /identity/v3/auth/projects", c.authed(func(w http.ResponseWriter, _ *http.Request, t *token) {
 		all := []object{}
-		for _, p := range c.w.AllProjects() {
+		for _, p := range c.w.ProjectsAt(c.now()) {
 			if len(t.user.Roles[p.ID]) > 0 && !p.Disabled {
-				all = append(all, project(p))
+				all = append(all, c.project(p))
 			}
 		}
 		reply(w, http.StatusOK, object{"projects": all, "links": object{"next": nil, "self": c.Base() + "/identity/v3/auth/projects", "previous": nil}})
 	}))
 	c.mux.HandleFunc("GET /identity/v3/projects", c.authed(c.listProjects))
 	c.mux.HandleFunc("GET /identity/v3/projects/{id}", c.authed(func(w http.ResponseWriter, r *http.Request, t *token) {
-		p, ok := c.w.Project(r.PathValue("id"))
+		p, ok := c.w.ProjectAt(r.PathValue("id"), c.now())
 		switch {
 		case !ok && t.readsAll():
 			refuse(w, r, http.StatusNotFound, "Could not find project: "+r.PathValue("id")+".")
 		case !ok || (!t.readsAll() && t.project != p.ID):
 			refuse(w, r, http.StatusForbidden, "You are not authorized to perform the requested action: identity:get_project.")
 		default:
-			reply(w, http.StatusOK, object{"project": project(p)})
+			reply(w, http.StatusOK, object{"project": c.project(p)})
 		}
 	}))
 	c.mux.HandleFunc("GET /identity/v3/users", c.authed(c.listUsers))
@@ -101,15 +105,21 @@ func (c *Cloud) keystone() {
 		id := r.PathValue("id")
 		u, ok := c.w.User(id)
 		switch {
-		case id != t.user.ID && !t.readsAll():
+		case !t.readsAll() && (id != t.user.ID || !c.opts.Era.ReadsSelf):
 			refuse(w, r, http.StatusForbidden, "You are not authorized to perform the requested action: identity:get_user.")
 		case !ok:
 			refuse(w, r, http.StatusNotFound, "Could not find user: "+id+".")
 		default:
-			reply(w, http.StatusOK, object{"user": user(u)})
+			reply(w, http.StatusOK, object{"user": c.user(u)})
 		}
 	}))
-	domain := object{"id": "default", "name": "Default", "enabled": true, "description": "", "options": object{}, "tags": []string{}}
+	domain := object{"id": "default", "name": "Default", "enabled": true, "description": ""}
+	if c.opts.Era.projectTags() {
+		domain["tags"] = []string{}
+	}
+	if c.opts.Era.resourceOptions() {
+		domain["options"] = object{}
+	}
 	c.mux.HandleFunc("GET /identity/v3/domains", c.authed(func(w http.ResponseWriter, _ *http.Request, _ *token) {
 		reply(w, http.StatusOK, object{"domains": []object{domain}, "links": object{}})
 	}))
@@ -122,17 +132,29 @@ func (c *Cloud) keystone() {
 	}))
 }
 
-func project(p world.Project) object {
-	o := object{"id": p.ID, "name": p.Name, "domain_id": "default", "enabled": !p.Disabled, "description": "", "parent_id": "default", "is_domain": false,
-		"tags": append([]string{}, p.Tags...), "options": object{}, "links": object{}}
+func (c *Cloud) project(p world.Project) object {
+	o := object{"id": p.ID, "name": p.Name, "domain_id": "default", "enabled": !p.Disabled, "description": "", "parent_id": "default", "is_domain": false, "links": object{}}
+	if c.opts.Era.projectTags() {
+		o["tags"] = append([]string{}, p.Tags...)
+	}
+	if c.opts.Era.resourceOptions() {
+		o["options"] = object{}
+	}
 	for k, v := range p.Properties {
 		o[k] = v
 	}
 	return o
 }
 
-func user(u world.User) object {
-	return object{"id": u.ID, "name": u.Name, "domain_id": "default", "enabled": true, "options": object{}, "password_expires_at": nil, "links": object{}}
+func (c *Cloud) user(u world.User) object {
+	o := object{"id": u.ID, "name": u.Name, "domain_id": "default", "enabled": true, "links": object{}}
+	if c.opts.Era.passwordExpiry() {
+		o["password_expires_at"] = nil
+	}
+	if c.opts.Era.userOptions() {
+		o["options"] = object{}
+	}
+	return o
 }
 
 func (c *Cloud) listProjects(w http.ResponseWriter, r *http.Request, t *token) {
@@ -141,14 +163,14 @@ func (c *Cloud) listProjects(w http.ResponseWriter, r *http.Request, t *token) {
 		return
 	}
 	all := []object{}
-	for _, p := range c.w.AllProjects() {
+	for _, p := range c.w.ProjectsAt(c.now()) {
 		if n := r.URL.Query().Get("name"); n != "" && n != p.Name {
 			continue
 		}
-		if tag := r.URL.Query().Get("tags"); tag != "" && !slices.Contains(p.Tags, tag) {
+		if tag := r.URL.Query().Get("tags"); tag != "" && c.opts.Era.projectTags() && !slices.Contains(p.Tags, tag) {
 			continue
 		}
-		all = append(all, project(p))
+		all = append(all, c.project(p))
 	}
 	reply(w, http.StatusOK, object{"projects": all, "links": object{}})
 }
@@ -161,7 +183,7 @@ func (c *Cloud) listUsers(w http.ResponseWriter, r *http.Request, t *token) {
 	all := []object{}
 	for _, u := range c.w.Users {
 		if n := r.URL.Query().Get("name"); n == "" || n == u.Name {
-			all = append(all, user(u))
+			all = append(all, c.user(u))
 		}
 	}
 	reply(w, http.StatusOK, object{"users": all, "links": object{}})
@@ -267,7 +289,7 @@ func (c *Cloud) identify(t *token, q authRequest) identity {
 			for _, a := range u.Applications {
 				named := a.ID == id.Application.ID || (id.Application.ID == "" && a.Name == id.Application.Name && (u.ID == id.Application.User.ID || u.Name == id.Application.User.Name))
 				if named && a.Secret == id.Application.Secret {
-					t.user, t.project, t.roles, t.appcred = u, a.Project, implied(u.Roles[a.Project]), true
+					t.user, t.project, t.roles, t.appcred = u, a.Project, c.implied(u.Roles[a.Project]), true
 					return somebody
 				}
 			}
@@ -300,25 +322,28 @@ func (c *Cloud) scopeTo(t *token, raw json.RawMessage) bool {
 	}
 	switch {
 	case scope.Project != nil:
-		for _, p := range c.w.AllProjects() {
+		for _, p := range c.w.ProjectsAt(c.now()) {
 			if (p.ID == scope.Project.ID || (scope.Project.ID == "" && p.Name == scope.Project.Name)) && !p.Disabled {
-				t.project, t.roles = p.ID, implied(t.user.Roles[p.ID])
+				t.project, t.roles = p.ID, c.implied(t.user.Roles[p.ID])
 			}
 		}
 		return t.project != "" && len(t.roles) > 0
 	case scope.System != nil:
-		t.system, t.roles = true, implied(t.user.System)
+		t.system, t.roles = true, c.implied(t.user.System)
 		return c.opts.Era.SystemScope && len(t.roles) > 0
 	case scope.Domain != nil:
-		t.domain, t.roles = true, implied(t.user.Domain)
+		t.domain, t.roles = true, c.implied(t.user.Domain)
 		return len(t.roles) > 0
 	}
 	return true
 }
 
 // implied adds the roles that a role brings with it.
-func implied(roles []string) []string {
+func (c *Cloud) implied(roles []string) []string {
 	all := slices.Clone(roles)
+	if !c.opts.Era.RolesImply {
+		return all
+	}
 	if slices.Contains(all, "admin") {
 		all = append(all, "member")
 	}
@@ -340,7 +365,11 @@ func (c *Cloud) showToken(w http.ResponseWriter, r *http.Request, _ *token) {
 
 func (c *Cloud) describe(t *token) object {
 	stamp := func(at time.Time) string { return at.Format("2006-01-02T15:04:05.000000Z") }
-	o := object{"methods": t.methods, "user": object{"id": t.user.ID, "name": t.user.Name, "domain": object{"id": "default", "name": "Default"}, "password_expires_at": nil},
+	who := object{"id": t.user.ID, "name": t.user.Name, "domain": object{"id": "default", "name": "Default"}}
+	if c.opts.Era.passwordExpiry() {
+		who["password_expires_at"] = nil
+	}
+	o := object{"methods": t.methods, "user": who,
 		"audit_ids": []string{randomID()[:22]}, "expires_at": stamp(t.expires), "issued_at": stamp(t.issued)}
 	switch {
 	case t.project != "":
@@ -369,7 +398,14 @@ func (c *Cloud) catalog(t *token) []object {
 		}
 		return object{"type": kind, "name": name, "id": "service-" + kind, "endpoints": endpoints}
 	}
-	all := []object{entry("identity", "keystone", "/identity"), entry("compute", "nova", "/compute/v2.1"), entry("image", "glance", "/image"), entry("network", "neutron", "/network")}
+	compute := "/compute/v2.1"
+	if c.opts.Era.ProjectInURL {
+		compute += "/" + t.project
+	}
+	all := []object{entry("identity", "keystone", "/identity"), entry("image", "glance", "/image"), entry("network", "neutron", "/network")}
+	if t.project != "" || !c.opts.Era.ProjectInURL { // a URL with a project's id is left out of the catalog of a token without one
+		all = append(all, entry("compute", "nova", compute))
+	}
 	if t.project != "" {
 		kind, path := "volumev3", "/volume/v3/"
 		if c.opts.Era.CinderV2 {

@@ -3,8 +3,7 @@ package openstack
 import (
 	"fmt"
 	"net/http"
-	"net/url"
-	"slices"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -13,15 +12,19 @@ import (
 )
 
 func (c *Cloud) nova() {
-	version := func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, http.StatusOK, object{"version": object{"id": "v2.1", "status": "CURRENT", "version": c.newest(), "min_version": "2.1", "updated": "2013-07-23T11:33:21Z",
-			"links": []object{{"rel": "self", "href": c.Base() + "/compute/v2.1/"}}, "media-types": []object{}}})
+	version := func() object {
+		return object{"id": "v2.1", "status": "CURRENT", "version": c.newest(), "min_version": "2.1", "updated": "2013-07-23T11:33:21Z",
+			"links": []object{{"rel": "self", "href": c.Base() + "/compute/v2.1/"}}}
 	}
-	c.mux.HandleFunc("GET /compute/v2.1", version)
-	c.mux.HandleFunc("GET /compute/v2.1/{$}", version)
+	one := func(w http.ResponseWriter, _ *http.Request) {
+		v := version()
+		v["media-types"] = []object{{"base": "application/json", "type": "application/vnd.openstack.compute+json;version=2.1"}}
+		reply(w, http.StatusOK, object{"version": v})
+	}
+	c.mux.HandleFunc("GET /compute/v2.1", one)
+	c.mux.HandleFunc("GET /compute/v2.1/{$}", one)
 	c.mux.HandleFunc("GET /compute/{$}", func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, http.StatusOK, object{"versions": []object{{"id": "v2.1", "status": "CURRENT", "version": c.newest(), "min_version": "2.1", "updated": "2013-07-23T11:33:21Z",
-			"links": []object{{"rel": "self", "href": c.Base() + "/compute/v2.1/"}}}}})
+		reply(w, http.StatusOK, object{"versions": []object{version()}})
 	})
 	c.compute("GET /servers", c.listServers(false))
 	c.compute("GET /servers/detail", c.listServers(true))
@@ -32,24 +35,12 @@ func (c *Cloud) nova() {
 	c.compute("GET /servers/{id}/os-volume_attachments", func(w http.ResponseWriter, _ *http.Request, _ *call) {
 		reply(w, http.StatusOK, object{"volumeAttachments": []object{}})
 	})
+	c.compute("GET /os-simple-tenant-usage", c.tenantUsage)
+	c.compute("GET /os-simple-tenant-usage/{project}", c.tenantUsage)
 	c.compute("GET /flavors", c.listFlavors)
 	c.compute("GET /flavors/detail", c.listFlavors)
-	c.compute("GET /flavors/{id}", func(w http.ResponseWriter, r *http.Request, q *call) {
-		f, ok := c.w.Flavor(r.PathValue("id"))
-		if !ok || f.Deleted {
-			refuse(w, r, http.StatusNotFound, "Flavor "+r.PathValue("id")+" could not be found.")
-			return
-		}
-		reply(w, http.StatusOK, object{"flavor": c.flavor(f, q)})
-	})
-	c.compute("GET /flavors/{id}/os-extra_specs", func(w http.ResponseWriter, r *http.Request, _ *call) {
-		f, ok := c.w.Flavor(r.PathValue("id"))
-		if !ok || f.Deleted {
-			refuse(w, r, http.StatusNotFound, "Flavor "+r.PathValue("id")+" could not be found.")
-			return
-		}
-		reply(w, http.StatusOK, object{"extra_specs": extra(f)})
-	})
+	c.compute("GET /flavors/{id}", c.withFlavor(func(f world.Flavor, q *call) object { return object{"flavor": c.flavor(f, q)} }))
+	c.compute("GET /flavors/{id}/os-extra_specs", c.withFlavor(func(f world.Flavor, _ *call) object { return object{"extra_specs": extra(f)} }))
 	c.compute("GET /limits", func(w http.ResponseWriter, _ *http.Request, _ *call) {
 		reply(w, http.StatusOK, object{"limits": object{"rate": []object{}, "absolute": object{"maxTotalInstances": 1000, "maxTotalCores": 4000, "maxTotalRAMSize": 8000000}}})
 	})
@@ -63,101 +54,67 @@ type call struct {
 	minor int
 }
 
-// compute registers a handler below Nova's root, with and without a project in the path; it checks token and
-// microversion as Nova does.
+// mayWrite tells whether the caller may change VMs of its project.
+func (c *Cloud) mayWrite(q *call) bool {
+	for _, role := range q.roles {
+		if role == "member" || role == "admin" || !c.opts.Era.MembersWrite {
+			return true
+		}
+	}
+	return false
+}
+
+// projectPath is a path of compute with a project's id behind the root, where it may stand in every one.
+var projectPath = regexp.MustCompile(`^/compute/v2\.1/([0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(/.*)?$`)
+
+// withoutProject takes the project's id out of a path of compute, and gives it.
+func withoutProject(r *http.Request) (*http.Request, string) {
+	m := projectPath.FindStringSubmatch(r.URL.Path)
+	if m == nil {
+		return r, ""
+	}
+	r = r.Clone(r.Context())
+	r.URL.Path, r.URL.RawPath = "/compute/v2.1"+m[2], ""
+	return r, m[1]
+}
+
+// compute registers a handler below Nova's root; it checks token and microversion as Nova does.
 func (c *Cloud) compute(pattern string, h func(http.ResponseWriter, *http.Request, *call)) {
 	method, path, _ := strings.Cut(pattern, " ")
 	c.mux.HandleFunc(method+" /compute/v2.1"+path, c.authed(func(w http.ResponseWriter, r *http.Request, t *token) {
-		minor := 1
-		asked := r.Header.Get("X-OpenStack-Nova-API-Version")
-		if v, ok := strings.CutPrefix(r.Header.Get("OpenStack-API-Version"), "compute "); ok {
-			asked = v
+		minor, ok := c.microversion(w, r)
+		if !ok {
+			return
 		}
-		switch {
-		case asked == "latest":
-			minor = c.opts.Era.NovaMinor
-		case asked != "":
-			n, err := strconv.Atoi(strings.TrimPrefix(asked, "2."))
-			if err != nil || n < 1 || n > c.opts.Era.NovaMinor {
-				reply(w, http.StatusNotAcceptable, object{"computeFault": object{"code": 406, "message": "Version " + asked + " is not supported by the API. Minimum is 2.1 and maximum is " + c.newest() + "."}})
-				return
-			}
-			minor = n
-		}
-		w.Header().Set("X-OpenStack-Nova-API-Version", fmt.Sprintf("2.%d", minor))
-		w.Header().Set("OpenStack-API-Version", fmt.Sprintf("compute 2.%d", minor))
-		w.Header().Set("Vary", "OpenStack-API-Version, X-OpenStack-Nova-API-Version")
 		h(w, r, &call{t, minor})
 	}))
 }
 
-// listServers lists VMs as Nova does: of the token's project, newest first, a link to the next page only when the page is
-// as long as it may be. A token without a project gets an empty list, as in a real cloud.
-func (c *Cloud) listServers(detail bool) func(http.ResponseWriter, *http.Request, *call) {
-	return func(w http.ResponseWriter, r *http.Request, q *call) {
-		query := r.URL.Query()
-		everybody := query.Get("all_tenants") != "" && query.Get("all_tenants") != "0" && !strings.EqualFold(query.Get("all_tenants"), "false")
-		if everybody && !q.admin() {
-			refuse(w, r, http.StatusForbidden, "Policy doesn't allow os_compute_api:servers:detail:get_all_tenants to be performed.")
-			return
-		}
-		project := q.project
-		if everybody {
-			project = query.Get("project_id")
-		} else if project == "" {
-			project = "none"
-		}
-		var since *time.Time
-		if text := query.Get("changes-since"); text != "" {
-			at, err := parseTime(text)
-			if err != nil {
-				refuse(w, r, http.StatusBadRequest, "Invalid input for query parameters changes-since. Value: "+text+".")
-				return
-			}
-			since = &at
-		}
-		views := c.w.Servers(project, c.now(), since)
-		if status := query.Get("status"); status != "" {
-			views = slices.DeleteFunc(views, func(v world.View) bool { return !strings.EqualFold(v.Status, status) })
-		}
-		c.page(w, r, q, views, detail)
+// microversion gives the one that the request asks for, and names it in the answer; false when it was refused.
+func (c *Cloud) microversion(w http.ResponseWriter, r *http.Request) (minor int, ok bool) {
+	minor, asked := 1, r.Header.Get("X-OpenStack-Nova-API-Version")
+	if v, named := strings.CutPrefix(r.Header.Get("OpenStack-API-Version"), "compute "); named && c.opts.Era.BothHeaders {
+		asked = v
 	}
-}
-
-func (c *Cloud) page(w http.ResponseWriter, r *http.Request, q *call, views []world.View, detail bool) {
-	query := r.URL.Query()
-	limit := c.opts.PageLimit
-	if n, err := strconv.Atoi(query.Get("limit")); err == nil && n > 0 {
-		limit = min(limit, n)
-	}
-	if marker := query.Get("marker"); marker != "" {
-		i := slices.IndexFunc(views, func(v world.View) bool { return v.ID == marker })
-		if i < 0 {
-			refuse(w, r, http.StatusBadRequest, "marker ["+marker+"] not found")
-			return
+	switch {
+	case asked == "latest":
+		minor = c.opts.Era.NovaMinor
+	case asked != "":
+		n, err := strconv.Atoi(strings.TrimPrefix(asked, "2."))
+		if err != nil || n < 1 || n > c.opts.Era.NovaMinor {
+			reply(w, http.StatusNotAcceptable, object{"computeFault": object{"code": 406, "message": "Version " + asked + " is not supported by the API. Minimum is 2.1 and maximum is " + c.newest() + "."}})
+			return 0, false
 		}
-		views = views[i+1:]
+		minor = n
 	}
-	body := object{}
-	if len(views) >= limit {
-		views = views[:limit]
-		next := url.Values{}
-		for k, v := range query {
-			next[k] = v
-		}
-		next.Set("marker", views[len(views)-1].ID)
-		body["servers_links"] = []object{{"rel": "next", "href": c.Base() + r.URL.Path + "?" + next.Encode()}}
+	vary := "X-OpenStack-Nova-API-Version"
+	w.Header().Set(vary, fmt.Sprintf("2.%d", minor))
+	if c.opts.Era.BothHeaders {
+		w.Header().Set("OpenStack-API-Version", fmt.Sprintf("compute 2.%d", minor))
+		vary = "OpenStack-API-Version, " + vary
 	}
-	servers := make([]object, 0, len(views))
-	for _, v := range views {
-		if detail {
-			servers = append(servers, c.server(v, q))
-		} else {
-			servers = append(servers, object{"id": v.ID, "name": v.Name, "links": c.links(v.ID)})
-		}
-	}
-	body["servers"] = servers
-	reply(w, http.StatusOK, body)
+	w.Header().Set("Vary", vary)
+	return minor, true
 }
 
 func parseTime(text string) (time.Time, error) {
@@ -169,158 +126,15 @@ func parseTime(text string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("no time: %s", text)
 }
 
-func (c *Cloud) links(id string) []object {
-	return []object{{"rel": "self", "href": c.Base() + "/compute/v2.1/servers/" + id}, {"rel": "bookmark", "href": c.Base() + "/compute/servers/" + id}}
+// stamp is a time as Nova writes most of them; null for none.
+func stamp(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UTC().Format("2006-01-02T15:04:05.000000")
 }
 
-var vmStates = map[string]string{"SHUTOFF": "stopped", "SHELVED_OFFLOADED": "shelved_offloaded", "SOFT_DELETED": "soft-delete", "VERIFY_RESIZE": "resized", "BUILD": "building", "RESCUE": "rescued"}
-
-func (c *Cloud) server(v world.View, q *call) object {
-	stamp := func(t time.Time) any {
-		if t.IsZero() {
-			return nil
-		}
-		return t.UTC().Format("2006-01-02T15:04:05.000000")
-	}
-	state, ok := vmStates[v.Status]
-	if !ok {
-		state = strings.ToLower(v.Status)
-	}
-	o := object{
-		"id": v.ID, "name": v.Name, "status": v.Status, "tenant_id": v.Project, "user_id": v.User, "hostId": "", "metadata": object{}, "links": c.links(v.ID),
-		"created": v.Created.UTC().Format("2006-01-02T15:04:05Z"), "updated": v.Updated.UTC().Format("2006-01-02T15:04:05Z"),
-		"accessIPv4": "", "accessIPv6": "", "config_drive": "", "key_name": nil, "OS-DCF:diskConfig": "MANUAL", "OS-EXT-AZ:availability_zone": "nova",
-		"OS-EXT-STS:task_state": nil, "OS-EXT-STS:vm_state": state, "OS-EXT-STS:power_state": 1,
-		"OS-SRV-USG:launched_at": stamp(v.Launched), "OS-SRV-USG:terminated_at": stamp(v.Terminated), "os-extended-volumes:volumes_attached": []object{},
-	}
-	if v.Image == "" {
-		o["image"] = ""
-	} else {
-		o["image"] = object{"id": v.Image, "links": []object{}}
-	}
-	addresses := object{}
-	if !v.Deleted && !v.Launched.IsZero() {
-		ports := []object{{"addr": "10.0.0.5", "version": 4, "OS-EXT-IPS:type": "fixed", "OS-EXT-IPS-MAC:mac_addr": "fa:16:3e:00:00:01"}}
-		for _, a := range v.Floating {
-			ports = append(ports, object{"addr": a, "version": 4, "OS-EXT-IPS:type": "floating", "OS-EXT-IPS-MAC:mac_addr": "fa:16:3e:00:00:01"})
-		}
-		addresses["private"] = ports
-	}
-	o["addresses"] = addresses
-	f := v.Flavor
-	if q.minor >= 47 {
-		o["flavor"] = object{"vcpus": f.VCPUs, "ram": f.RAM, "disk": f.Disk, "ephemeral": f.Ephemeral, "swap": 0, "original_name": f.Name, "extra_specs": extra(f)}
-	} else {
-		o["flavor"] = object{"id": f.ID, "links": []object{}}
-	}
-	if q.minor >= 19 {
-		o["description"] = nil
-	}
-	if q.minor >= 9 {
-		o["locked"] = false
-	}
-	if q.minor >= 26 {
-		o["tags"] = []string{}
-	}
-	return o
-}
-
-func extra(f world.Flavor) map[string]string {
-	if f.Extra == nil {
-		return map[string]string{}
-	}
-	return f.Extra
-}
-
-// visible gives a VM that the caller may see.
-func (c *Cloud) visible(w http.ResponseWriter, r *http.Request, q *call, deletedToo bool) (world.View, bool) {
-	v, ok := c.w.ServerAt(r.PathValue("id"), c.now())
-	if !ok || (v.Deleted && !deletedToo) || (v.Project != q.project && !q.admin()) {
-		refuse(w, r, http.StatusNotFound, "Instance "+r.PathValue("id")+" could not be found.")
-		return v, false
-	}
-	return v, true
-}
-
-func (c *Cloud) showServer(w http.ResponseWriter, r *http.Request, q *call) {
-	if v, ok := c.visible(w, r, q, false); ok {
-		reply(w, http.StatusOK, object{"server": c.server(v, q)})
-	}
-}
-
-func (c *Cloud) deleteServer(w http.ResponseWriter, r *http.Request, q *call) {
-	v, ok := c.visible(w, r, q, false)
-	if !ok {
-		return
-	}
-	if !slices.Contains(q.roles, "member") {
-		refuse(w, r, http.StatusForbidden, "Policy doesn't allow os_compute_api:servers:delete to be performed.")
-		return
-	}
-	c.w.Happen(v.ID, world.Event{At: c.now(), Kind: world.Delete})
-	w.WriteHeader(http.StatusNoContent)
-}
-
-func (c *Cloud) listActions(w http.ResponseWriter, r *http.Request, q *call) {
-	v, ok := c.visible(w, r, q, q.minor >= 21)
-	if !ok {
-		return
-	}
-	all := []object{}
-	for i, a := range c.w.ActionsAt(v.ID, c.now()) {
-		all = append(all, c.action(v, i, a, q))
-	}
-	slices.Reverse(all) // newest first
-	reply(w, http.StatusOK, object{"instanceActions": all})
-}
-
-func (c *Cloud) action(v world.View, i int, a world.Action, q *call) object {
-	o := object{"action": a.Name, "instance_uuid": v.ID, "message": nil, "project_id": v.Project, "user_id": v.User, "request_id": fmt.Sprintf("req-%s-%d", v.ID, i),
-		"start_time": a.Start.UTC().Format("2006-01-02T15:04:05.000000")}
-	if q.minor >= 58 {
-		o["updated_at"] = a.Updated.UTC().Format("2006-01-02T15:04:05.000000")
-	}
-	return o
-}
-
-func (c *Cloud) showAction(w http.ResponseWriter, r *http.Request, q *call) {
-	v, ok := c.visible(w, r, q, q.minor >= 21)
-	if !ok {
-		return
-	}
-	for i, a := range c.w.ActionsAt(v.ID, c.now()) {
-		if o := c.action(v, i, a, q); o["request_id"] == r.PathValue("request") {
-			o["events"] = []object{}
-			reply(w, http.StatusOK, object{"instanceAction": o})
-			return
-		}
-	}
-	refuse(w, r, http.StatusNotFound, "Action for request_id "+r.PathValue("request")+" on instance "+v.ID+" not found")
-}
-
-func (c *Cloud) listFlavors(w http.ResponseWriter, r *http.Request, q *call) {
-	all := []object{}
-	for _, f := range c.w.Flavors {
-		if f.Deleted || r.URL.Query().Get("marker") != "" {
-			continue
-		}
-		if strings.HasSuffix(r.URL.Path, "/detail") {
-			all = append(all, c.flavor(f, q))
-		} else {
-			all = append(all, object{"id": f.ID, "name": f.Name, "links": []object{}})
-		}
-	}
-	reply(w, http.StatusOK, object{"flavors": all})
-}
-
-func (c *Cloud) flavor(f world.Flavor, q *call) object {
-	o := object{"id": f.ID, "name": f.Name, "vcpus": f.VCPUs, "ram": f.RAM, "disk": f.Disk, "OS-FLV-EXT-DATA:ephemeral": f.Ephemeral, "swap": "", "rxtx_factor": 1.0,
-		"os-flavor-access:is_public": true, "OS-FLV-DISABLED:disabled": false, "links": []object{}}
-	if q.minor >= 55 {
-		o["description"] = nil
-	}
-	if q.minor >= 61 {
-		o["extra_specs"] = extra(f)
-	}
-	return o
+// unanswered is Nova's word for a VM whose cell does not answer, where it has no other.
+func unanswered(w http.ResponseWriter, r *http.Request) {
+	refuse(w, r, http.StatusInternalServerError, "Unexpected API Error. Please report this at http://bugs.launchpad.net/nova/ and attach the Nova API log if possible.\n<class 'nova.exception.NovaException'>")
 }

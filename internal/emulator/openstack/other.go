@@ -1,8 +1,11 @@
 package openstack
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/fedsite/fedsite/internal/emulator/world"
 )
 
 // neutron serves what clients of a cloud look at first; accounting of addresses comes with its records.
@@ -25,7 +28,7 @@ func (c *Cloud) neutron() {
 	}
 	c.mux.HandleFunc("GET /network/v2.0/floatingips", c.authed(func(w http.ResponseWriter, _ *http.Request, t *token) {
 		all := []object{}
-		for _, v := range c.w.Servers("", c.now(), nil) {
+		for _, v := range c.shown(world.Query{}) {
 			for _, a := range v.Floating {
 				if v.Project == t.project || t.admin() {
 					all = append(all, object{"id": v.ID + a, "floating_ip_address": a, "project_id": v.Project, "tenant_id": v.Project, "status": "ACTIVE",
@@ -39,32 +42,34 @@ func (c *Cloud) neutron() {
 
 // cinder serves the listings of volumes.
 func (c *Cloud) cinder() {
-	for _, v := range []string{"v3", "v2"} {
-		c.mux.HandleFunc("GET /volume/"+v+"/{$}", func(w http.ResponseWriter, _ *http.Request) {
-			reply(w, http.StatusOK, object{"versions": []object{{"id": v + ".0", "status": "CURRENT", "version": "3.70", "min_version": "3.0", "links": []object{{"rel": "self", "href": c.Base() + "/volume/" + v + "/"}}}}})
-		})
-		c.mux.HandleFunc("GET /volume/"+v+"/{project}/volumes/detail", c.authed(func(w http.ResponseWriter, r *http.Request, t *token) {
-			if p := r.PathValue("project"); p != t.project {
-				refuse(w, r, http.StatusBadRequest, "Malformed request url")
-				return
-			}
-			all := []object{}
-			for _, vol := range c.w.Volumes {
-				if vol.Project == t.project && !vol.Created.After(c.now()) {
-					all = append(all, object{"id": vol.ID, "name": vol.Name, "status": vol.Status, "size": vol.Size, "created_at": vol.Created.UTC().Format("2006-01-02T15:04:05.000000"),
-						"attachments": []object{}, "metadata": object{}, "bootable": "false", "volume_type": "default", "availability_zone": "nova", "os-vol-tenant-attr:tenant_id": vol.Project})
-				}
-			}
-			reply(w, http.StatusOK, object{"volumes": all})
-		}))
-		for _, key := range []string{"snapshots", "types"} {
-			path := key
-			if key == "snapshots" {
-				path += "/detail"
-			}
-			c.mux.HandleFunc("GET /volume/"+v+"/{project}/"+path, c.authed(func(w http.ResponseWriter, _ *http.Request, _ *token) {
-				reply(w, http.StatusOK, object{strings.ReplaceAll(key, "types", "volume_types"): []object{}})
-			}))
+	v, newest, oldest := "v3", fmt.Sprintf("3.%d", c.opts.Era.CinderMinor), "3.0"
+	if c.opts.Era.CinderV2 {
+		v, newest, oldest = "v2", "", ""
+	}
+	c.mux.HandleFunc("GET /volume/"+v+"/{$}", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusOK, object{"versions": []object{{"id": v + ".0", "status": "CURRENT", "version": newest, "min_version": oldest, "links": []object{{"rel": "self", "href": c.Base() + "/volume/" + v + "/"}}}}})
+	})
+	c.mux.HandleFunc("GET /volume/"+v+"/{project}/volumes/detail", c.authed(func(w http.ResponseWriter, r *http.Request, t *token) {
+		if p := r.PathValue("project"); p != t.project {
+			refuse(w, r, http.StatusBadRequest, "Malformed request url")
+			return
 		}
+		all := []object{}
+		for _, vol := range c.w.Volumes {
+			if vol.Project == t.project && !vol.Created.After(c.now()) {
+				all = append(all, object{"id": vol.ID, "name": vol.Name, "status": vol.Status, "size": vol.Size, "created_at": vol.Created.UTC().Format("2006-01-02T15:04:05.000000"),
+					"attachments": []object{}, "metadata": object{}, "bootable": "false", "volume_type": "default", "availability_zone": "nova", "os-vol-tenant-attr:tenant_id": vol.Project})
+			}
+		}
+		reply(w, http.StatusOK, object{"volumes": all})
+	}))
+	for _, key := range []string{"snapshots", "types"} {
+		path := key
+		if key == "snapshots" {
+			path += "/detail"
+		}
+		c.mux.HandleFunc("GET /volume/"+v+"/{project}/"+path, c.authed(func(w http.ResponseWriter, _ *http.Request, _ *token) {
+			reply(w, http.StatusOK, object{strings.ReplaceAll(key, "types", "volume_types"): []object{}})
+		}))
 	}
 }

@@ -19,9 +19,9 @@ func (c *Cloud) writes() {
 			return
 		}
 		all := []object{}
-		for _, p := range c.w.AllProjects() {
+		for _, p := range c.w.ProjectsAt(c.now()) {
 			if len(u.Roles[p.ID]) > 0 {
-				all = append(all, project(p))
+				all = append(all, c.project(p))
 			}
 		}
 		reply(w, http.StatusOK, object{"projects": all, "links": object{}})
@@ -32,7 +32,7 @@ func (c *Cloud) writes() {
 
 func (c *Cloud) changeProject(w http.ResponseWriter, r *http.Request, t *token) {
 	id := r.PathValue("id")
-	if _, ok := c.w.Project(id); !ok || !t.admin() {
+	if _, ok := c.w.ProjectAt(id, c.now()); !ok || !t.admin() {
 		refuse(w, r, http.StatusForbidden, "You are not authorized to perform the requested action: identity:update_project.")
 		return
 	}
@@ -47,7 +47,7 @@ func (c *Cloud) changeProject(w http.ResponseWriter, r *http.Request, t *token) 
 		}
 	}
 	p, _ := c.w.Project(id)
-	reply(w, http.StatusOK, object{"project": project(p)})
+	reply(w, http.StatusOK, object{"project": c.project(p)})
 }
 
 // actions are the ones that can be asked of a VM: what happens, in which states it may, and what of the request it takes.
@@ -73,11 +73,11 @@ var actions = map[string]struct {
 
 // act does something to a VM, at once.
 func (c *Cloud) act(w http.ResponseWriter, r *http.Request, q *call) {
-	v, ok := c.visible(w, r, q, false)
+	v, ok := c.answering(w, r, q, false)
 	if !ok {
 		return
 	}
-	if !slices.Contains(q.roles, "member") {
+	if !c.mayWrite(q) {
 		refuse(w, r, http.StatusForbidden, "Policy doesn't allow this action to be performed.")
 		return
 	}
@@ -99,7 +99,7 @@ func (c *Cloud) act(w http.ResponseWriter, r *http.Request, q *call) {
 		var wanted map[string]any
 		_ = json.Unmarshal(raw, &wanted) // null for most actions
 		value, _ := wanted[a.wanted].(string)
-		if _, there := c.w.Flavor(value); name == "resize" && !there {
+		if f, there := c.w.Flavor(value); name == "resize" && (!there || f.Gone(c.now())) {
 			refuse(w, r, http.StatusNotFound, "Flavor "+value+" could not be found.")
 			return
 		}

@@ -1,6 +1,8 @@
 package world
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -92,6 +94,22 @@ func (s Sight) AnyDown() bool {
 		}
 	}
 	return false
+}
+
+// Ran gives the VMs of a project, of all for "", that ran in [from, to) as Nova tells from the last launch and the end,
+// by project and id.
+func (s Sight) Ran(project string, from, to time.Time) []View {
+	vms, done := s.w.ordered(project)
+	defer done()
+	var all []View
+	for _, vm := range vms {
+		v, there := s.see(vm)
+		if there && !v.Launched.IsZero() && v.Launched.Before(to) && (v.Terminated.IsZero() || v.Terminated.After(from)) {
+			all = append(all, v)
+		}
+	}
+	slices.SortFunc(all, func(a, b View) int { return cmp.Or(cmp.Compare(a.Project, b.Project), cmp.Compare(a.ID, b.ID)) })
+	return all
 }
 
 // Server gives a VM by id, a deleted one too; false when it is not there.

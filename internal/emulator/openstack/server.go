@@ -1,0 +1,263 @@
+package openstack
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/fedsite/fedsite/internal/emulator/world"
+)
+
+// shown gives the VMs that the cloud shows now.
+func (c *Cloud) shown(q world.Query) []world.View {
+	all, _ := c.w.Seen(c.now()).List(q)
+	return all
+}
+
+// listServers lists VMs as Nova does: of the token's project, newest first, a link to the next page only when the page is
+// as long as it may be. A token without a project gets an empty list, as in a real cloud.
+func (c *Cloud) listServers(detail bool) func(http.ResponseWriter, *http.Request, *call) {
+	return func(w http.ResponseWriter, r *http.Request, q *call) {
+		query := r.URL.Query()
+		all := query.Get("all_tenants")
+		everybody := all != "" && all != "0" && !strings.EqualFold(all, "false")
+		if everybody && !q.admin() {
+			refuse(w, r, http.StatusForbidden, "Policy doesn't allow os_compute_api:servers:detail:get_all_tenants to be performed.")
+			return
+		}
+		want := world.Query{Project: q.project, Status: query.Get("status"), Marker: query.Get("marker"), Limit: c.limit(query)}
+		if everybody {
+			want.Project = query.Get("project_id")
+		} else if q.project == "" {
+			want.Project = "none"
+		}
+		if text := query.Get("changes-since"); text != "" {
+			at, err := parseTime(text)
+			if err != nil {
+				refuse(w, r, http.StatusBadRequest, "Invalid input for query parameters changes-since. Value: "+text+".")
+				return
+			}
+			want.Since = &at
+		}
+		seen := c.w.Seen(c.now())
+		views, ok := seen.List(want)
+		if !ok {
+			refuse(w, r, http.StatusBadRequest, "marker ["+want.Marker+"] not found")
+			return
+		}
+		if q.minor >= 69 && unfiltered(query) {
+			views = slices.Concat(seen.Unanswered(want.Project), views)
+			views = views[:min(len(views), want.Limit)]
+		}
+		c.page(w, r, q, views, detail)
+	}
+}
+
+// limit is how long a page may be.
+func (c *Cloud) limit(query url.Values) int {
+	if n, err := strconv.Atoi(query.Get("limit")); err == nil && n > 0 {
+		return min(c.opts.PageLimit, n)
+	}
+	return c.opts.PageLimit
+}
+
+// unfiltered tells whether a listing has no filter, order or page. Only such a one shows the VMs of a cell that does not
+// answer, from 2.69 on; every other leaves them out without a word (Nova, "Handling Down Cells").
+func unfiltered(query url.Values) bool {
+	for key := range query {
+		if key != "all_tenants" {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *Cloud) page(w http.ResponseWriter, r *http.Request, q *call, views []world.View, detail bool) {
+	query := r.URL.Query()
+	body := object{}
+	if len(views) > 0 && len(views) == c.limit(query) {
+		query.Set("marker", views[len(views)-1].ID)
+		body["servers_links"] = []object{{"rel": "next", "href": c.Base() + r.URL.Path + "?" + query.Encode()}}
+	}
+	servers := make([]object, 0, len(views))
+	for _, v := range views {
+		switch {
+		case v.Partial:
+			servers = append(servers, c.partial(v, detail))
+		case detail:
+			servers = append(servers, c.server(v, q))
+		default:
+			servers = append(servers, object{"id": v.ID, "name": v.Name, "links": c.links(v.ID)})
+		}
+	}
+	body["servers"] = servers
+	reply(w, http.StatusOK, body)
+}
+
+func (c *Cloud) links(id string) []object {
+	return []object{{"rel": "self", "href": c.Base() + "/compute/v2.1/servers/" + id}, {"rel": "bookmark", "href": c.Base() + "/compute/servers/" + id}}
+}
+
+func (c *Cloud) bookmark(kind, id string) []object {
+	return []object{{"rel": "bookmark", "href": c.Base() + "/compute/" + kind + "/" + id}}
+}
+
+// partial is a VM whose cell does not answer, in a listing.
+func (c *Cloud) partial(v world.View, detail bool) object {
+	o := object{"id": v.ID, "status": "UNKNOWN", "links": c.links(v.ID)}
+	if detail {
+		o["tenant_id"], o["created"] = v.Project, v.Created.UTC().Format("2006-01-02T15:04:05Z")
+	}
+	return o
+}
+
+// vmStates are Nova's vm_state where it is not the status in small letters, and power its power_state where that is not 1.
+var (
+	vmStates = map[string]string{"SHUTOFF": "stopped", "SOFT_DELETED": "soft-delete", "VERIFY_RESIZE": "resized", "BUILD": "building", "RESCUE": "rescued"}
+	power    = map[string]int{"SHUTOFF": 4, "PAUSED": 3, "SUSPENDED": 4, "SHELVED": 4, "SHELVED_OFFLOADED": 4, "DELETED": 0, "BUILD": 0}
+)
+
+func vmState(v world.View) string {
+	if state, ok := vmStates[v.Rest]; ok {
+		return state
+	}
+	return strings.ToLower(v.Rest)
+}
+
+func (c *Cloud) server(v world.View, q *call) object {
+	running, ok := power[v.Rest]
+	if !ok && !v.Launched.IsZero() {
+		running = 1
+	}
+	var task any
+	if v.Task != "" {
+		task = v.Task
+	}
+	o := object{
+		"id": v.ID, "name": v.Name, "status": v.Status, "tenant_id": v.Project, "user_id": v.User, "hostId": "", "metadata": object{}, "links": c.links(v.ID),
+		"created": v.Created.UTC().Format("2006-01-02T15:04:05Z"), "updated": v.Updated.UTC().Format("2006-01-02T15:04:05Z"),
+		"accessIPv4": "", "accessIPv6": "", "config_drive": "", "key_name": nil, "OS-DCF:diskConfig": "MANUAL", "OS-EXT-AZ:availability_zone": "nova",
+		"OS-EXT-STS:task_state": task, "OS-EXT-STS:vm_state": vmState(v), "OS-EXT-STS:power_state": running,
+		"OS-SRV-USG:launched_at": stamp(v.Launched), "OS-SRV-USG:terminated_at": stamp(v.Terminated), "os-extended-volumes:volumes_attached": []object{},
+		"image": c.imageOf(v, q), "flavor": c.flavorOf(v, q), "addresses": addresses(v),
+	}
+	c.byMicroversion(o, v, q)
+	return o
+}
+
+// byMicroversion adds what came with microversions, and what only an administrator sees.
+func (c *Cloud) byMicroversion(o object, v world.View, q *call) {
+	if q.admin() {
+		o["OS-EXT-SRV-ATTR:host"], o["OS-EXT-SRV-ATTR:hypervisor_hostname"], o["OS-EXT-SRV-ATTR:instance_name"] = "compute1", "compute1", "instance-"+v.ID[:min(8, len(v.ID))]
+		if q.minor >= 3 {
+			o["OS-EXT-SRV-ATTR:hostname"], o["OS-EXT-SRV-ATTR:launch_index"], o["OS-EXT-SRV-ATTR:reservation_id"] = strings.ToLower(v.Name), 0, "r-"+v.ID[:min(8, len(v.ID))]
+			o["OS-EXT-SRV-ATTR:kernel_id"], o["OS-EXT-SRV-ATTR:ramdisk_id"], o["OS-EXT-SRV-ATTR:root_device_name"], o["OS-EXT-SRV-ATTR:user_data"] = "", "", "/dev/vda", nil
+		}
+		if q.minor >= 16 {
+			o["host_status"] = "UP"
+		}
+	} else if q.minor >= 90 {
+		o["OS-EXT-SRV-ATTR:hostname"] = strings.ToLower(v.Name)
+	}
+	for _, since := range []struct {
+		minor int
+		key   string
+		value any
+	}{{9, "locked", false}, {19, "description", nil}, {26, "tags", []string{}}, {63, "trusted_image_certificates", nil}, {73, "locked_reason", nil},
+		{96, "pinned_availability_zone", nil}, {100, "scheduler_hints", object{}}} {
+		if q.minor >= since.minor {
+			o[since.key] = since.value
+		}
+	}
+}
+
+func (c *Cloud) imageOf(v world.View, q *call) any {
+	if v.Image == "" {
+		return ""
+	}
+	o := object{"id": v.Image, "links": c.bookmark("images", v.Image)}
+	if q.minor >= 98 {
+		o["properties"] = object{}
+	}
+	return o
+}
+
+// flavorOf is what the VM keeps of its flavor, also of a deleted one: below 2.47 the id only.
+func (c *Cloud) flavorOf(v world.View, q *call) object {
+	f := v.Flavor
+	if q.minor < 47 {
+		return object{"id": f.ID, "links": c.bookmark("flavors", f.ID)}
+	}
+	return object{"vcpus": f.VCPUs, "ram": f.RAM, "disk": f.Disk, "ephemeral": f.Ephemeral, "swap": 0, "original_name": f.Name, "extra_specs": extra(f)}
+}
+
+func addresses(v world.View) object {
+	if v.Deleted || v.Launched.IsZero() {
+		return object{}
+	}
+	port := func(address, kind string) object {
+		return object{"addr": address, "version": 4, "OS-EXT-IPS:type": kind, "OS-EXT-IPS-MAC:mac_addr": "fa:16:3e:00:00:01"}
+	}
+	ports := []object{port("10.0.0.5", "fixed")}
+	for _, a := range v.Floating {
+		ports = append(ports, port(a, "floating"))
+	}
+	return object{"private": ports}
+}
+
+// visible gives a VM that the caller may see; its cell may not answer.
+func (c *Cloud) visible(w http.ResponseWriter, r *http.Request, q *call, deletedToo bool) (world.View, bool) {
+	v, ok := c.w.Seen(c.now()).Server(r.PathValue("id"))
+	if !ok || (v.Deleted && !deletedToo) || (v.Project != q.project && !q.admin()) {
+		refuse(w, r, http.StatusNotFound, "Instance "+r.PathValue("id")+" could not be found.")
+		return v, false
+	}
+	return v, true
+}
+
+// answering is visible for what needs the VM's cell.
+func (c *Cloud) answering(w http.ResponseWriter, r *http.Request, q *call, deletedToo bool) (world.View, bool) {
+	v, ok := c.visible(w, r, q, deletedToo)
+	if ok && v.Partial {
+		unanswered(w, r)
+		return v, false
+	}
+	return v, ok
+}
+
+func (c *Cloud) showServer(w http.ResponseWriter, r *http.Request, q *call) {
+	v, ok := c.visible(w, r, q, false)
+	switch {
+	case !ok:
+	case v.Partial && q.minor < 69:
+		unanswered(w, r)
+	case v.Partial: // Nova's own database knows what the VM was asked for with
+		o := c.partial(v, true)
+		o["user_id"], o["flavor"], o["image"], o["OS-EXT-AZ:availability_zone"], o["OS-EXT-STS:power_state"] = v.User, c.flavorOf(v, q), c.imageOf(v, q), "UNKNOWN", 0
+		if q.minor >= 71 {
+			o["server_groups"] = []string{}
+		}
+		reply(w, http.StatusOK, object{"server": o})
+	default:
+		o := c.server(v, q)
+		if q.minor >= 71 {
+			o["server_groups"] = []string{}
+		}
+		reply(w, http.StatusOK, object{"server": o})
+	}
+}
+
+func (c *Cloud) deleteServer(w http.ResponseWriter, r *http.Request, q *call) {
+	v, ok := c.answering(w, r, q, false)
+	if !ok {
+		return
+	}
+	if !c.mayWrite(q) {
+		refuse(w, r, http.StatusForbidden, "Policy doesn't allow os_compute_api:servers:delete to be performed.")
+		return
+	}
+	c.w.Happen(v.ID, world.Event{At: c.now(), Kind: world.Delete})
+	w.WriteHeader(http.StatusNoContent)
+}
