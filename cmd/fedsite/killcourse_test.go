@@ -23,6 +23,7 @@ type disturbed struct {
 	t         *testing.T
 	db        store.Config
 	unsettled map[string]int // record in an unsettled message → at how many kills it was
+	late      []func()       // requests that arrive late
 }
 
 // opened runs fn with the course's database open.
@@ -50,6 +51,9 @@ func (d *disturbed) died(p *prey) {
 		return
 	}
 	d.kills++
+	if p.onTheWay != nil {
+		d.late = append(d.late, p.onTheWay)
+	}
 	opened(d.t, d.db, func(st *store.Store) {
 		calm(d.t, st)
 		for _, body := range rows(d.t, st, `SELECT body FROM message WHERE state = 'cut'`) {
@@ -116,6 +120,15 @@ func (d *disturbed) goOn(k int) {
 	for _, verb := range []string{"collect", "send"} {
 		d.hunt(d.t, d.db, verb, 0).exits(run.ExitDone)
 	}
+	arrived := d.arrived()
+	for record := range d.unsettled {
+		if arrived[record] == 0 {
+			d.t.Errorf("it was unsettled at a kill, and the next run did not send it:\n%s", record)
+		}
+	}
+	for _, arrive := range d.late { // within the ten minutes that the program allows for
+		arrive()
+	}
 	for _, do := range course[k-k%2+2:] {
 		d.stand(do.at)
 		d.hunt(d.t, d.db, do.verb, 0).exits(run.ExitDone)
@@ -141,20 +154,26 @@ func (d *disturbed) goOn(k int) {
 // repeated checks that a record arrived a second time only for a kill at which its message was unsettled.
 func (d *disturbed) repeated() {
 	d.t.Helper()
-	arrived := map[string]int{}
+	for record, n := range d.arrived() {
+		if n > 1+d.unsettled[record] {
+			d.t.Errorf("arrived %d times, and was unsettled at %d kills:\n%s", n, d.unsettled[record], record)
+		}
+	}
+}
+
+// arrived tells how often each record has come to the accounting server in this course.
+func (d *disturbed) arrived() map[string]int {
+	d.t.Helper()
+	n := map[string]int{}
 	for _, m := range d.received() {
 		if !m.Accepted {
 			d.t.Errorf("message %s was rejected: %s", m.Empaid, m.Reason)
 		}
 		for _, record := range apel.SplitCloud(m.Body) {
-			arrived[record]++
+			n[record]++
 		}
 	}
-	for record, n := range arrived {
-		if n > 1+d.unsettled[record] {
-			d.t.Errorf("arrived %d times, and was unsettled at %d kills:\n%s", n, d.unsettled[record], record)
-		}
-	}
+	return n
 }
 
 // end is all that is left at the end of a course.

@@ -70,6 +70,8 @@ type prey struct {
 	open   int        // connections that the services have from it
 	events []string
 	killed bool
+
+	onTheWay func() // lets the request arrive that it was killed over; nil = there is none
 }
 
 func newPrey(t *testing.T, at int, env []string, args ...string) *prey {
