@@ -51,7 +51,12 @@ func (s Sight) view(vm *VM) View {
 	if f.Status == "" {
 		f.Status = f.Rest
 	}
-	f.Flavor, _ = find(s.w.Flavors, func(flavor Flavor) bool { return flavor.ID == f.flavor })
+	for i := range s.w.Flavors {
+		if s.w.Flavors[i].ID == f.flavor {
+			f.Flavor = s.w.Flavors[i]
+			break
+		}
+	}
 	return f.View
 }
 

@@ -139,7 +139,11 @@ func TestUsage(t *testing.T) {
 				vm.Events = append(vm.Events, Event{At: next(), Kind: Launch})
 			}
 			for range r.IntN(8) {
-				vm.Events = append(vm.Events, Event{At: next(), Kind: kinds[r.IntN(len(kinds))], Value: []string{"1", "4", "8"}[r.IntN(3)]})
+				e := Event{At: next(), Kind: kinds[r.IntN(len(kinds))], Value: []string{"1", "4", "8"}[r.IntN(3)], Failed: r.IntN(5) == 0}
+				if r.IntN(2) == 0 {
+					e.Asked = e.At.Add(-time.Duration(r.IntN(30)) * time.Second)
+				}
+				vm.Events = append(vm.Events, e)
 			}
 			if r.IntN(2) == 0 {
 				vm.Events = append(vm.Events, Event{At: next(), Kind: Delete})
@@ -166,7 +170,7 @@ func bySecond(w *World, project string, from, to int, c Charge) []Usage {
 		ran := slices.ContainsFunc(vm.Events, func(e Event) bool { return e.Kind == Launch })
 		for s := from; s < to && ran; s++ {
 			v, ok := w.ServerAt(vm.ID, at(s))
-			stopped, shelved := v.Status == "SHUTOFF", v.Status == "SHELVED" || v.Status == "SHELVED_OFFLOADED"
+			stopped, shelved := v.Rest == "SHUTOFF", v.Rest == "SHELVED" || v.Rest == "SHELVED_OFFLOADED"
 			if ok && !v.Deleted && !(stopped && c.StoppedFree) && !(shelved && c.ShelvedFree) {
 				u.Wall++
 				u.CPU += v.Flavor.VCPUs
