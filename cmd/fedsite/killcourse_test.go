@@ -151,9 +151,19 @@ func (d *disturbed) goOn(k int) {
 	}
 }
 
-// repeated checks that a record arrived a second time only for a kill at which its message was unsettled.
+// repeated checks that a record arrived a second time only for a kill at which its message was unsettled, and then in the
+// same message.
 func (d *disturbed) repeated() {
 	d.t.Helper()
+	in := map[string]string{} // record → text of its message
+	for _, m := range d.received() {
+		for _, record := range apel.SplitCloud(m.Body) {
+			if first, ok := in[record]; ok && first != string(m.Body) {
+				d.t.Errorf("arrived in two messages:\n%s", record)
+			}
+			in[record] = string(m.Body)
+		}
+	}
 	for record, n := range d.arrived() {
 		if n > 1+d.unsettled[record] {
 			d.t.Errorf("arrived %d times, and was unsettled at %d kills:\n%s", n, d.unsettled[record], record)
