@@ -34,6 +34,8 @@ type Compute interface {
 	Server(ctx context.Context, id string) (openstack.Server, error)
 	// Actions lists what was done to a VM, oldest first.
 	Actions(ctx context.Context, id string) ([]openstack.Action, error)
+	// Used gives the sizes of the VMs that lived at an instant, by VM, also those whose flavor was deleted.
+	Used(ctx context.Context, at time.Time) (map[string]openstack.Flavor, error)
 }
 
 // Source is one cloud, through the credential that accounting uses there.
@@ -50,6 +52,8 @@ type Source interface {
 type Lookup interface {
 	UserName(ctx context.Context, userID string) (string, error)
 	Image(ctx context.Context, c Compute, imageID string) (openstack.Image, error)
+	// Flavor gives a flavor whose listing names its id only; openstack.ErrNotFound for a deleted one.
+	Flavor(ctx context.Context, c Compute, flavorID string) (openstack.Flavor, error)
 }
 
 // Policy says what of a personal field is sent (design §4, Privacy).

@@ -63,17 +63,17 @@ func (b *basis) apply(was *VM, o Observation) (vm VM, rows []Row, notes []string
 	b.name(&vm, o)
 	charge := b.charge()
 	changes, doubt := changesOf(vm.Meter, o, size, charge, int64(settings.Settle/time.Second))
+	if was == nil { // nothing is known of how it was before: as it is now, it was from the start
+		changes, doubt = initial(changes), before(o, vm.StartedAt, size)
+	}
 	if doubt != "" {
 		notes = append(notes, doubt)
-	}
-	if was == nil { // nothing is known of how it was before: as it is now, it was from the start
-		changes = initial(changes)
 	}
 	meter, readings := vm.Advance(changes, b.To, end, b.Since, charge)
 	if len(readings) == 0 {
 		return VM{}, nil, notes, errNotYet
 	}
-	vm.Meter, vm.Vanished = meter, 0
+	vm.Meter, vm.Vanished, vm.Missing = meter, 0, 0
 	if rows = b.rows(&vm, readings); len(rows) == 0 {
 		return vm, nil, notes, errNoVO
 	}
@@ -116,7 +116,7 @@ func initial(changes []Change) []Change {
 // name takes over what the observation calls the VM. What could not be read stays as it was known.
 func (b *basis) name(v *VM, o Observation) {
 	s := o.Server
-	v.Seen = o.Seen
+	v.Seen, v.Shown = o.Seen, max(v.Shown, o.Seen)
 	v.UserID = cmp.Or(s.UserID, v.UserID)
 	v.UserName = cmp.Or(o.UserName, v.UserName)
 	v.Name = s.Name

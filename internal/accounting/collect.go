@@ -95,6 +95,7 @@ type collector struct {
 	start    Start
 	ask      Ask
 	lookup   Lookup
+	flavors  flavors
 	nameless sync.Once // has said that users may not be read
 }
 
@@ -218,7 +219,7 @@ func (c *collector) project(ctx context.Context, p site.Project, shares []site.S
 	if compute.ProjectID() != p.ID {
 		return fmt.Errorf("signed in to project %s instead of %s: refused", compute.ProjectID(), p.ID)
 	}
-	pages := &pager{collector: c, compute: compute, basis: basis{
+	pages := &pager{collector: c, compute: compute, cells: map[string]bool{}, basis: basis{
 		Target: c.t, Cloud: c.c.Cloud, Project: p.ID, Shares: shares, To: w.To, Since: c.start.Since, Previous: c.start.Previously,
 	}}
 	if err := compute.Existing(ctx, pages.page(ctx)); err != nil {
@@ -233,6 +234,10 @@ func (c *collector) project(ctx context.Context, p site.Project, shares []site.S
 	}
 	if pages.incomplete != nil { // the mark stays: VMs that ended may be shown in this window only
 		return fmt.Errorf("what was read is kept, but is not complete: %w", pages.incomplete)
+	}
+	if n := len(pages.cells); n > 0 {
+		c.problem(object(p), fmt.Sprintf("a cell is down: the cloud shows %d VMs without data, their last state is kept", n), run.Problem{Notice: true,
+			Hint: "their records go on by themselves when the cell is back: nova-manage cell_v2 list_cells"})
 	}
 	if pages.unnamed > 0 {
 		c.problem(object(p), fmt.Sprintf("%d VMs are not accounted: the project belongs to no VO now", pages.unnamed), run.Problem{

@@ -1,9 +1,11 @@
 package accounting
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/openstack"
@@ -13,78 +15,65 @@ import (
 )
 
 // missing looks for VMs that are open in the ledger and were in neither listing: one more changed-since listing from the
-// oldest sight among them finds what ended while it was hidden; only then are they asked by id, and at last called
-// vanished (design §7, rule 3).
+// oldest sight among them finds what ended while it was hidden; only then are they asked by id, and at last, when they
+// were looked for in vain twice, called vanished (design §7, rule 3).
 func (p *pager) missing(ctx context.Context, project site.Project, began time.Time) error {
-	u, err := p.unseen(ctx, began)
-	if err != nil || len(u.vms) == 0 {
-		return err
-	}
-	since := time.UnixMilli(u.vms[0].Seen).UTC().Add(-p.t.Settings.Overlap)
-	if err := p.compute.Changed(ctx, since, p.page(ctx)); err != nil {
-		return fmt.Errorf("list the VMs changed since %s: %w", since.Format(time.RFC3339), err)
-	}
-	if u, err = p.unseen(ctx, began); err != nil {
-		return err
-	}
-	gone, err := p.askByID(ctx, u.vms)
+	held, err := heldOf(ctx, p.d.DB, p.c.Cloud.ID, project.ID)
 	if err != nil {
 		return err
 	}
-	return p.vanish(ctx, project, gone, u)
-}
-
-// maxFailures is how many of the missing VMs may fail to answer by id, one after the other, before the rest is left to
-// the next run.
-const maxFailures = 3
-
-// askByID asks for VMs that no listing shows, and gives those that there are not. One that cannot be asked for stays as
-// it is known, and the next run looks for it again.
-func (p *pager) askByID(ctx context.Context, vms []VM) (gone []VM, err error) {
-	failures := 0
-	for _, v := range vms {
-		seen := p.d.Now()
-		s, err := p.compute.Server(ctx, v.ID)
-		switch {
-		case errors.Is(err, openstack.ErrNotFound):
-			gone = append(gone, v)
-		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
-		case err != nil:
-			p.problem("VM "+v.ID, "no listing shows it, and it cannot be asked for: "+err.Error(), run.Problem{Hint: openstack.Hint(err)})
-			if failures++; failures >= maxFailures {
-				return gone, nil
-			}
-			continue
-		default:
-			if err := p.step(ctx, seen.UnixMilli(), []openstack.Server{s}); err != nil {
-				return nil, err
-			}
-		}
-		failures = 0
+	u, err := p.unseen(ctx, began, held)
+	if err != nil {
+		return err
 	}
-	return gone, nil
+	if len(u.vms) == 0 {
+		return p.free(ctx, held)
+	}
+	oldest := slices.MinFunc(u.vms, func(a, b VM) int { return cmp.Compare(a.Seen, b.Seen) }).Seen
+	since := time.UnixMilli(oldest).UTC().Add(-p.t.Settings.Overlap)
+	if err := p.compute.Changed(ctx, since, p.page(ctx)); err != nil {
+		return fmt.Errorf("list the VMs changed since %s: %w", since.Format(time.RFC3339), err)
+	}
+	if u, err = p.unseen(ctx, began, held); err != nil {
+		return err
+	}
+	gone, found, err := p.askByID(ctx, u)
+	if err != nil || found < 0 {
+		return err
+	}
+	return p.judge(ctx, project, gone, u.count-found, u, held, began)
 }
 
 // unseen is what of a project is open in the ledger and was not seen in this run.
 type unseen struct {
-	vms   []VM  // those seen longest ago, at most maxUnseen
-	count int64 // of all unseen ones
-	open  int64 // of all open ones, the seen ones too
+	vms      []VM  // those seen longest ago, at most maxUnseen
+	released int64 // unix milliseconds: an operator says that those seen before are gone; 0 = nobody does
+	count    int64 // of all unseen ones that nobody has released
+	open     int64 // of all open ones, the seen ones too
 }
+
+// limit is how many VMs of a project may be gone at once before nothing is believed any more.
+func (u unseen) limit() int64 { return max(5, u.open/5) }
+
+// isReleased tells whether an operator has said that the VM is gone.
+func (u unseen) isReleased(v VM) bool { return v.Shown < u.released }
 
 // maxUnseen bounds how many missing VMs of a project one run looks for by id.
 const maxUnseen = 1000
 
-func (p *pager) unseen(ctx context.Context, began time.Time) (u unseen, err error) {
+func (p *pager) unseen(ctx context.Context, began time.Time, held *Held) (u unseen, err error) {
+	released := int64(0)
+	if held != nil && !held.Released.IsZero() {
+		released = held.Released.UnixMilli()
+	}
 	err = p.d.DB.Read(ctx, func(tx *store.Tx) error {
-		u = unseen{}
+		u = unseen{released: released}
 		cloud, project := p.c.Cloud.ID, p.basis.Project
-		if err := tx.QueryRow(`SELECT count(*), coalesce(sum(CASE WHEN seen < $3 THEN 1 ELSE 0 END), 0) FROM vm WHERE cloud = $1 AND project = $2 AND ended_at IS NULL`,
-			cloud, project, began.UnixMilli()).Scan(&u.open, &u.count); err != nil {
+		if err := tx.QueryRow(`SELECT count(*), coalesce(sum(CASE WHEN shown < $3 AND shown >= $4 THEN 1 ELSE 0 END), 0) FROM vm WHERE cloud = $1 AND project = $2 AND ended_at IS NULL`,
+			cloud, project, began.UnixMilli(), released).Scan(&u.open, &u.count); err != nil {
 			return err
 		}
-		rows, err := tx.Query(`SELECT `+vmColumns+` FROM vm WHERE cloud = $1 AND project = $2 AND ended_at IS NULL AND seen < $3 ORDER BY seen LIMIT $4`,
+		rows, err := tx.Query(`SELECT `+vmColumns+` FROM vm WHERE cloud = $1 AND project = $2 AND ended_at IS NULL AND shown < $3 ORDER BY shown LIMIT $4`,
 			cloud, project, began.UnixMilli(), maxUnseen)
 		if err != nil {
 			return err
@@ -105,51 +94,173 @@ func (p *pager) unseen(ctx context.Context, began time.Time) (u unseen, err erro
 	return u, nil
 }
 
-// vanish closes VMs that are gone without an end, when they were last seen. When a large part of the project is gone at
-// once, more than max(5, 20 %) with those that were not asked for, nothing is closed: it is far more likely that the
-// cloud does not show them.
-func (p *pager) vanish(ctx context.Context, project site.Project, gone []VM, u unseen) error {
-	missing := int64(len(gone)) + u.count - int64(len(u.vms))
-	if len(gone) > 0 && missing > max(5, u.open/5) {
-		p.problem(object(project), fmt.Sprintf("%d of %d VMs cannot be found any more: none is closed", missing, u.open), run.Problem{
-			Hint: "see whether the cloud shows them all: openstack server list --project " + project.ID})
+// maxFailures is how many of the missing VMs may fail to answer by id, one after the other, before the rest is left to
+// the next run.
+const maxFailures = 3
+
+// askByID asks for VMs that no listing shows, and gives those that there are not, and how many of the unreleased ones there
+// are. One that cannot be asked for stays as it is known; after some of them, or when nothing but VMs of an unreachable
+// cell is there, found is -1: nothing can be judged in this run, and the next one looks again. When more are gone than is
+// believed, the rest need not be asked for.
+func (p *pager) askByID(ctx context.Context, u unseen) (gone []VM, found int64, err error) {
+	var failures, unreached int
+	var vain int64
+	for _, v := range u.vms {
+		if !u.isReleased(v) && vain > u.limit() {
+			break
+		}
+		if unreached >= maxNamed && len(gone) == 0 {
+			return nil, -1, nil
+		}
+		seen := p.d.Now()
+		s, err := p.compute.Server(ctx, v.ID)
+		switch {
+		case errors.Is(err, openstack.ErrNotFound):
+			gone = append(gone, v)
+			if !u.isReleased(v) {
+				vain++
+			}
+		case ctx.Err() != nil:
+			return nil, 0, context.Cause(ctx)
+		case err != nil:
+			p.problem("VM "+v.ID, "no listing shows it, and it cannot be asked for: "+err.Error(), run.Problem{Hint: openstack.Hint(err)})
+			if failures++; failures >= maxFailures {
+				return nil, -1, nil
+			}
+			found++
+			continue
+		default:
+			if s.Partial {
+				unreached++
+			}
+			if err := p.step(ctx, seen.UnixMilli(), []openstack.Server{s}); err != nil {
+				return nil, 0, err
+			}
+			found++
+		}
+		failures = 0
+	}
+	return gone, found, nil
+}
+
+// judge decides on VMs that are gone without an end. When a large part of the project is missing at once, nothing is
+// closed and the project is held: it is far more likely that the cloud does not show them. Else one that is gone for the
+// first time is looked for once more by the next run, and closed then. What an operator has released is closed now.
+func (p *pager) judge(ctx context.Context, project site.Project, gone []VM, missing int64, u unseen, held *Held, began time.Time) error {
+	var released, again, once, fresh []VM
+	for _, v := range gone {
+		switch {
+		case u.isReleased(v):
+			released = append(released, v)
+		case v.Missing != 0 && v.Missing+p.t.Settings.Overlap.Milliseconds() <= began.UnixMilli():
+			again = append(again, v)
+		default:
+			once = append(once, v)
+			if v.Missing == 0 {
+				fresh = append(fresh, v)
+			}
+		}
+	}
+	if err := p.miss(ctx, fresh, began); err != nil {
+		return err
+	}
+	if missing > u.limit() && len(gone) > len(released) {
+		reason := fmt.Sprintf("held: %d of %d VMs cannot be found any more, none of them is closed", missing, u.open)
+		return errors.Join(p.hold(ctx, project, reason, began), p.vanish(ctx, released))
+	}
+	if held != nil && missing <= u.limit() && len(u.vms) < maxUnseen { // else there are more that were released
+		if err := p.free(ctx, held); err != nil {
+			return err
+		}
+	}
+	for _, v := range once {
+		p.problem("VM "+v.ID, "cannot be found: no listing shows it, and by its id there is none", run.Problem{Notice: true,
+			Hint: "the next collection looks for it again, and closes it when it was last seen if it is not back"})
+	}
+	return p.vanish(ctx, append(released, again...))
+}
+
+// miss notes since when VMs cannot be found.
+func (p *pager) miss(ctx context.Context, vms []VM, began time.Time) error {
+	if len(vms) == 0 {
 		return nil
 	}
+	err := p.d.DB.Write(ctx, func(tx *store.Tx) error {
+		for _, v := range vms {
+			if _, err := tx.Exec(`UPDATE vm SET missing = $1 WHERE cloud = $2 AND vm = $3 AND seen = $4`, began.UnixMilli(), v.Cloud, v.ID, v.Seen); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return storeError{err}
+	}
+	p.d.Run.Count("vms_missing", int64(len(vms)))
+	return nil
+}
+
+// maxNamed is how many VMs are named where the same is to be said of many.
+const maxNamed = 20
+
+// vanish closes VMs that are gone without an end, when they were last seen.
+func (p *pager) vanish(ctx context.Context, gone []VM) error {
+	for len(gone) > 0 {
+		n := min(len(gone), vmsPerStep)
+		if err := p.closeAtSight(ctx, gone[:n]); err != nil {
+			return err
+		}
+		gone = gone[n:]
+	}
+	return nil
+}
+
+func (p *pager) closeAtSight(ctx context.Context, gone []VM) error {
+	ids := make([]string, len(gone))
+	for i, v := range gone {
+		ids[i] = v.ID
+	}
+	known, err := recall(ctx, p.d.DB, p.t.Site.ID, p.c.Cloud.ID, ids)
+	if err != nil {
+		return storeError{err}
+	}
 	var entries []entry
-	for _, was := range gone {
-		last := was.Seen / 1000
+	for _, v := range gone {
+		last := v.Shown / 1000
 		if last > p.basis.To {
 			continue // seen after the window's end: it is closed by the next run
 		}
-		known, err := recall(ctx, p.d.DB, p.t.Site.ID, p.c.Cloud.ID, []string{was.ID})
-		if err != nil {
-			return storeError{err}
-		}
-		v := was
 		meter, readings := v.Advance(nil, p.basis.To, max(last, v.StartedAt+1), p.basis.Since, p.basis.charge())
 		v.Meter, v.Vanished = meter, p.d.Now().Unix()
 		rows := p.basis.rows(&v, readings)
 		e, _ := p.basis.compose(v, rows, known[v.ID])
 		entries = append(entries, e)
-		p.d.Run.Count("vms_vanished", 1)
-		p.problem("VM "+v.ID, fmt.Sprintf("vanished without an end: closed when it was last seen, %s", unix(last)), run.Problem{Step: "ledger", Notice: true,
-			Hint: "if it still runs, its records go on by themselves when the cloud shows it again"})
+		if p.d.Run.Count("vms_vanished", 1); len(entries) <= maxNamed {
+			p.problem("VM "+v.ID, fmt.Sprintf("vanished without an end: closed when it was last seen, %s", unix(last)), run.Problem{Step: "ledger", Notice: true,
+				Hint: "if it still runs, its records go on by themselves when the cloud shows it again"})
+		}
 	}
 	return p.write(ctx, entries)
 }
 
-// partial keeps the last state of a VM that an unreachable cell shows without data.
-func (p *pager) partial(ctx context.Context, s openstack.Server, k *kept, seen int64) error {
-	p.problem("VM "+s.ID, "its cell is down: the cloud shows it without data, its last state is kept", run.Problem{Notice: true})
-	if k.vm == nil {
+// partial keeps the last state of VMs that an unreachable cell shows without data: they are there, and nothing is known.
+func (p *pager) partial(ctx context.Context, ids []string, seen int64) error {
+	if len(ids) == 0 {
 		return nil
 	}
+	p.d.Run.Count("vms_without_data", int64(len(ids)))
 	err := p.d.DB.Write(ctx, func(tx *store.Tx) error {
-		_, err := tx.Exec(`UPDATE vm SET seen = $1 WHERE cloud = $2 AND vm = $3 AND seen < $1`, seen, p.c.Cloud.ID, s.ID)
+		in, args := list(3, ids)
+		_, err := tx.Exec(`UPDATE vm SET shown = $1, missing = NULL WHERE cloud = $2 AND shown < $1 AND vm IN (`+in+`)`, append([]any{seen, p.c.Cloud.ID}, args...)...)
 		return err
 	})
 	if err != nil {
 		return storeError{err}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, id := range ids {
+		p.cells[id] = true
 	}
 	return nil
 }

@@ -1,11 +1,14 @@
 package accounting
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/fedsite/fedsite/internal/openstack"
 )
@@ -61,8 +64,8 @@ const clockTolerance = 3600
 // sizeOf tells what the VM's flavor gives it. The benchmark comes from the flavor's extra specs (cASO's keys), else from
 // the configuration.
 func sizeOf(f openstack.Flavor, benchmarks []Benchmark) (Size, error) {
-	s := Size{Flavor: f.Name, VCPUs: f.VCPUs, Memory: f.RAM, Disk: f.Disk + f.Ephemeral, BenchmarkType: f.ExtraSpecs["accounting:benchmark_type"]}
-	value, given := f.ExtraSpecs["accounting:benchmark_value"]
+	s := Size{Flavor: f.Name, VCPUs: f.VCPUs, Memory: f.RAM, Disk: f.Disk + f.Ephemeral, BenchmarkType: f.ExtraSpecs[benchmarkType]}
+	value, given := f.ExtraSpecs[benchmarkValue]
 	var err error
 	if given {
 		v, perr := strconv.ParseFloat(strings.TrimSpace(value), 64)
@@ -83,18 +86,46 @@ func sizeOf(f openstack.Flavor, benchmarks []Benchmark) (Size, error) {
 	return s, err
 }
 
-// wantsActions tells whether the VM's instance actions are needed to date what changed since the meter stood still: a
-// flavor change always, a change of state only where the state decides on the charge.
-func wantsActions(m Meter, o Observation, size Size, charge Charge) bool {
-	if m.CountedTo == 0 {
-		return (charge.StoppedFree || charge.ShelvedFree) && o.Server.Updated.Sub(o.Server.Launched).Seconds() > 2
+// flavor gives the size as that of a flavor, with the benchmark in its extra specs.
+func (s Size) flavor(id string) openstack.Flavor {
+	f := openstack.Flavor{ID: id, Known: true, Name: s.Flavor, VCPUs: s.VCPUs, RAM: s.Memory, Disk: s.Disk, ExtraSpecs: map[string]string{}}
+	if s.BenchmarkType != "" {
+		f.ExtraSpecs[benchmarkType] = s.BenchmarkType
 	}
-	if m.Size.resized(size) || o.Server.Launched.Unix() > m.CountedTo { // a resize and its revert launch it anew, too
+	if s.Benchmark != nil {
+		f.ExtraSpecs[benchmarkValue] = strconv.FormatFloat(*s.Benchmark, 'g', -1, 64)
+	}
+	return f
+}
+
+// The extra specs of a flavor that carry its benchmark, as cASO reads them.
+const (
+	benchmarkType  = "accounting:benchmark_type"
+	benchmarkValue = "accounting:benchmark_value"
+)
+
+// wantsActions tells whether the VM's instance actions are needed to date what changed since the meter stood still: a
+// flavor change always, a change of state only where the state decides on the charge. Of a VM that is new they are asked
+// for when it may have had another flavor before: no API tells which, but that there was one must be said.
+func wantsActions(m Meter, o Observation, size Size, charge Charge, since int64) bool {
+	s := o.Server
+	byState := charge.StoppedFree || charge.ShelvedFree
+	if m.CountedTo == 0 {
+		touched := s.Updated.Sub(s.Launched) > 2*time.Second
+		if byState && touched {
+			return true
+		}
+		relaunched := s.Launched.Sub(s.Created) > slowBuild || s.Status == "VERIFY_RESIZE"
+		return s.Created.Unix() >= since && (relaunched || touched && s.Status == "ACTIVE")
+	}
+	if m.Size.resized(size) || s.Launched.Unix() > m.CountedTo { // a resize and its revert launch it anew, too
 		return true
 	}
-	touched := o.Server.Updated.Unix() > m.CountedTo
-	return touched && (charge.StoppedFree || charge.ShelvedFree)
+	return byState && s.Updated.Unix() > m.CountedTo
 }
+
+// slowBuild is how long after its creation a VM is launched at the latest, if nothing has launched it anew since.
+const slowBuild = 5 * time.Minute
 
 // changesOf dates what happened to the VM since the meter stood still, from the observation (design §7, rule 5). The
 // doubt is not empty when a flavor change could not be dated, and was put at the last sight, or when the VM had a flavor
@@ -108,6 +139,9 @@ func changesOf(m Meter, o Observation, size Size, charge Charge, ahead int64) (c
 		if t := finished(a); !a.Failed && resizing[a.Name] && dated(t) {
 			resizes = append(resizes, t)
 		}
+	}
+	if o.Server.Flavor.ID != "" && o.Actions != nil && m.Size.resized(size) && !slices.ContainsFunc(o.Actions, func(a openstack.Action) bool { return resizing[a.Name] && !a.Failed }) {
+		size = m.Size // it was never resized: its flavor's id was given to another size, which is not the VM's
 	}
 	if !m.Size.equal(size) {
 		at := m.CountedTo // for another benchmark, which comes from the configuration, and when nothing better is known
@@ -130,13 +164,13 @@ func changesOf(m Meter, o Observation, size Size, charge Charge, ahead int64) (c
 			}
 		}
 	}
-	before, last := m.State, m.CountedTo
+	was, last := m.State, m.CountedTo
 	for _, c := range sorted(changes) {
 		if c.State != "" {
-			before, last = c.State, c.At
+			was, last = c.State, c.At
 		}
 	}
-	if state == "DELETED" || state == "" || state == before {
+	if state == "DELETED" || state == "" || state == was {
 		return changes, doubt
 	}
 	at := o.Server.Updated.Unix()
@@ -149,10 +183,27 @@ func changesOf(m Meter, o Observation, size Size, charge Charge, ahead int64) (c
 		}
 		return append(changes, Change{At: at, State: state}), doubt
 	}
-	if !dated(at) || (o.ActionDenied && charge.free(state) != charge.free(m.State)) {
+	if o.ActionDenied && charge.free(state) != charge.free(m.State) {
+		at = m.CountedTo
+		doubt = cmp.Or(doubt, fmt.Sprintf("state changed from %s to %s at an unknown time, counted from %s on; possible error %d s", m.State, state, unix(at), seen-at))
+	} else if !dated(at) {
 		at = m.CountedTo
 	}
 	return append(changes, Change{At: at, State: state}), doubt
+}
+
+// before tells of a VM that is seen for the first time how often it had changed its flavor by then; "" for never.
+func before(o Observation, since int64, size Size) string {
+	n := 0
+	for _, a := range o.Actions {
+		if resizing[a.Name] && !a.Failed && finished(a) > since {
+			n++
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("flavor changed %d times before the VM was first seen, from one that nothing tells: counted as %s (%d vCPU) from %s on", n, size.Flavor, size.VCPUs, unix(since))
 }
 
 // resizing are the instance actions after which a VM has another flavor.

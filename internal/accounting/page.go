@@ -23,10 +23,11 @@ type pager struct {
 	basis   basis
 
 	mu         sync.Mutex
-	denied     bool  // instance actions may not be read here: asked once only
-	unnamed    int   // VMs without a VO at the window's end
-	incomplete error // something could not be read now that later runs will not see again
-	named      bool  // a user's name was read
+	denied     bool            // instance actions may not be read here: asked once only
+	unnamed    int             // VMs without a VO at the window's end
+	incomplete error           // something could not be read now that later runs will not see again
+	named      bool            // a user's name was read
+	cells      map[string]bool // VMs that an unreachable cell shows without data
 }
 
 // lack notes that something could not be read that may be there at the next run. The window is collected again then.
@@ -89,14 +90,13 @@ func (p *pager) step(ctx context.Context, seen int64, servers []openstack.Server
 		return err
 	}
 	var (
-		entries []entry
-		rows    int64
+		entries   []entry
+		rows      int64
+		unreached []string
 	)
 	for _, s := range servers {
 		if s.Partial {
-			if err := p.partial(ctx, s, known[s.ID], seen); err != nil {
-				return err
-			}
+			unreached = append(unreached, s.ID)
 			continue
 		}
 		e, ok, err := p.observe(ctx, s, seen, names, known[s.ID])
@@ -109,6 +109,9 @@ func (p *pager) step(ctx context.Context, seen int64, servers []openstack.Server
 		}
 	}
 	if err := p.write(ctx, entries); err != nil {
+		return err
+	}
+	if err := p.partial(ctx, unreached, seen); err != nil {
 		return err
 	}
 	p.d.Run.Count("vms_seen", int64(len(servers)))
@@ -130,6 +133,9 @@ func (p *pager) write(ctx context.Context, entries []entry) error {
 
 // observe makes one VM's entry, asking for what the listing did not say; ok is false when there is nothing to keep.
 func (p *pager) observe(ctx context.Context, s openstack.Server, seen int64, names map[string]string, k *kept) (e entry, ok bool, err error) {
+	if ok, err := p.flavor(ctx, &s, k); err != nil || !ok {
+		return entry{}, false, err
+	}
 	o := Observation{Server: s, Seen: seen, UserName: names[s.UserID]}
 	if err := p.image(ctx, &o, k.vm == nil); err != nil {
 		return entry{}, false, err
@@ -139,7 +145,7 @@ func (p *pager) observe(ctx context.Context, s openstack.Server, seen int64, nam
 		meter = k.vm.Meter
 	}
 	size, _ := sizeOf(s.Flavor, p.t.Settings.Benchmarks)
-	if (k.vm == nil || k.vm.EndedAt == 0) && wantsActions(meter, o, size, p.t.Settings.Charge) {
+	if (k.vm == nil || k.vm.EndedAt == 0) && wantsActions(meter, o, size, p.t.Settings.Charge, p.basis.Since) {
 		if err := p.actions(ctx, &o); err != nil {
 			return entry{}, false, err
 		}

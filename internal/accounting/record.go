@@ -18,11 +18,13 @@ type VM struct {
 	Meter
 	Measured int64 // the newest instant for which there is a row
 	Seen     int64 // unix milliseconds of the newest observation
+	Shown    int64 // the same, or of a later listing of an unreachable cell, which says only that the VM is there
 	UserID   string
 	UserName string // kept when it can no longer be read
 	Image    string // marketplace URI, else the image's id; "" = booted from a volume
 	Name     string
 	Floating int64
+	Missing  int64  // unix milliseconds: since when it cannot be found; 0 = it was found when it was last looked for
 	Vanished int64  // when it was closed because it could no longer be found; 0 = not
 	Parked   string // why its records must not be sent
 }

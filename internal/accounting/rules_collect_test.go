@@ -76,7 +76,8 @@ func TestRule01ACompletedRowYieldsToALivingVM(t *testing.T) {
 	b := newCloudBed(t, w, onDisk(t), "2024-03-10T00:05:00Z", "2024-03-01")
 	b.clean(b.collect(""))
 	b.hide(id(1))
-	b.collect("2024-03-11T00:05:00Z") // vanished when it was last seen
+	b.collect("2024-03-11T00:05:00Z")
+	b.collect("2024-03-11T01:05:00Z") // gone twice: vanished when it was last seen
 	if r := b.row(id(1), "2024-03"); r.Status != "completed" || r.EndTime != seconds("2024-03-10T00:05") {
 		t.Fatalf("not closed: %+v", r)
 	}
@@ -181,7 +182,14 @@ func TestRule03MissingVMs(t *testing.T) {
 		for _, n := range []int{1, 3} {
 			b.faults.Add(faults.Fault{Service: "compute", Path: "/v2.1/servers/" + id(n), Times: -1, Effect: faults.Effect{Status: 404, Body: "{}"}})
 		}
-		// hidden from everything for a while: nothing is known, so they are closed where they were last seen
+		// hidden from everything for a while: nothing is known, and at the second look they are closed where they were last seen
+		for _, at := range []string{"2024-03-11T22:05:00Z", "2024-03-11T22:06:00Z"} { // the second is no second look
+			b.collect(at)
+			if r := b.row(id(3), "2024-03"); r.Status != "started" {
+				t.Errorf("closed at the first look: %+v", r)
+			}
+		}
+		b.told("VM "+id(3), "cannot be found")
 		b.collect("2024-03-12T00:05:00Z")
 		if r := b.row(id(2), "2024-03"); r.Status != "started" || r.Measured() != seconds("2024-03-12") {
 			t.Errorf("one that answers by id: %+v", r)
@@ -251,7 +259,7 @@ func TestRule03AHiddenProjectIsNotClosed(t *testing.T) {
 	if r := b.collect("2024-03-11T00:05:00Z"); r.Exit() != run.ExitPartial || r.Counts["vms_vanished"] != 0 {
 		t.Errorf("exit %d, %d closed", r.Exit(), r.Counts["vms_vanished"])
 	}
-	b.told("project "+project, "6 of 20 VMs", "none is closed")
+	b.told("project "+project, "6 of 20 VMs", "none of them is closed")
 	b.faults.Clear()
 	b.clean(b.collect("2024-03-12T00:05:00Z"))
 	for n := range 20 {

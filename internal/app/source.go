@@ -37,3 +37,12 @@ func (l lookup) Image(ctx context.Context, c accounting.Compute, id string) (ope
 	}
 	return l.Lookup.Image(ctx, p, id)
 }
+
+// Flavor asks for a flavor with the project's token.
+func (l lookup) Flavor(ctx context.Context, c accounting.Compute, id string) (openstack.Flavor, error) {
+	p, ok := c.(*openstack.Project)
+	if !ok {
+		return openstack.Flavor{}, openstack.ErrNotFound
+	}
+	return l.Lookup.Flavor(ctx, p, id)
+}

@@ -52,7 +52,8 @@ type wireServer struct {
 	} `json:"addresses"`
 }
 
-// decodeServer reads one entry of a listing. An entry of an unreachable cell has only a few keys: it is Partial.
+// decodeServer reads one server. That of an unreachable cell has only a few keys, no time of a change among them: it is
+// Partial. By its id it comes with user, flavor and image, in a listing without them.
 func decodeServer(raw json.RawMessage) (Server, error) {
 	var w wireServer
 	if err := json.Unmarshal(raw, &w); err != nil {
@@ -66,7 +67,7 @@ func decodeServer(raw json.RawMessage) (Server, error) {
 	}
 	s := Server{ID: w.ID, Name: w.Name, ProjectID: w.TenantID, UserID: w.UserID, Status: w.Status,
 		Created: w.Created.Time, Updated: w.Updated.Time, Launched: w.Launched.Time, Terminated: w.Terminated.Time}
-	if w.Status == "UNKNOWN" && w.UserID == "" && w.Updated.IsZero() {
+	if w.Status == "UNKNOWN" && w.Updated.IsZero() {
 		s.Partial = true
 		return s, nil
 	}

@@ -24,8 +24,12 @@ type Lookup struct {
 
 	imagesMu sync.Mutex
 	images   map[string]wireImage
-	listed   map[string]bool  // projects whose images were listed
-	unlisted map[string]error // and those where that failed
+	listed   map[string]bool    // projects whose images were listed
+	unlisted map[string]error   // and those where that failed
+	members  map[[2]string]bool // project and image: shared with it, and accepted
+
+	flavorsMu sync.Mutex
+	flavors   map[string]*flavor
 }
 
 type user struct {
@@ -36,7 +40,8 @@ type user struct {
 
 // NewLookup starts the look-ups of one run.
 func (c *Cloud) NewLookup() *Lookup {
-	return &Lookup{cloud: c, users: map[string]*user{}, images: map[string]wireImage{}, listed: map[string]bool{}, unlisted: map[string]error{}}
+	return &Lookup{cloud: c, users: map[string]*user{}, images: map[string]wireImage{}, listed: map[string]bool{}, unlisted: map[string]error{}, members: map[[2]string]bool{},
+		flavors: map[string]*flavor{}}
 }
 
 // UserName gives a user's name. It is asked with a system-scoped token where the credential's user has a system role,
@@ -146,11 +151,17 @@ func (l *Lookup) Image(ctx context.Context, p *Project, id string) (Image, error
 		return Image{ID: id}, nil // its visibility makes no difference
 	}
 	visible := w.Visibility == "public" || w.Visibility == "community" || w.Owner == p.id
-	if !visible && w.Visibility == "shared" {
-		var err error
-		if visible, err = l.accepted(ctx, p, id); err != nil {
-			return Image{}, err
+	if !visible && (w.Visibility == "shared" || w.Visibility == "private") { // before Ocata shared ones are called private
+		asked := [2]string{p.id, id}
+		yes, known := l.members[asked]
+		if !known {
+			var err error
+			if yes, err = l.accepted(ctx, p, id); err != nil {
+				return Image{}, err
+			}
+			l.members[asked] = yes
 		}
+		visible = yes
 	}
 	if !visible {
 		return Image{}, ErrNotFound

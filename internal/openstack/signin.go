@@ -137,6 +137,8 @@ func (c *Cloud) signIn(ctx context.Context, scope *gophercloud.AuthScope, base *
 			e.Kind = ErrNoRole
 			e.Message = fmt.Sprintf("user %s cannot sign in to project %s: it has no role there, or the project is disabled", cmpOr(base.userName, base.userID), scope.ProjectID)
 			e.Remedy = fmt.Sprintf("openstack role add --user %s --project %s reader", cmpOr(base.userID, base.userName), scope.ProjectID)
+		} else if e != nil && e.Status == http.StatusNotFound && strings.Contains(e.Message, "Application Credential") { // Keystone's word for one that was deleted
+			e.Kind = ErrNotAuthorised
 		}
 		return nil, err
 	}

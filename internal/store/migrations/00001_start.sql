@@ -45,8 +45,9 @@ CREATE TABLE project_state (
 	part TEXT NOT NULL,
 	name TEXT NOT NULL,
 	held BIGINT NOT NULL, -- since when
+	checked BIGINT NOT NULL, -- when the last collection began that found it so
 	reason TEXT NOT NULL,
-	released BIGINT, -- when an operator said that what was last seen before is gone
+	released BIGINT, -- what was last seen before then is gone, an operator says
 	PRIMARY KEY (cloud, project, part)
 );
 
@@ -71,6 +72,7 @@ CREATE TABLE vm (
 	ended_at BIGINT,
 	measured BIGINT NOT NULL,
 	seen BIGINT NOT NULL,
+	shown BIGINT NOT NULL, -- like seen, but also when the cloud showed no more than that it is there
 	user_id TEXT NOT NULL,
 	user_name TEXT NOT NULL,
 	image TEXT NOT NULL,
@@ -82,7 +84,7 @@ CREATE TABLE vm (
 	vm_key TEXT NOT NULL,
 	PRIMARY KEY (cloud, vm)
 );
-CREATE INDEX vm_open ON vm (cloud, project, ended_at, seen);
+CREATE INDEX vm_open ON vm (cloud, project, ended_at, shown);
 CREATE INDEX vm_same ON vm (vm_key);
 
 CREATE TABLE flavor (
