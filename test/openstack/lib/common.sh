@@ -7,12 +7,14 @@ LAB_DIR=$(realpath -m "${LAB_DIR:-/var/lib/openstack-lab}")
 # `lab up` stores the values in $LAB_DIR/settings and from then on those hold
 # (endpoints and databases were made with them); `lab destroy` forgets them.
 LAB_DEFAULTS=(
+    LAB_RELEASE=zed                 # or current: see release.sh
     LAB_SERVICES="keystone placement glance neutron cinder nova swift"
     LAB_HOST=127.0.0.1              # address to listen on, and in the catalogue
     LAB_REGION=RegionOne
     LAB_PASSWORD=lab-secret         # of admin, of the service users, of MariaDB
     LAB_COMPUTE_HOSTS="compute1"    # one nova-compute process each
-    LAB_HTTPD_USER=www-data         # who runs Keystone when root starts the lab
+    LAB_HTTPD_USER=www-data         # who runs Apache's APIs when root starts the lab
+    LAB_VENV=/var/cache/openstack-lab-2026.2   # where `current` is installed
     LAB_PORT_OFFSET=0               # added to all these (for a second lab)
     LAB_PORT_KEYSTONE=5000
     LAB_PORT_NOVA=8774
@@ -35,9 +37,14 @@ say() { printf '[lab] %s\n' "$*"; }
 die() { printf '[lab] ERROR: %s\n' "$*" >&2; exit 1; }
 
 lab_settings() {
-    local entry name value
-    # shellcheck disable=SC1091
-    if [ -f "$LAB_DIR/settings" ]; then . "$LAB_DIR/settings"; fi
+    local entry name value asked=${LAB_RELEASE:-}
+    if [ -f "$LAB_DIR/settings" ]; then
+        LAB_RELEASE=zed                 # of a lab from before there was a choice
+        # shellcheck disable=SC1091
+        . "$LAB_DIR/settings"
+        [ -z "$asked" ] || [ "$asked" = "$LAB_RELEASE" ] ||
+            die "the lab in $LAB_DIR is of release $LAB_RELEASE, not $asked: choose another LAB_DIR, or lab destroy"
+    fi
     for entry in "${LAB_DEFAULTS[@]}"; do
         name=${entry%%=*} value=${entry#*=}
         if [ -z "${!name:-}" ]; then
@@ -66,10 +73,13 @@ lab_settings
 
 wants() { [[ " $LAB_SERVICES " == *" $1 "* ]]; }
 
-# Debian's Python, never one from the caller's PATH (pyenv, a virtualenv, ...),
-# and no proxy for what is all on loopback.
-PYTHON=/usr/bin/python3
-unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY all_proxy ALL_PROXY
+# No proxy for what is all on loopback, and nothing of the caller's Python.
+# (`install` may need the proxy.)
+CALLERS_PROXY=()
+for name in http_proxy https_proxy HTTP_PROXY HTTPS_PROXY all_proxy ALL_PROXY; do
+    [ -z "${!name:-}" ] || CALLERS_PROXY+=("$name=${!name}")
+    unset "$name"
+done
 unset PYTHONHOME PYTHONPATH VIRTUAL_ENV
 export PYTHONDONTWRITEBYTECODE=1      # leave no __pycache__ in this folder
 unset "${!OS_@}"                       # no OpenStack login of the caller's
@@ -162,10 +172,10 @@ wait_http() {
     die "$1 does not answer $2: HTTP $code (see $(logfile "$1"))"
 }
 
-# once STEP VERSION-OF-PACKAGE COMMAND... : skip if done with that version
+# once STEP SERVICE COMMAND... : skip if done with that version of the service
 once() {
     local mark="$LAB_DIR/run/done.$1" version; shift
-    version=$(dpkg-query -W -f '${Version}' "$1" 2>/dev/null || echo none); shift
+    version=$(release_version "$1"); shift
     [ "$(cat "$mark" 2>/dev/null)" = "$version" ] && return
     "$@"
     echo "$version" >"$mark"

@@ -1,7 +1,7 @@
 # services.sh - the `lab up`, `down`, `restart` and `status` verbs.
 #
 # Who needs whom:   mariadb, rabbitmq, memcached
-#                -> apache2 (keystone, placement)
+#                -> apache2 (keystone, placement; of a current release, all APIs but Swift's)
 #                -> register.py (service users, catalogue)
 #                -> nova-*, neutron-server, glance-api, cinder-*, swift-*
 #                -> register.py (networks, flavours, volume types)
@@ -13,7 +13,7 @@ make_config() {
     local dir names=()
     for dir in run log etc/apache2/keystone.d mysql rabbitmq keystone neutron/lock \
                glance/images glance/staging glance/tasks glance/lock \
-               cinder/volumes cinder/lock cinder/conversion cinder/coordination \
+               cinder/volumes cinder/lock cinder/conversion cinder/coordination cinder/api \
                nova/lock nova/instances swift/d1; do
         mkdir -p "$LAB_DIR/$dir"
     done
@@ -26,9 +26,9 @@ make_config() {
     export LAB_NEUTRON_TELLS_NOVA
 
     local site
-    mapfile -t names < <(cd "$LAB_HOME/templates" && find . -type f ! -path './apache2/sites/*' -printf '%P\n')
-    for site in keystone placement; do
-        if wants "$site"; then names+=("apache2/sites/$site.conf")
+    mapfile -t names < <(cd "$LAB_HOME/templates" && find . -type f ! -path './apache2/sites/*' ! -path './wsgi/*' -printf '%P\n')
+    for site in $LAB_APACHE_APIS; do
+        if wants "$site"; then names+=("apache2/sites/$site.conf" "wsgi/$site.wsgi")
         else rm -f "$ETC/apache2/sites/$site.conf"; fi
     done
     "$PYTHON" "$LAB_HOME/py/render.py" "$LAB_HOME/templates" "$ETC" "${names[@]}"
@@ -39,12 +39,19 @@ make_config() {
 
     # What runs in Apache runs as LAB_HTTPD_USER and must get at the state.
     if [ "$(id -u)" = 0 ]; then
-        chown -R "$LAB_HTTPD_USER:" "$LAB_DIR/keystone"
-        setpriv --reuid "$LAB_HTTPD_USER" --clear-groups --regid "$LAB_HTTPD_GROUP" \
-            test -x "$LAB_DIR" || die "user $LAB_HTTPD_USER (Apache) may not enter $LAB_DIR:" \
-            "choose another place (LAB_DIR), or another LAB_HTTPD_USER"
+        for dir in keystone glance neutron cinder/api; do
+            in_apache "${dir%/*}" && chown -R "$LAB_HTTPD_USER:" "$LAB_DIR/$dir"
+        done
+        may_enter LAB_DIR "$LAB_DIR"
+        if [ "$LAB_RELEASE" = current ]; then may_enter LAB_VENV "$LAB_VENV"; fi
     fi
     write_openrc
+}
+
+# may_enter SETTING FOLDER : can Apache's user?
+may_enter() {
+    setpriv --reuid "$LAB_HTTPD_USER" --clear-groups --regid "$LAB_HTTPD_GROUP" test -x "$2" ||
+        die "user $LAB_HTTPD_USER (Apache) may not enter $2: choose another place ($1), or another LAB_HTTPD_USER"
 }
 
 write_openrc() {
@@ -134,7 +141,7 @@ sync_keystone() {
 sync_placement() { run_logged db-placement placement-manage --config-file "$ETC/placement/placement.conf" db sync; }
 sync_glance() {
     run_logged db-glance glance-manage --config-file "$ETC/glance/glance-api.conf" db_sync
-    run_logged db-glance glance-manage --config-file "$ETC/glance/glance-api.conf" db_load_metadefs /usr/share/glance-common/metadefs
+    run_logged db-glance glance-manage --config-file "$ETC/glance/glance-api.conf" db_load_metadefs "$LAB_GLANCE_SHARE/metadefs"
 }
 sync_neutron() { PYTHONPATH=$LAB_PLUGINS run_logged db-neutron neutron-db-manage --config-file "$ETC/neutron/neutron.conf" upgrade heads; }
 sync_cinder() { run_logged db-cinder cinder-manage --config-file "$ETC/cinder/cinder.conf" db sync; }
@@ -150,12 +157,10 @@ sync_nova() {
 
 # All services' migrations that are due, at the same time.
 sync_databases() {
-    local pids=() pid service packages=(
-        keystone:python3-keystone nova:python3-nova neutron:python3-neutron
-        cinder:python3-cinder glance:python3-glance placement:python3-placement)
-    for service in "${packages[@]}"; do
-        wants "${service%:*}" || continue
-        ( once "db-${service%:*}" "${service#*:}" "sync_${service%:*}" ) &
+    local pids=() pid service
+    for service in keystone nova neutron cinder glance placement; do
+        wants "$service" || continue
+        ( once "db-$service" "$service" "sync_$service" ) &
         pids+=($!)
     done
     for pid in "${pids[@]}"; do wait "$pid" || exit 1; done
@@ -172,20 +177,21 @@ daemon() {
 # the same, for those with oslo.log (all but Swift)
 oslo_daemon() { daemon "$@" --log-file "$(logfile "$1")"; }
 
-start_glance() { oslo_daemon glance-api glance.cmd.api:main --config-file "$ETC/glance/glance-api.conf"; }
+start_glance() { in_apache glance || oslo_daemon glance-api glance.cmd.api:main --config-file "$ETC/glance/glance-api.conf"; }
 
-start_neutron() { oslo_daemon neutron-server lab_neutron_server:main --config-file "$ETC/neutron/neutron.conf"; }
+start_neutron() { in_apache neutron || oslo_daemon neutron-server lab_neutron_server:main --config-file "$ETC/neutron/neutron.conf"; }
 
 start_cinder() {
     local part
     for part in api scheduler volume; do
+        [ $part != api ] || ! in_apache cinder || continue
         oslo_daemon "cinder-$part" "cinder.cmd.$part:main" --config-file "$ETC/cinder/cinder.conf"
     done
 }
 
 start_nova() {
     oslo_daemon nova-conductor nova.cmd.conductor:main "${NOVA_CONF[@]}"
-    oslo_daemon nova-api nova.cmd.api_os_compute:main "${NOVA_CONF[@]}"
+    in_apache nova || oslo_daemon nova-api nova.cmd.api_os_compute:main "${NOVA_CONF[@]}"
     oslo_daemon nova-scheduler nova.cmd.scheduler:main "${NOVA_CONF[@]}"
     start_nova_compute
 }
@@ -203,7 +209,7 @@ start_nova_compute() {
 
 start_swift() {
     local part
-    once swift-rings python3-swift run_logged swift-rings lab_python "$LAB_HOME/py/make_rings.py" "$ETC/swift"
+    once swift-rings swift run_logged swift-rings lab_python "$LAB_HOME/py/make_rings.py" "$ETC/swift"
     for part in account container object proxy; do
         daemon "swift-$part" lab_swift:serve "$ETC/swift/$part-server.conf" "$part-server"
     done
@@ -211,7 +217,10 @@ start_swift() {
 }
 
 # API's name -> the daemon that serves it, and a URL that answers without login
-api_daemon() { case $1 in keystone|placement) echo apache2 ;; neutron) echo neutron-server ;; nova|cinder|glance) echo "$1-api" ;; swift) echo swift-proxy ;; esac; }
+api_daemon() {
+    if in_apache "$1"; then echo apache2; return; fi
+    case $1 in neutron) echo neutron-server ;; nova|cinder|glance) echo "$1-api" ;; swift) echo swift-proxy ;; esac
+}
 api_url() {
     local base="http://$LAB_HOST"
     case $1 in
@@ -231,6 +240,7 @@ register() { lab_python "$LAB_HOME/py/register.py" "$@" || die "register.py $* f
 lab_up() {
     local t0=$SECONDS service host
     STARTED=()
+    release_check
     make_config
     # one `up` or `down` at a time
     exec 9>"$LAB_DIR/run/lock"; flock -w 300 9 || die "another lab up/down is running"
@@ -247,14 +257,14 @@ lab_up() {
     if wants neutron; then start_neutron 9>&-; fi
     if wants cinder; then start_cinder 9>&-; fi
     wait_http apache2 "$(api_url keystone)"
-    once catalogue python3-keystone register catalogue 9>&-
+    once catalogue keystone register catalogue 9>&-
     if wants nova; then start_nova 9>&-; fi
 
     for service in $LAB_SERVICES; do wait_http "$(api_daemon "$service")" "$(api_url "$service")"; done
     if wants nova; then
-        for host in $LAB_COMPUTE_HOSTS; do once "host-$host" python3-nova map_compute "$host" 9>&-; done
+        for host in $LAB_COMPUTE_HOSTS; do once "host-$host" nova map_compute "$host" 9>&-; done
     fi
-    once resources python3-keystone register resources 9>&-
+    once resources keystone register resources 9>&-
     if [ ${#STARTED[@]} = 0 ]; then say "everything was up already"
     else say "up in $((SECONDS - t0)) s: ${#STARTED[@]} daemons started"; fi
     say "admin login: . $LAB_DIR/openrc    (or OS_CLIENT_CONFIG_FILE=$LAB_DIR/clouds.yaml, cloud lab-admin)"
