@@ -43,6 +43,7 @@ func TestAccounting(t *testing.T) {
 	s.change()
 	step("changed records equal the database", func(t *testing.T) { s.compare(t) })
 	step("own servers changed", func(t *testing.T) { s.changes(t) })
+	step("a flavor that was not seen is reported", func(t *testing.T) { s.wavers(t) })
 	step("changes are queued", func(t *testing.T) { s.empty(t) })
 	step("changes are sent", func(t *testing.T) { s.receive(t) })
 	step("nothing is left to send", func(t *testing.T) { s.quiet(t) })
@@ -63,15 +64,18 @@ type stage struct {
 	plain  *site // a member's without a role on the system, to a directory queue that is never read
 	queue  string
 
-	grows, ends, stops string // servers
-	to                 time.Time
-	first              sizes
-	read               int            // messages already read at the broker
-	queued, sent       map[key]string // what the destinations have got so far
+	free *site // a reader's, that does not charge for stopped and shelved servers
+
+	own          map[string]string // servers by name
+	to           time.Time
+	problems     string // of the latest collection
+	first        map[string]sight
+	read         int            // messages already read at the broker
+	queued, sent map[key]string // what the destinations have got so far
 }
 
 func newStage(t *testing.T, l *lab) *stage {
-	s := &stage{t: t, l: l, program: build(t), since: time.Now().UTC().AddDate(0, -1, 0), first: sizes{}, queued: map[key]string{}, sent: map[key]string{}}
+	s := &stage{t: t, l: l, program: build(t), since: time.Now().UTC().AddDate(0, -1, 0), first: map[string]sight{}, queued: map[key]string{}, sent: map[key]string{}}
 	var err error
 	if s.federation, err = federation.Start("127.0.0.1", time.Now, siteName); err != nil {
 		t.Fatal(err)
@@ -91,6 +95,8 @@ func newStage(t *testing.T, l *lab) *stage {
 	s.reader = newSite(t, s.program, s.since, l.entry("accounting@vo-ops"), "dirq: {path: "+s.queue+"}")
 	s.admin = newSite(t, s.program, s.since, l.entry("admin@vo-ops"), ams)
 	s.plain = newSite(t, s.program, s.since, l.entry("image-sync@vo-ops"), "dirq: {path: "+filepath.Join(dir, "unread")+"}")
+	s.free = newSite(t, s.program, s.since, l.entry("accounting@vo-ops"), "dirq: {path: "+filepath.Join(dir, "free")+"}")
+	s.free.replace(t, "  settle:", "  charge: {stopped: none, shelved: none}\n  settle:")
 	out, _ := s.reader.call(t, 0, "version")
 	s.version = strings.TrimPrefix(strings.TrimSpace(out), "fedsite ")
 	return s
@@ -99,18 +105,15 @@ func newStage(t *testing.T, l *lab) *stage {
 // start gives the lab a past and some servers of our own, and collects up to the present.
 func (s *stage) start() {
 	s.l.history(s.t)
-	s.grows, s.ends, s.stops = s.l.boot(s.t, "e2e-grows"), s.l.boot(s.t, "e2e-ends"), s.l.boot(s.t, "e2e-stops")
+	s.own = s.l.born(s.t)
+	s.l.live(s.t, s.own, func(one life) []string { return one.before })
 	s.collect()
 	s.plain.collect(s.t, 0, s.to)
 }
 
-// change resizes, deletes, stops and starts servers, and collects again.
+// change goes on with the servers' lives, makes another one, and collects again.
 func (s *stage) change() {
-	ctx := s.t.Context()
-	s.l.openstack(ctx, s.t, owner, "server", "resize", "--wait", "--flavor", "m1.large", s.grows)
-	s.l.openstack(ctx, s.t, owner, "server", "resize", "confirm", s.grows)
-	s.l.openstack(ctx, s.t, owner, "server", "delete", "--wait", s.ends)
-	s.l.openstack(ctx, s.t, owner, "server", "stop", s.stops)
+	s.l.live(s.t, s.own, func(one life) []string { return one.between })
 	s.l.boot(s.t, "e2e-late")
 	s.collect()
 }
@@ -119,7 +122,8 @@ func (s *stage) change() {
 func (s *stage) collect() {
 	s.to = time.Now().Truncate(time.Second).Add(time.Second)
 	waitFor(s.t, s.to.Add(settle+time.Second))
-	s.reader.collect(s.t, 0, s.to)
+	s.problems = s.reader.collect(s.t, 0, s.to)
+	s.free.collect(s.t, 0, s.to)
 	// An administrator also sees his own project, which belongs to no VO: partly done.
 	if out := s.admin.collect(s.t, 3, s.to); strings.Count(out, "warn") != 1 || !strings.Contains(out, "(admin): belongs to no VO: skipped") {
 		s.t.Errorf("an administrator's collection should warn of his own project, and of nothing else:\n%s", out)
@@ -133,6 +137,9 @@ func (s *stage) compare(t *testing.T) {
 	want := w.records(a)
 	ledger := s.reader.ledger(t)
 	equalTruth(t, want, ledger)
+	a.free = true
+	equalTruth(t, w.records(a), s.free.ledger(t))
+	a.free = false
 	for k, e := range ledger {
 		if at := e.Measured.Unix(); k.month != month(at) || at > s.to.Unix() {
 			t.Errorf("%v is measured at %s", k, e.Measured)
@@ -148,7 +155,7 @@ func (s *stage) compare(t *testing.T) {
 	none := 0
 	for _, i := range w.instances {
 		if _, known := s.first[i.ID]; !known {
-			s.first[i.ID] = i
+			s.first[i.ID] = sight{i, len(w.histories[i.ID])}
 		}
 		if !slices.ContainsFunc(slices.Collect(maps.Keys(want)), func(k key) bool { return k.vm == i.ID }) {
 			none++

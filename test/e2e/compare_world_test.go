@@ -114,8 +114,8 @@ func volumes(t *testing.T, l *lab) []world.Volume {
 	return all
 }
 
-// lives are the actions that are events of the world, by the name that Nova gives them.
-var lives = map[string][]world.Kind{
+// kinds are the actions that are events of the world, by the name that Nova gives them.
+var kinds = map[string][]world.Kind{
 	"create": {world.Launch}, "stop": {world.Stop}, "start": {world.Start}, "pause": {world.Pause}, "unpause": {world.Unpause},
 	"suspend": {world.Suspend}, "resume": {world.Resume}, "shelve": {world.Shelve, world.Offload}, "unshelve": {world.Unshelve},
 	"resize": {world.Resize}, "confirmResize": {world.Confirm}, "revertResize": {world.Revert}, "rebuild": {world.Rebuild},
@@ -140,7 +140,7 @@ func servers(t *testing.T, l *lab, w *world.World) []world.VM {
 			vm := world.VM{ID: i.ID, Project: i.Project, User: i.User, Name: i.Name, Image: i.Image, Created: at(i.Created), Flavor: flavorOf[i.ID]}
 			launched := false
 			for _, a := range histories[i.ID] {
-				for _, kind := range lives[a.Action] {
+				for _, kind := range kinds[a.Action] {
 					value := ""
 					switch kind {
 					case world.Resize: // what it had before is not told any more

@@ -2,7 +2,11 @@
 
 package e2e
 
-import "testing"
+import (
+	"slices"
+	"strings"
+	"testing"
+)
 
 // done is something that was done to a server: an entry of instance_actions with its events, times in unix seconds.
 type done struct {
@@ -40,4 +44,42 @@ func readHistories(t *testing.T, l *lab) map[string][]done {
 		}
 	}
 	return all
+}
+
+// failed says how an action did not succeed, "" if it did.
+func (d done) failed() string {
+	switch {
+	case d.Message != "":
+		return d.Message
+	case len(d.Results) == 0 && d.Action != "resetState":
+		return "nothing was begun"
+	}
+	for _, result := range d.Results {
+		if result != "Success" {
+			return result
+		}
+	}
+	return ""
+}
+
+// past is what was done to the seeded servers after they were made. Those that are not here were made only.
+var past = map[string]string{
+	"fed-web": "attach_volume", "fed-stopped": "stop", "fed-suspended": "suspend", "fed-paused": "pause", "fed-shelved": "shelve",
+	"fed-deleted": "delete", "fed-soft-deleted": "delete", "fed-rescued": "rescue", "fed-rebuilt": "rebuild", "fed-verify-resize": "resize",
+	"bio-resized": "resize confirmResize", "bio-reverted": "resize revertResize", "bio-error": "resetState",
+}
+
+// succeeded checks that a server was made and that what was done to it since is this, all with success.
+func (w truth) succeeded(t *testing.T, name, id, want string) {
+	t.Helper()
+	got := []string{}
+	for _, d := range w.histories[id] {
+		got = append(got, d.Action)
+		if problem := d.failed(); problem != "" {
+			t.Errorf("%s: %s did not succeed: %s", name, d.Action, problem)
+		}
+	}
+	if want := append([]string{"create"}, strings.Fields(want)...); !slices.Equal(got, want) {
+		t.Errorf("%s: what was done is %q, want %q", name, got, want)
+	}
 }

@@ -35,10 +35,6 @@ const instances = `SELECT JSON_OBJECT('id', i.uuid, 'name', i.display_name, 'pro
 	'root', JSON_EXTRACT(e.flavor, '$.cur."nova_object.data".root_gb'), 'ephemeral', JSON_EXTRACT(e.flavor, '$.cur."nova_object.data".ephemeral_gb'))
 	FROM instances i JOIN instance_extra e ON e.instance_uuid = i.uuid`
 
-// Only resizes count: a confirmed one keeps the flavor that the resize gave.
-const resizes = `SELECT JSON_OBJECT('id', instance_uuid, 'at', MAX(TIMESTAMPDIFF(SECOND, '1970-01-01', updated_at)))
-	FROM instance_actions WHERE action = 'resize' AND message IS NULL GROUP BY instance_uuid`
-
 const floating = `SELECT JSON_OBJECT('id', p.device_id, 'n', COUNT(*)) FROM floatingips f JOIN ports p ON p.id = f.fixed_port_id GROUP BY p.device_id`
 
 const marketplace = `SELECT JSON_OBJECT('image', i.id, 'owner', i.owner, 'visibility', i.visibility, 'uri', p.value, 'member', m.member)
@@ -53,7 +49,7 @@ const (
 // truth is what the lab's databases say.
 type truth struct {
 	instances []instance
-	resized   map[string]int64             // instance → end of its latest resize
+	histories map[string][]done            // instance → what was done to it, in order
 	floating  map[string]int64             // instance → floating ips
 	images    map[string]map[string]string // project → image → marketplace URI
 	users     map[string]string
@@ -64,13 +60,12 @@ type pair struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
 	VO   string `json:"vo"`
-	At   int64  `json:"at"`
 	N    int64  `json:"n"`
 }
 
 func readTruth(t *testing.T, l *lab) truth {
 	t.Helper()
-	w := truth{resized: map[string]int64{}, floating: map[string]int64{}, images: map[string]map[string]string{}, users: map[string]string{}, vos: map[string]string{}}
+	w := truth{histories: readHistories(t, l), floating: map[string]int64{}, images: map[string]map[string]string{}, users: map[string]string{}, vos: map[string]string{}}
 	for _, p := range query[pair](t, l, "keystone", projects) {
 		if p.VO != "" {
 			w.vos[p.ID] = p.VO
@@ -85,9 +80,6 @@ func readTruth(t *testing.T, l *lab) truth {
 				w.instances = append(w.instances, i)
 			}
 		}
-	}
-	for _, p := range query[pair](t, l, "nova", resizes) {
-		w.resized[p.ID] = p.At
 	}
 	for _, p := range query[pair](t, l, "neutron", floating) {
 		w.floating[p.ID] = p.N
@@ -105,9 +97,12 @@ func readTruth(t *testing.T, l *lab) truth {
 	return w
 }
 
-// sizes are the servers as the first collection that saw them did: what size a server had before, OpenStack does not tell
-// any more; a later change is dated by its action.
-type sizes map[string]instance
+// sight is a server as the first collection that saw it did: what size it had before, OpenStack does not tell any more; a
+// later change is dated by its action.
+type sight struct {
+	instance
+	done int // entries of its history
+}
 
 // key names a record.
 type key struct{ vm, month string }
@@ -119,7 +114,8 @@ type fields map[string]string
 type account struct {
 	site, service, cloudType string
 	since, to                int64
-	first                    sizes
+	first                    map[string]sight
+	free                     bool   // charge: {stopped: none, shelved: none}
 	nobody                   bool   // users cannot be read
 	myself                   string // except for this one
 }
@@ -149,13 +145,16 @@ func (w truth) records(a account) map[key]fields {
 
 // record is one record, measured at an instant.
 func (w truth) record(a account, i instance, at int64, final bool) fields {
-	size := w.size(a, i, at)
+	size, wall, suspended, cpu := w.use(a, i, at)
 	f := fields{
 		"VMUUID": i.ID, "SiteName": a.site, "CloudComputeService": a.service, "CloudType": a.cloudType,
 		"MachineName": escape(i.Name), "LocalUserId": i.User, "LocalGroupId": i.Project, "FQAN": w.vos[i.Project],
 		"Status": status(i.State), "StartTime": text(i.Created), "EndTime": "0",
-		"WallDuration": text(at - i.Created), "CpuDuration": text(w.cpu(a, i, at)), "CpuCount": text(size.VCPUs),
+		"WallDuration": text(wall), "CpuDuration": text(cpu), "CpuCount": text(size.VCPUs),
 		"Memory": text(size.Memory), "Disk": text(size.Root + size.Ephemeral), "PublicIPCount": text(w.floating[i.ID]),
+	}
+	if suspended > 0 {
+		f["SuspendDuration"] = text(suspended)
 	}
 	if name, ok := w.users[i.User]; ok && (!a.nobody || name == a.myself) {
 		f["GlobalUserName"] = escape(name)
@@ -174,22 +173,45 @@ func (w truth) record(a account, i instance, at int64, final bool) fields {
 	return f
 }
 
-// size gives the server with the size that it had just before an instant.
-func (w truth) size(a account, i instance, at int64) instance {
-	if before, known := a.first[i.ID]; known && before.VCPUs != i.VCPUs && w.resized[i.ID] >= at {
-		return before
+// use gives the size that a server had just before an instant, and the seconds until then: charged, not charged, and charged
+// times the vCPUs of each stretch. It follows the server's history from its creation: a resize and its revert count from the
+// end of the action, and so does a stop, where stopped servers are free.
+func (w truth) use(a account, i instance, at int64) (size instance, wall, suspended, cpu int64) {
+	size = i
+	changes := w.histories[i.ID]
+	first, known := a.first[i.ID]
+	if known {
+		size = first.instance
 	}
-	return i
+	from, free := i.Created, false
+	count := func(to int64) {
+		if free {
+			suspended += to - from
+		} else {
+			wall, cpu = wall+to-from, cpu+(to-from)*size.VCPUs
+		}
+		from = to
+	}
+	for n, d := range changes {
+		if d.Updated >= at {
+			break
+		}
+		if resizing := d.Action == "resize" || d.Action == "revertResize"; resizing && known && n >= first.done && d.failed() == "" {
+			count(d.Updated)
+			size = i
+		}
+		if idle, changes := idles[d.Action]; changes && a.free && d.failed() == "" {
+			count(d.Updated)
+			free = idle
+		}
+	}
+	count(at)
+	return size, wall, suspended, cpu
 }
 
-// cpu is the CPU time up to an instant: each stretch with the vCPUs of its size.
-func (w truth) cpu(a account, i instance, at int64) int64 {
-	before, known := a.first[i.ID]
-	if changed := w.resized[i.ID]; known && before.VCPUs != i.VCPUs && changed < at {
-		return before.VCPUs*(changed-i.Created) + i.VCPUs*(at-changed)
-	}
-	return w.size(a, i, at).VCPUs * (at - i.Created)
-}
+// idles tells of the actions after which a server is, or is no longer, stopped or shelved. A stopped one that is rebuilt
+// stays stopped.
+var idles = map[string]bool{"stop": true, "shelve": true, "start": false, "unshelve": false}
 
 // status is the record's word for Nova's vm_state.
 func status(vmState string) string {
