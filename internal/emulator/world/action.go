@@ -50,6 +50,9 @@ func (s Sight) Actions(id string) []Action {
 // action is a finished one.
 func action(e Event) Action {
 	a := Action{Name: string(e.Kind), Start: e.Asked, Updated: e.At, Finished: true, Failed: e.Failed}
+	if e.Kind == Half {
+		a.Name, a.Failed = string(Delete), true
+	}
 	if a.Start.IsZero() {
 		a.Start = e.At
 		if e.Kind == Resize || e.Kind == Revert {

@@ -50,7 +50,7 @@ func (w *World) usage(vm *VM, from, to int64, charge Charge) Usage {
 	state := w.truly(vm.Created).view(vm)
 	for _, e := range vm.Events {
 		count(e.At.Unix(), state)
-		if state = w.truly(e.At).view(vm); state.Deleted {
+		if state = w.truly(e.At).view(vm); !state.Ended.IsZero() {
 			return u
 		}
 	}

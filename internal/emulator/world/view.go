@@ -13,7 +13,7 @@ type View struct {
 	Task                    string // what is in progress, Nova's task_state; "" = null
 	Created, Updated        time.Time
 	Launched, Terminated    time.Time // zero = null
-	Ended                   time.Time // when it was deleted, also where Nova has no time of it
+	Ended                   time.Time // when it came to an end, also where Nova has no time of it
 	Flavor                  Flavor
 	Image                   string
 	Floating                []string
@@ -78,7 +78,9 @@ func (f *fold) happened(e Event) {
 	if f.Deleted && e.Kind != Reproject {
 		return
 	}
-	f.Updated = e.At
+	if e.Kind != Half {
+		f.Updated = e.At
+	}
 	if e.Failed {
 		return
 	}
@@ -120,6 +122,8 @@ func (f *fold) happened(e Event) {
 		if e.Value != Undated {
 			f.Terminated = e.At
 		}
+	case Half:
+		f.Rest, f.Terminated, f.Ended = "ERROR", e.At, e.At
 	case Rename:
 		f.Name = e.Value
 	case Float:

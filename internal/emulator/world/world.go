@@ -19,6 +19,7 @@ type World struct {
 	Flavors  []Flavor
 	Images   []Image
 	Volumes  []Volume
+	Floating []FloatingIP // beside those of VMs
 	byID     map[string]*VM
 	added    []*VM             // in the order in which they were added
 	lists    map[string]*order // by project, and of all for ""
@@ -68,11 +69,24 @@ type Image struct {
 	Members                     map[string]string // project → accepted, pending, rejected
 }
 
-// Volume in Cinder; size in GiB.
+// Volume in Cinder; size in GiB. Without a name Cinder says null.
 type Volume struct {
-	ID, Name, Project, Status string
-	Size                      int64
-	Created                   time.Time
+	ID, Name, Project, User, Status string
+	Size                            int64
+	Created                         time.Time
+	Attached                        []Attachment
+}
+
+// Attachment of a volume to a VM.
+type Attachment struct {
+	VM string
+	At time.Time
+}
+
+// FloatingIP is an address of a project in Neutron.
+type FloatingIP struct {
+	ID, Address, Project string
+	Created              time.Time
 }
 
 // Kind of event in a VM's life.
@@ -100,6 +114,7 @@ const (
 	Soft      Kind = "softDelete"
 	Restore   Kind = "restore"
 	Delete    Kind = "delete"
+	Half      Kind = "halfDelete" // a deletion that failed on the way: it has an end, in a row that is neither deleted nor written anew
 	Rename    Kind = "rename"
 	Float     Kind = "float"   // gets a floating address
 	Unfloat   Kind = "unfloat" // loses it
