@@ -96,8 +96,9 @@ func run(s shape, dir, at string, receive bool) error {
 		start = wanted.UTC()
 	}
 	w := s.world(start)
+	era, _ := openstack.EraNamed(s.era)
 	var asked counters
-	cloud := openstack.New(w, c.now, openstack.Options{Era: s.release(), PageLimit: s.pageLimit, Middleware: asked.count})
+	cloud := openstack.New(w, c.now, openstack.Options{Era: era, PageLimit: s.pageLimit, Middleware: asked.count})
 	server, err := cloud.Listen("127.0.0.1:0")
 	if err != nil {
 		return err

@@ -26,10 +26,6 @@ type shape struct {
 	months                                int
 }
 
-var releases = map[string]openstack.Era{"mitaka": openstack.Mitaka, "zed": openstack.Zed, "current": openstack.Current}
-
-func (s *shape) release() openstack.Era { return releases[s.era] }
-
 // check refuses a shape that cannot be, and puts in what was not said.
 func (s *shape) check() error {
 	if s.large == 0 {
@@ -38,7 +34,7 @@ func (s *shape) check() error {
 	if s.projects == 1 {
 		s.large = s.vms
 	}
-	switch _, known := releases[s.era]; {
+	switch _, known := openstack.EraNamed(s.era); {
 	case !known:
 		return fmt.Errorf("-era %q is none of mitaka, zed, current", s.era)
 	case s.projects < 1, s.users < 1, s.flavors < 1, s.images < 1, s.months < 1, s.pageLimit < 1:

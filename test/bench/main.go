@@ -1,0 +1,78 @@
+//go:build bench
+
+// Command bench measures fedsite as a process of its own, against a site and a federation that another process emulates,
+// and says what it took. It is run by `make bench`.
+//
+//	build → emulate → collect, send, collect → limits → tables
+//
+// Times are printed and never judged. What is judged is what is the same on every machine: requests, and memory. Beside
+// the times stand the work that was done, and what the same machine needs for the least of it, measured in the same run.
+//
+// The world's present is At, whatever the day; fedsite's clock follows through demo.offset in its configuration, which the
+// emulator writes anew when the hour is over. So each run of the program meets the same world, with the same ids.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// at is the present of the emulated world at the start: in the middle of a month, so that a run ends no month.
+const at = "2026-03-20T12:00:00Z"
+
+// bench is one run of the program.
+type bench struct {
+	dir, fedsite, emulator string
+	vms, times             int
+	failed                 []string
+}
+
+func main() {
+	b := bench{}
+	flag.IntVar(&b.vms, "vms", 100_000, "VMs of the site")
+	flag.IntVar(&b.times, "times", 4, "how many times as many the large site has; 0 = no large site")
+	parent := flag.String("dir", "", "directory for what is made, all of it removed at the end (default: the system's for temporary files)")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := b.run(ctx, *parent); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	if len(b.failed) > 0 {
+		fmt.Printf("\nFAILED\n  %s\n", strings.Join(b.failed, "\n  "))
+		os.Exit(1)
+	}
+}
+
+func (b *bench) run(ctx context.Context, parent string) (err error) {
+	if b.dir, err = os.MkdirTemp(parent, "fedsite-bench-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.dir) //nolint:errcheck // in a directory for temporary files
+	if b.fedsite, err = build(ctx, b.dir, "fedsite", "./cmd/fedsite"); err != nil {
+		return err
+	}
+	if b.emulator, err = build(ctx, b.dir, "emulator", "./test/bench/emulator", "-tags", "bench"); err != nil {
+		return err
+	}
+	usual, err := b.site(ctx, filepath.Join(b.dir, "usual"), b.vms)
+	if err != nil {
+		return err
+	}
+	if b.times == 0 {
+		return nil
+	}
+	return b.large(ctx, usual)
+}
+
+// fail notes what is not as it must be; the other parts go on.
+func (b *bench) fail(format string, args ...any) {
+	b.failed = append(b.failed, fmt.Sprintf(format, args...))
+}
