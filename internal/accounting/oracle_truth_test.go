@@ -1,0 +1,387 @@
+package accounting_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fedsite/fedsite/internal/accounting"
+	"github.com/fedsite/fedsite/internal/emulator/federation/apelserver"
+	emulated "github.com/fedsite/fedsite/internal/emulator/openstack"
+	"github.com/fedsite/fedsite/internal/emulator/world"
+	"github.com/fedsite/fedsite/internal/store"
+	"github.com/fedsite/fedsite/protocol/apel"
+)
+
+// use is wall and CPU time in seconds.
+type use struct{ wall, cpu int64 }
+
+// judge compares what the accounting server has with the world's truth.
+func (tr *trial) judge() {
+	end := tr.sights[len(tr.sights)-1].to // of the last collection, whose host's clock is right
+	rows := map[string][]apelserver.Row{}
+	for _, r := range tr.server.Kept() {
+		rows[strings.ToLower(r.VMUUID)] = append(rows[strings.ToLower(r.VMUUID)], r)
+	}
+	for _, l := range tr.lives {
+		tr.judgeVM(l, rows[l.vm.ID], end)
+		delete(rows, l.vm.ID)
+	}
+	for id := range rows {
+		tr.wrong("the server has records of a VM that there never was: %s", id)
+	}
+	tr.judgeSummaries()
+}
+
+func (tr *trial) judgeVM(l life, rows []apelserver.Row, end time.Time) {
+	if !oracleVanishedBack && tr.noticed(l.vm.ID, "vanished") {
+		return
+	}
+	slices.SortFunc(rows, func(a, b apelserver.Row) int { return int(a.Measured - b.Measured) })
+	got := map[string]use{}
+	var before use
+	var ended int64
+	for _, r := range rows {
+		now := use{value(r.Wall), value(r.CPU)}
+		got[fmt.Sprintf("%04d-%02d", r.Year, r.Month)] = use{now.wall - before.wall, now.cpu - before.cpu}
+		before = now
+		if strings.EqualFold(r.Status, apel.StatusCompleted) {
+			ended = value(r.EndTime)
+		}
+	}
+	vm := tr.asEnded(l, ended)
+	want := tr.expect(vm, end)
+	slack := tr.slack(l)
+	if l.vm.ID == "" {
+		panic("a VM without id")
+	}
+	periods := slices.Sorted(maps.Keys(want))
+	for p := range got {
+		if _, ok := want[p]; !ok && got[p] != (use{}) {
+			periods = append(periods, p)
+		}
+	}
+	var sum use
+	off := false
+	for _, p := range periods {
+		d := use{got[p].wall - want[p].wall, got[p].cpu - want[p].cpu}
+		sum.wall, sum.cpu = sum.wall+d.wall, sum.cpu+d.cpu
+		off = off || d.cpu != 0 && abs(d.cpu) > slack.silent
+		if abs(d.wall) > slack.wall || abs(d.cpu) > slack.cpu {
+			tr.wrong("VM %s, %s: wall %d, want %d (%+d, may be off by %d); CPU %d, want %d (%+d, may be off by %d)", l.vm.ID, p, got[p].wall, want[p].wall, d.wall, slack.wall, got[p].cpu, want[p].cpu, d.cpu, slack.cpu)
+		}
+	}
+	if abs(sum.wall) > slack.wall || abs(sum.cpu) > slack.cpu {
+		tr.wrong("VM %s, whole life: wall off by %d, CPU by %d (may be by %d)", l.vm.ID, sum.wall, sum.cpu, slack.cpu)
+	}
+	if off && slack.cpu > 0 && (oracleFirstResize || !slack.first) && !tr.saidOfFlavor(l.vm.ID) {
+		tr.wrong("VM %s: its CPU is off by %d, and no report said that it may be", l.vm.ID, sum.cpu)
+	}
+	if want := endOf(vm); want != 0 && want > tr.since.Unix() && ran(vm) && ended != want {
+		tr.wrong("VM %s ended %s, the server has EndTime %d", l.vm.ID, stamp(time.Unix(want, 0)), ended)
+	}
+}
+
+// saidOfFlavor tells whether a report said that a VM's CPU may be off. Where actions are denied one notice stands for all VMs.
+func (tr *trial) saidOfFlavor(vm string) bool {
+	denied := func(n string) bool { return strings.Contains(n, "instance actions cannot be read") }
+	return tr.noticed(vm, "flavor") || (tr.denied && slices.ContainsFunc(tr.notices, denied))
+}
+
+func value(p *int64) int64 {
+	if p == nil {
+		return 0
+	}
+	return *p
+}
+
+func abs(n int64) int64 { return max(n, -n) }
+
+func endOf(vm world.VM) int64 {
+	for _, e := range vm.Events {
+		if e.Kind == world.Delete {
+			return e.At.Unix()
+		}
+	}
+	return 0
+}
+
+func ran(vm world.VM) bool {
+	return slices.ContainsFunc(vm.Events, func(e world.Event) bool { return e.Kind == world.Launch })
+}
+
+// asEnded gives the VM as it can be known: one that ended while it was hidden and was never shown again may be closed when
+// it was last seen, and a report must have said so.
+func (tr *trial) asEnded(l life, ended int64) world.VM {
+	vm := clone(l.vm)
+	end := endOf(vm)
+	if ended == end || ended == 0 || end == 0 {
+		return vm
+	}
+	for _, seen := range tr.collections {
+		if !tr.noticed(vm.ID, "vanished") || len(l.hidden) == 0 || ended < seen.from.Unix() || ended > seen.to.Unix() {
+			continue
+		}
+		vm.Events = slices.DeleteFunc(vm.Events, func(e world.Event) bool { return e.At.Unix() >= ended })
+		vm.Events = append(vm.Events, world.Event{At: time.Unix(ended, 0), Kind: world.Delete})
+		break
+	}
+	return vm
+}
+
+// sees tells whether a collection may have seen the VM, apart from its hiding.
+func (s sight) sees(vm world.VM) bool {
+	return (len(s.projects) == 0 || slices.Contains(s.projects, vm.Project)) && vm.Created.Before(s.at) && vm.Created.Before(s.to) && launchedBy(vm, s.at)
+}
+
+func launchedBy(vm world.VM, t time.Time) bool {
+	return slices.ContainsFunc(vm.Events, func(e world.Event) bool { return e.Kind == world.Launch && !e.At.After(t) })
+}
+
+// expect gives what a VM truly used by month, as the server can count it: from one 23:59:59 to the next. What was used
+// before accounting began is in the first month when cASO went before, because the server has no record of it here; cASO
+// charged all of it.
+func (tr *trial) expect(vm world.VM, end time.Time) map[string]use {
+	want := map[string]use{}
+	if e := endOf(vm); !ran(vm) || (e != 0 && e < tr.since.Unix()) {
+		return want
+	}
+	var w world.World
+	w.Flavors = oracleFlavors
+	w.Add(vm)
+	charge := world.Charge{StoppedFree: tr.charge.StoppedFree, ShelvedFree: tr.charge.ShelvedFree}
+	from := tr.since
+	add := func(period string, from, to time.Time, charge world.Charge) {
+		for _, u := range w.Usage("", from, to, charge) {
+			was := want[period]
+			want[period] = use{was.wall + u.Wall, was.cpu + u.CPU}
+		}
+	}
+	first := from.Format("2006-01")
+	if vm.Created.After(from) {
+		first = vm.Created.Format("2006-01")
+	}
+	if tr.previously == accounting.CASO {
+		add(first, vm.Created.Add(-time.Second), from, world.Charge{})
+	}
+	for month := time.Date(from.Year(), from.Month(), 1, 0, 0, 0, 0, time.UTC); month.Before(end); month = month.AddDate(0, 1, 0) {
+		lo, hi := month.Add(-time.Second), month.AddDate(0, 1, 0).Add(-time.Second)
+		if lo.Before(from) {
+			lo = from
+		}
+		if hi.After(end) {
+			hi = end
+		}
+		add(month.Format("2006-01"), lo, hi, charge)
+	}
+	return want
+}
+
+// slack is by how much, in seconds, a VM's figures may be off.
+type slack struct {
+	wall, cpu int64
+	silent    int64 // of the CPU: without a report
+	first     bool  // it got another size before it was seen at all
+}
+
+// slack reckons what cannot be known of a VM's sizes: with more than one change between two collections, or one before
+// the first, a flavor was never seen; where actions are denied a change has no date; below microversion 2.58 it has the
+// date at which it was asked for.
+func (tr *trial) slack(l life) (s slack) {
+	changes, most := tr.resizes(l.vm)
+	if tr.era == emulated.Mitaka {
+		s.silent = int64(len(changes)) * most * 20
+		s.cpu = s.silent
+	}
+	counted := l.vm.Created // what is counted with a size that was seen reaches to here
+	seen := false
+	for _, at := range tr.sights {
+		if !at.sees(l.vm) || slices.ContainsFunc(l.hidden, func(h span) bool { return h.from.Before(at.done) && h.to.After(at.at) }) {
+			continue
+		}
+		until := at.done.Add(max(at.skew, 0))
+		n := 0
+		for _, c := range changes {
+			if c.After(counted) && !c.After(until) {
+				n++
+			}
+		}
+		if n > 1 || (n == 1 && (!seen || tr.denied)) {
+			s.first = s.first || !seen
+			s.cpu += most * int64(until.Sub(counted)/time.Second)
+			if !seen && tr.previously == accounting.CASO && l.vm.Created.Before(tr.since) {
+				s.silent += most * int64(until.Sub(counted)/time.Second)
+			}
+		}
+		to := at.to
+		if at.skew > 0 {
+			to = to.Add(-at.skew)
+		}
+		if to.After(counted) {
+			counted = to
+		}
+		seen = true
+	}
+	return s
+}
+
+// resizes gives when a VM got another size, and the largest difference of vCPUs among its sizes.
+func (tr *trial) resizes(vm world.VM) (at []time.Time, most int64) {
+	vcpus := map[string]int64{}
+	for _, f := range oracleFlavors {
+		vcpus[f.ID] = f.VCPUs
+	}
+	lo, hi := vcpus[vm.Flavor], vcpus[vm.Flavor]
+	for _, e := range vm.Events {
+		if e.Kind == world.Resize {
+			lo, hi = min(lo, vcpus[e.Value]), max(hi, vcpus[e.Value])
+		}
+		if e.Kind == world.Resize || e.Kind == world.Revert {
+			at = append(at, e.At)
+		}
+	}
+	return at, hi - lo
+}
+
+// judgeSummaries compares the server's summaries with its records: they differ by stale rows only, and every one must have
+// been reported.
+func (tr *trial) judgeSummaries() {
+	now := tr.cloudNow()
+	tr.server.Summarise(now.Add(time.Second))
+	tr.server.Summarise(now.Add(3 * day)) // on the first two days of a year it spares January
+	have := map[string]use{}
+	for _, m := range tr.server.Monthly() {
+		have[m.Period+", VO "+m.VO] = use{m.Wall, m.CPU}
+	}
+	kept := tr.monthlyKept()
+	reported := map[string]float64{}
+	for _, n := range tr.notices {
+		if _, text, ok := strings.Cut(n, "needs clean-up at APEL: "); ok {
+			var hours float64
+			parts := strings.SplitN(text, ", ", 4)
+			_, _ = fmt.Sscanf(parts[2], "%f h", &hours)
+			reported[parts[0]+", "+parts[1]] += hours
+		}
+	}
+	for key, h := range have {
+		stale := h.wall - kept[key].wall
+		if h == kept[key] || (!oracleLateSending && tr.lateSending(key[:7])) {
+			continue
+		}
+		if r, ok := reported[key]; !ok || float64(stale) > r*3600+360 {
+			tr.wrong("summaries of %s are %d s above the records, reported were %.1f h", key, stale, r)
+		}
+	}
+}
+
+// monthlyKept sums the server's records by month and VO.
+func (tr *trial) monthlyKept() map[string]use {
+	rows := tr.server.Kept()
+	slices.SortStableFunc(rows, func(a, b apelserver.Row) int { return int(a.Measured - b.Measured) })
+	before, sums := map[string]use{}, map[string]use{}
+	for _, r := range rows {
+		key := fmt.Sprintf("%04d-%02d, VO %s", r.Year, r.Month, r.VO)
+		now, was := use{value(r.Wall), value(r.CPU)}, before[r.VMUUID]
+		sums[key] = use{sums[key].wall + now.wall - was.wall, sums[key].cpu + now.cpu - was.cpu}
+		before[r.VMUUID] = now
+	}
+	return sums
+}
+
+// rowsNow gives the server's rows by VM and month.
+func (tr *trial) rowsNow() map[string]apelserver.Row {
+	m := map[string]apelserver.Row{}
+	for _, r := range tr.server.Kept() {
+		m[fmt.Sprintf("%s %04d-%02d", r.VMUUID, r.Year, r.Month)] = r
+	}
+	return m
+}
+
+// compareRows holds after each message: no month's record shrinks except by an EndTime.
+func (tr *trial) compareRows(before map[string]apelserver.Row) {
+	for key, now := range tr.rowsNow() {
+		was, ok := before[key]
+		if !ok || (now.Measured >= was.Measured && value(now.Wall) >= value(was.Wall) && value(now.CPU) >= value(was.CPU)) {
+			continue
+		}
+		if !tr.ended(now.VMUUID) {
+			tr.wrong("%s: the record of %s shrank at the server, and the VM has no end: measured %d → %d, wall %d → %d, CPU %d → %d", stamp(tr.cloudNow()), key,
+				was.Measured, now.Measured, value(was.Wall), value(now.Wall), value(was.CPU), value(now.CPU))
+		}
+	}
+}
+
+// ended tells whether the ledger has an end of the VM.
+func (tr *trial) ended(vm string) bool { return tr.has(vm, "ended_at IS NOT NULL") }
+
+// known tells whether the ledger has the VM.
+func (tr *trial) known(vm string) bool { return tr.has(vm, "1 = 1") }
+
+func (tr *trial) has(vm, condition string) bool {
+	var n int
+	err := tr.archive.db.Read(context.Background(), func(tx *store.Tx) error {
+		return tx.QueryRow(`SELECT count(*) FROM vm WHERE cloud = $1 AND vm = $2 AND `+condition, tr.target.Clouds[0].Cloud.ID, vm).Scan(&n)
+	})
+	return err == nil && n > 0
+}
+
+// inspect holds after each step.
+func (tr *trial) inspect() {
+	ctx := context.Background()
+	all, err := accounting.Records(ctx, tr.archive.db, tr.target, accounting.Filter{})
+	if err != nil {
+		tr.wrong("the ledger cannot be read: %v", err)
+		return
+	}
+	now := map[string]accounting.Entry{}
+	for _, e := range all {
+		key := e.VM + " " + e.Period
+		now[key] = e
+		rec, err := apel.ParseCloud([]byte(apel.CloudHeader + "\n" + e.Wire))
+		if err != nil || len(rec) != 1 {
+			tr.wrong("the ledger's record of %s is none: %v", key, err)
+			continue
+		}
+		r := rec[0]
+		sum := r.StartTime + r.SuspendDuration + r.WallDuration
+		if r.Status == apel.StatusCompleted {
+			sum = r.EndTime
+		}
+		if sum != e.Measured.Unix() || accounting.Period(sum) != e.Period {
+			tr.wrong("%s: the record of %s would be dated %s, the ledger says %s", stamp(tr.cloudNow()), key, stamp(time.Unix(sum, 0)), stamp(e.Measured))
+		}
+		if was, ok := tr.ledger[key]; ok && (e.Measured.Before(was.Measured) || e.Wall < was.Wall || e.CPU < was.CPU || e.Revision < was.Revision) && !tr.ended(e.VM) {
+			tr.wrong("%s: the row of %s shrank, and the VM has no end: measured %s → %s, wall %d → %d, CPU %d → %d", stamp(tr.cloudNow()), key, stamp(was.Measured), stamp(e.Measured), was.Wall, e.Wall, was.CPU, e.CPU)
+		}
+	}
+	tr.ledger = now
+	var doubled int
+	err = tr.archive.db.Read(ctx, func(tx *store.Tx) error {
+		return tx.QueryRow(`SELECT count(*) FROM (SELECT r.subject FROM message_record r JOIN message m ON m.id = r.message
+			WHERE r.site = $1 AND m.state IN ('cut', 'parked') GROUP BY m.destination, r.cloud, r.subject, r.period HAVING count(*) > 1) twice`, tr.target.Site.ID).Scan(&doubled)
+	})
+	if err != nil || doubled > 0 {
+		tr.wrong("%s: %d records are in more than one unsettled message: %v", stamp(tr.cloudNow()), doubled, err)
+	}
+}
+
+// lateSending tells whether what was collected while the server still removed stale summaries of the month was sent later.
+func (tr *trial) lateSending(period string) bool {
+	month, _ := time.Parse("2006-01", period)
+	until := month.AddDate(0, 1, 2)
+	sent := true
+	for _, s := range tr.steps {
+		switch {
+		case !s.at.Before(until):
+			return !sent
+		case !s.send:
+			sent = false
+		default:
+			sent = s.trouble.kind == ""
+		}
+	}
+	return false
+}
