@@ -7,8 +7,6 @@ package openstack
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
-	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -65,6 +63,7 @@ func New(w *world.World, now func() time.Time, o Options) *Cloud {
 	c.neutron()
 	c.cinder()
 	c.writes()
+	c.nowhere()
 	return c
 }
 
@@ -127,7 +126,7 @@ func (c *Cloud) Handler() http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Date", c.now().UTC().Format(http.TimeFormat))
-		w.Header().Set("X-Openstack-Request-Id", "req-"+randomID())
+		mark(w, r)
 		r, named := withoutProject(r)
 		rec := &recorder{ResponseWriter: w, note: func(status int) {
 			scope := ""
@@ -175,45 +174,4 @@ func randomID() string {
 	_, _ = rand.Read(b)
 	s := hex.EncodeToString(b)
 	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
-}
-
-type object = map[string]any
-
-func reply(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body)
-}
-
-// refuse answers in the shape of each service's errors.
-func refuse(w http.ResponseWriter, r *http.Request, status int, message string) {
-	switch {
-	case strings.HasPrefix(r.URL.Path, "/identity"):
-		reply(w, status, object{"error": object{"code": status, "message": message, "title": http.StatusText(status)}})
-	case strings.HasPrefix(r.URL.Path, "/compute"), strings.HasPrefix(r.URL.Path, "/volume"):
-		key := map[int]string{400: "badRequest", 401: "unauthorized", 403: "forbidden", 404: "itemNotFound", 409: "conflictingRequest"}[status]
-		if key == "" {
-			key = "computeFault"
-		}
-		reply(w, status, object{key: object{"code": status, "message": message}})
-	case strings.HasPrefix(r.URL.Path, "/network"):
-		reply(w, status, object{"NeutronError": object{"type": http.StatusText(status), "message": message, "detail": ""}})
-	default:
-		w.Header().Set("Content-Type", "text/html; charset=UTF-8")
-		w.WriteHeader(status)
-		fmt.Fprintf(w, "<html><head><title>%d %s</title></head><body>%s</body></html>", status, http.StatusText(status), message)
-	}
-}
-
-// authed lets a request through that carries a good token.
-func (c *Cloud) authed(h func(http.ResponseWriter, *http.Request, *token)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		t := c.tokenOf(r)
-		if t == nil {
-			w.Header().Set("WWW-Authenticate", `Keystone uri="`+c.Base()+`/identity"`)
-			refuse(w, r, http.StatusUnauthorized, "The request you have made requires authentication.")
-			return
-		}
-		h(w, r, t)
-	}
 }

@@ -1,6 +1,8 @@
 package openstack
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -67,6 +69,7 @@ func (c *Cloud) keystone() {
 			"media-types": []object{{"base": "application/json", "type": "application/vnd.openstack.identity-v3+json"}}}
 	}
 	list := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", c.AuthURL()+"/")
 		reply(w, http.StatusMultipleChoices, object{"versions": object{"values": []object{version()}}})
 	}
 	c.mux.HandleFunc("GET /identity", list)
@@ -76,17 +79,17 @@ func (c *Cloud) keystone() {
 	c.mux.HandleFunc("GET /identity/v3/{$}", one)
 	c.mux.HandleFunc("POST /identity/v3/auth/tokens", c.signIn)
 	c.mux.HandleFunc("GET /identity/v3/auth/tokens", c.authed(c.showToken))
-	c.mux.HandleFunc("GET /identity/v3/auth/catalog", c.authed(func(w http.ResponseWriter, _ *http.Request, t *token) {
-		reply(w, http.StatusOK, object{"catalog": c.catalog(t), "links": object{}})
+	c.mux.HandleFunc("GET /identity/v3/auth/catalog", c.authed(func(w http.ResponseWriter, r *http.Request, t *token) {
+		reply(w, http.StatusOK, object{"catalog": c.catalog(t), "links": c.whole(r)})
 	}))
-	c.mux.HandleFunc("GET /identity/v3/auth/projects", c.authed(func(w http.ResponseWriter, _ *http.Request, t *token) {
+	c.mux.HandleFunc("GET /identity/v3/auth/projects", c.authed(func(w http.ResponseWriter, r *http.Request, t *token) {
 		all := []object{}
 		for _, p := range c.w.ProjectsAt(c.now()) {
 			if len(t.user.Roles[p.ID]) > 0 && !p.Disabled {
 				all = append(all, c.project(p))
 			}
 		}
-		reply(w, http.StatusOK, object{"projects": all, "links": object{"next": nil, "self": c.Base() + "/identity/v3/auth/projects", "previous": nil}})
+		reply(w, http.StatusOK, object{"projects": all, "links": c.whole(r)})
 	}))
 	c.mux.HandleFunc("GET /identity/v3/projects", c.authed(c.listProjects))
 	c.mux.HandleFunc("GET /identity/v3/projects/{id}", c.authed(func(w http.ResponseWriter, r *http.Request, t *token) {
@@ -113,27 +116,43 @@ func (c *Cloud) keystone() {
 			reply(w, http.StatusOK, object{"user": c.user(u)})
 		}
 	}))
-	domain := object{"id": "default", "name": "Default", "enabled": true, "description": ""}
-	if c.opts.Era.projectTags() {
-		domain["tags"] = []string{}
-	}
-	if c.opts.Era.resourceOptions() {
-		domain["options"] = object{}
-	}
-	c.mux.HandleFunc("GET /identity/v3/domains", c.authed(func(w http.ResponseWriter, _ *http.Request, _ *token) {
-		reply(w, http.StatusOK, object{"domains": []object{domain}, "links": object{}})
+	c.mux.HandleFunc("GET /identity/v3/domains", c.authed(func(w http.ResponseWriter, r *http.Request, _ *token) {
+		reply(w, http.StatusOK, object{"domains": []object{c.domain()}, "links": c.whole(r)})
 	}))
 	c.mux.HandleFunc("GET /identity/v3/domains/{id}", c.authed(func(w http.ResponseWriter, r *http.Request, _ *token) {
 		if id := r.PathValue("id"); id != "default" {
 			refuse(w, r, http.StatusNotFound, "Could not find domain: "+id+".")
 			return
 		}
-		reply(w, http.StatusOK, object{"domain": domain})
+		reply(w, http.StatusOK, object{"domain": c.domain()})
 	}))
 }
 
+// self is the links of a thing of Keystone's, and whole those of a list that has no pages.
+func (c *Cloud) self(path string) object { return object{"self": c.AuthURL() + "/" + path} }
+
+func (c *Cloud) whole(r *http.Request) object {
+	self := c.Base() + r.URL.Path
+	if r.URL.RawQuery != "" {
+		self += "?" + r.URL.RawQuery
+	}
+	return object{"next": nil, "self": self, "previous": nil}
+}
+
+func (c *Cloud) domain() object {
+	o := object{"id": "default", "name": "Default", "enabled": true, "description": "The default domain", "links": c.self("domains/default")}
+	if c.opts.Era.projectTags() {
+		o["tags"] = []string{}
+	}
+	if c.opts.Era.resourceOptions() {
+		o["options"] = object{}
+	}
+	return o
+}
+
 func (c *Cloud) project(p world.Project) object {
-	o := object{"id": p.ID, "name": p.Name, "domain_id": "default", "enabled": !p.Disabled, "description": "", "parent_id": "default", "is_domain": false, "links": object{}}
+	o := object{"id": p.ID, "name": p.Name, "domain_id": "default", "enabled": !p.Disabled, "description": "", "parent_id": "default", "is_domain": false,
+		"links": c.self("projects/" + p.ID)}
 	if c.opts.Era.projectTags() {
 		o["tags"] = append([]string{}, p.Tags...)
 	}
@@ -147,7 +166,7 @@ func (c *Cloud) project(p world.Project) object {
 }
 
 func (c *Cloud) user(u world.User) object {
-	o := object{"id": u.ID, "name": u.Name, "domain_id": "default", "enabled": true, "links": object{}}
+	o := object{"id": u.ID, "name": u.Name, "domain_id": "default", "enabled": true, "links": c.self("users/" + u.ID)}
 	if c.opts.Era.passwordExpiry() {
 		o["password_expires_at"] = nil
 	}
@@ -172,7 +191,7 @@ func (c *Cloud) listProjects(w http.ResponseWriter, r *http.Request, t *token) {
 		}
 		all = append(all, c.project(p))
 	}
-	reply(w, http.StatusOK, object{"projects": all, "links": object{}})
+	reply(w, http.StatusOK, object{"projects": all, "links": c.whole(r)})
 }
 
 func (c *Cloud) listUsers(w http.ResponseWriter, r *http.Request, t *token) {
@@ -186,7 +205,7 @@ func (c *Cloud) listUsers(w http.ResponseWriter, r *http.Request, t *token) {
 			all = append(all, c.user(u))
 		}
 	}
-	reply(w, http.StatusOK, object{"users": all, "links": object{}})
+	reply(w, http.StatusOK, object{"users": all, "links": c.whole(r)})
 }
 
 type authRequest struct {
@@ -225,7 +244,10 @@ func (c *Cloud) signIn(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, http.StatusForbidden, "You are not authorized to perform the requested action: rescope a scoped token.")
 		return
 	case nobody:
-		refuse(w, r, http.StatusUnauthorized, "The request you have made requires authentication.")
+		c.unauthorized(w, r)
+		return
+	case unheardOf:
+		refuse(w, r, http.StatusNotFound, "Could not find what is signed in with.")
 		return
 	}
 	if t.ofSystem && !t.appcred && asksForProject(q.Auth.Scope) {
@@ -233,7 +255,7 @@ func (c *Cloud) signIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !c.scopeTo(t, q.Auth.Scope) {
-		refuse(w, r, http.StatusUnauthorized, "The request you have made requires authentication.")
+		c.unauthorized(w, r)
 		return
 	}
 	c.mu.Lock()
@@ -250,6 +272,7 @@ const (
 	nobody identity = iota
 	somebody
 	tokenKept // a good token, that is not exchanged for another
+	unheardOf // a token or an application credential that is not there
 )
 
 func known(ok bool) identity {
@@ -278,7 +301,7 @@ func (c *Cloud) identify(t *token, q authRequest) identity {
 		old := c.lookup(id.Token.ID)
 		switch {
 		case old == nil:
-			return nobody
+			return unheardOf
 		case old.appcred || (c.opts.KeepTokens && old.scope() != "none"):
 			return tokenKept
 		}
@@ -288,12 +311,16 @@ func (c *Cloud) identify(t *token, q authRequest) identity {
 		for _, u := range c.w.Users {
 			for _, a := range u.Applications {
 				named := a.ID == id.Application.ID || (id.Application.ID == "" && a.Name == id.Application.Name && (u.ID == id.Application.User.ID || u.Name == id.Application.User.Name))
-				if named && a.Secret == id.Application.Secret {
+				if named && a.Secret != id.Application.Secret {
+					return nobody
+				}
+				if named {
 					t.user, t.project, t.roles, t.appcred = u, a.Project, c.implied(u.Roles[a.Project]), true
 					return somebody
 				}
 			}
 		}
+		return unheardOf
 	}
 	return nobody
 }
@@ -384,19 +411,25 @@ func (c *Cloud) describe(t *token) object {
 	}
 	roles := []object{}
 	for _, name := range t.roles {
-		roles = append(roles, object{"id": "role-" + name, "name": name})
+		roles = append(roles, object{"id": hexID("role " + name), "name": name})
 	}
 	o["roles"], o["catalog"] = roles, c.catalog(t)
 	return o
+}
+
+// hexID makes an id as Keystone's are, always the same for a name.
+func hexID(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return hex.EncodeToString(sum[:16])
 }
 
 func (c *Cloud) catalog(t *token) []object {
 	entry := func(kind, name, path string) object {
 		endpoints := []object{}
 		for _, i := range []string{"public", "internal", "admin"} {
-			endpoints = append(endpoints, object{"id": kind + "-" + i, "interface": i, "region": c.w.Region, "region_id": c.w.Region, "url": c.Base() + path})
+			endpoints = append(endpoints, object{"id": hexID(kind + " " + i), "interface": i, "region": c.w.Region, "region_id": c.w.Region, "url": c.Base() + path})
 		}
-		return object{"type": kind, "name": name, "id": "service-" + kind, "endpoints": endpoints}
+		return object{"type": kind, "name": name, "id": hexID(kind), "endpoints": endpoints}
 	}
 	compute := "/compute/v2.1"
 	if c.opts.Era.ProjectInURL {
@@ -411,7 +444,7 @@ func (c *Cloud) catalog(t *token) []object {
 		if c.opts.Era.CinderV2 {
 			kind, path = "volumev2", "/volume/v2/"
 		}
-		all = append(all, entry(kind, "cinder", path+t.project))
+		all = append(all, entry(kind, "cinder"+kind[len("volume"):], path+t.project))
 		if !c.opts.Era.CinderV2 {
 			all = append(all, entry("block-storage", "cinder", path+t.project))
 		}

@@ -12,20 +12,9 @@ import (
 )
 
 func (c *Cloud) nova() {
-	version := func() object {
-		return object{"id": "v2.1", "status": "CURRENT", "version": c.newest(), "min_version": "2.1", "updated": "2013-07-23T11:33:21Z",
-			"links": []object{{"rel": "self", "href": c.Base() + "/compute/v2.1/"}}}
-	}
-	one := func(w http.ResponseWriter, _ *http.Request) {
-		v := version()
-		v["media-types"] = []object{{"base": "application/json", "type": "application/vnd.openstack.compute+json;version=2.1"}}
-		reply(w, http.StatusOK, object{"version": v})
-	}
-	c.mux.HandleFunc("GET /compute/v2.1", one)
-	c.mux.HandleFunc("GET /compute/v2.1/{$}", one)
-	c.mux.HandleFunc("GET /compute/{$}", func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, http.StatusOK, object{"versions": []object{version()}})
-	})
+	c.mux.HandleFunc("GET /compute/v2.1", c.novaVersion)
+	c.mux.HandleFunc("GET /compute/v2.1/{$}", c.novaVersion)
+	c.mux.HandleFunc("GET /compute/{$}", c.novaVersions)
 	c.compute("GET /servers", c.listServers(false))
 	c.compute("GET /servers/detail", c.listServers(true))
 	c.compute("GET /servers/{id}", c.showServer)
@@ -41,9 +30,49 @@ func (c *Cloud) nova() {
 	c.compute("GET /flavors/detail", c.listFlavors)
 	c.compute("GET /flavors/{id}", c.withFlavor(func(f world.Flavor, q *call) object { return object{"flavor": c.flavor(f, q)} }))
 	c.compute("GET /flavors/{id}/os-extra_specs", c.withFlavor(func(f world.Flavor, _ *call) object { return object{"extra_specs": extra(f)} }))
-	c.compute("GET /limits", func(w http.ResponseWriter, _ *http.Request, _ *call) {
-		reply(w, http.StatusOK, object{"limits": object{"rate": []object{}, "absolute": object{"maxTotalInstances": 1000, "maxTotalCores": 4000, "maxTotalRAMSize": 8000000}}})
-	})
+	c.compute("GET /limits", c.limits)
+}
+
+func (c *Cloud) version() object {
+	return object{"id": "v2.1", "status": "CURRENT", "version": c.newest(), "min_version": "2.1", "updated": "2013-07-23T11:33:21Z",
+		"links": []object{{"rel": "self", "href": c.Base() + "/compute/v2.1/"}}}
+}
+
+func (c *Cloud) novaVersions(w http.ResponseWriter, _ *http.Request) {
+	old := object{"id": "v2.0", "status": "SUPPORTED", "version": "", "min_version": "", "updated": "2011-01-21T11:33:21Z",
+		"links": []object{{"rel": "self", "href": c.Base() + "/compute/v2/"}}}
+	reply(w, http.StatusOK, object{"versions": []object{old, c.version()}})
+}
+
+func (c *Cloud) novaVersion(w http.ResponseWriter, r *http.Request) {
+	if _, ok := c.microversion(w, r); !ok {
+		return
+	}
+	v := c.version()
+	v["links"] = append(v["links"].([]object), object{"rel": "describedby", "type": "text/html", "href": "http://docs.openstack.org/"})
+	v["media-types"] = []object{{"base": "application/json", "type": "application/vnd.openstack.compute+json;version=2.1"}}
+	reply(w, http.StatusOK, object{"version": v})
+}
+
+// limits tells the quota of the caller's project, which is the same for all, and how much of it is used.
+func (c *Cloud) limits(w http.ResponseWriter, _ *http.Request, q *call) {
+	var n, cores, ram int64
+	for _, v := range c.shown(world.Query{Project: q.project}) {
+		n, cores, ram = n+1, cores+v.Flavor.VCPUs, ram+v.Flavor.RAM
+	}
+	absolute := object{"maxTotalInstances": 1000, "maxTotalCores": 4000, "maxTotalRAMSize": 8000000, "maxServerMeta": 128, "maxTotalKeypairs": 100,
+		"maxServerGroups": 100, "maxServerGroupMembers": 10, "totalInstancesUsed": n, "totalCoresUsed": cores, "totalRAMUsed": ram, "totalServerGroupsUsed": 0}
+	if q.minor < 36 { // what Neutron has taken over
+		absolute["maxTotalFloatingIps"], absolute["maxSecurityGroups"], absolute["maxSecurityGroupRules"] = -1, -1, -1
+		absolute["totalFloatingIpsUsed"], absolute["totalSecurityGroupsUsed"] = 0, 0
+	}
+	if q.minor < 39 {
+		absolute["maxImageMeta"] = 128
+	}
+	if q.minor < 57 {
+		absolute["maxPersonality"], absolute["maxPersonalitySize"] = 5, 10240
+	}
+	reply(w, http.StatusOK, object{"limits": object{"rate": []object{}, "absolute": absolute}})
 }
 
 func (c *Cloud) newest() string { return fmt.Sprintf("2.%d", c.opts.Era.NovaMinor) }
@@ -92,30 +121,35 @@ func (c *Cloud) compute(pattern string, h func(http.ResponseWriter, *http.Reques
 
 // microversion gives the one that the request asks for, and names it in the answer; false when it was refused.
 func (c *Cloud) microversion(w http.ResponseWriter, r *http.Request) (minor int, ok bool) {
-	minor, asked := 1, r.Header.Get("X-OpenStack-Nova-API-Version")
+	asked := r.Header.Get("X-OpenStack-Nova-API-Version")
 	if v, named := strings.CutPrefix(r.Header.Get("OpenStack-API-Version"), "compute "); named && c.opts.Era.BothHeaders {
 		asked = v
 	}
-	switch {
-	case asked == "latest":
-		minor = c.opts.Era.NovaMinor
-	case asked != "":
-		n, err := strconv.Atoi(strings.TrimPrefix(asked, "2."))
-		if err != nil || n < 1 || n > c.opts.Era.NovaMinor {
-			reply(w, http.StatusNotAcceptable, object{"computeFault": object{"code": 406, "message": "Version " + asked + " is not supported by the API. Minimum is 2.1 and maximum is " + c.newest() + "."}})
-			return 0, false
-		}
-		minor = n
+	switch asked {
+	case "latest":
+		asked = c.newest()
+	case "":
+		asked = "2.1"
 	}
-	vary := "X-OpenStack-Nova-API-Version"
-	w.Header().Set(vary, fmt.Sprintf("2.%d", minor))
+	m := microversionForm.FindStringSubmatch(asked)
+	if m == nil {
+		refuse(w, r, http.StatusBadRequest, "API Version String "+asked+" is of invalid format. Must be of format MajorNum.MinorNum.")
+		return 0, false
+	}
 	if c.opts.Era.BothHeaders {
-		w.Header().Set("OpenStack-API-Version", fmt.Sprintf("compute 2.%d", minor))
-		vary = "OpenStack-API-Version, " + vary
+		w.Header().Set("OpenStack-API-Version", "compute "+asked)
+		w.Header().Add("Vary", "OpenStack-API-Version")
 	}
-	w.Header().Set("Vary", vary)
-	return minor, true
+	w.Header().Set("X-OpenStack-Nova-API-Version", asked)
+	w.Header().Add("Vary", "X-OpenStack-Nova-API-Version")
+	if minor, err := strconv.Atoi(m[2]); err == nil && m[1] == "2" && minor >= 1 && minor <= c.opts.Era.NovaMinor {
+		return minor, true
+	}
+	refuse(w, r, http.StatusNotAcceptable, "Version "+asked+" is not supported by the API. Minimum is 2.1 and maximum is "+c.newest()+".")
+	return 0, false
 }
+
+var microversionForm = regexp.MustCompile(`^([1-9]\d*)\.([1-9]\d*|0)$`)
 
 func parseTime(text string) (time.Time, error) {
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05-07:00", "2006-01-02 15:04:05", "2006-01-02"} {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/fedsite/fedsite/internal/emulator/world"
 )
@@ -27,13 +28,21 @@ func (c *Cloud) neutron() {
 		c.mux.HandleFunc("GET /network/v2.0/"+key, empty(key))
 	}
 	c.mux.HandleFunc("GET /network/v2.0/floatingips", c.authed(func(w http.ResponseWriter, _ *http.Request, t *token) {
-		all := []object{}
+		all, told := []object{}, map[string]bool{}
+		add := func(id, address, project string, created time.Time) {
+			if created.After(c.now()) || (project != t.project && !t.admin()) || told[address] {
+				return
+			}
+			told[address] = true
+			all = append(all, object{"id": id, "floating_ip_address": address, "project_id": project, "tenant_id": project, "status": "ACTIVE",
+				"created_at": created.UTC().Format("2006-01-02T15:04:05Z"), "floating_network_id": network["id"], "port_id": nil, "fixed_ip_address": nil, "router_id": nil})
+		}
+		for _, f := range c.w.Floating {
+			add(f.ID, f.Address, f.Project, f.Created)
+		}
 		for _, v := range c.shown(world.Query{}) {
 			for _, a := range v.Floating {
-				if v.Project == t.project || t.admin() {
-					all = append(all, object{"id": v.ID + a, "floating_ip_address": a, "project_id": v.Project, "tenant_id": v.Project, "status": "ACTIVE",
-						"created_at": v.Created.UTC().Format("2006-01-02T15:04:05Z"), "floating_network_id": network["id"], "port_id": nil, "fixed_ip_address": nil, "router_id": nil})
-				}
+				add(v.ID+a, a, v.Project, v.Created)
 			}
 		}
 		reply(w, http.StatusOK, object{"floatingips": all})
@@ -55,10 +64,9 @@ func (c *Cloud) cinder() {
 			return
 		}
 		all := []object{}
-		for _, vol := range c.w.Volumes {
-			if vol.Project == t.project && !vol.Created.After(c.now()) {
-				all = append(all, object{"id": vol.ID, "name": vol.Name, "status": vol.Status, "size": vol.Size, "created_at": vol.Created.UTC().Format("2006-01-02T15:04:05.000000"),
-					"attachments": []object{}, "metadata": object{}, "bootable": "false", "volume_type": "default", "availability_zone": "nova", "os-vol-tenant-attr:tenant_id": vol.Project})
+		for _, v := range c.w.Volumes {
+			if v.Project == t.project && !v.Created.After(c.now()) {
+				all = append(all, c.volume(v))
 			}
 		}
 		reply(w, http.StatusOK, object{"volumes": all})
@@ -72,4 +80,20 @@ func (c *Cloud) cinder() {
 			reply(w, http.StatusOK, object{strings.ReplaceAll(key, "types", "volume_types"): []object{}})
 		}))
 	}
+}
+
+// volume is one in a listing; without a name it is null.
+func (c *Cloud) volume(v world.Volume) object {
+	attachments := []object{}
+	for _, a := range v.Attached {
+		if !a.At.After(c.now()) {
+			attachments = append(attachments, object{"id": v.ID, "volume_id": v.ID, "attachment_id": v.ID, "server_id": a.VM, "attached_at": stamp(a.At), "device": "/dev/vdb", "host_name": nil})
+		}
+	}
+	o := object{"id": v.ID, "name": nil, "status": v.Status, "size": v.Size, "user_id": v.User, "created_at": stamp(v.Created),
+		"attachments": attachments, "metadata": object{}, "bootable": "false", "volume_type": "default", "availability_zone": "nova", "os-vol-tenant-attr:tenant_id": v.Project}
+	if v.Name != "" {
+		o["name"] = v.Name
+	}
+	return o
 }

@@ -136,15 +136,40 @@ func (c *Cloud) server(v world.View, q *call) object {
 		task = v.Task
 	}
 	o := object{
-		"id": v.ID, "name": v.Name, "status": v.Status, "tenant_id": v.Project, "user_id": v.User, "hostId": "", "metadata": object{}, "links": c.links(v.ID),
+		"id": v.ID, "name": v.Name, "status": v.Status, "tenant_id": v.Project, "user_id": v.User, "hostId": "", "metadata": metadata(v), "links": c.links(v.ID),
 		"created": v.Created.UTC().Format("2006-01-02T15:04:05Z"), "updated": v.Updated.UTC().Format("2006-01-02T15:04:05Z"),
 		"accessIPv4": "", "accessIPv6": "", "config_drive": "", "key_name": nil, "OS-DCF:diskConfig": "MANUAL", "OS-EXT-AZ:availability_zone": "nova",
 		"OS-EXT-STS:task_state": task, "OS-EXT-STS:vm_state": vmState(v), "OS-EXT-STS:power_state": running,
-		"OS-SRV-USG:launched_at": stamp(v.Launched), "OS-SRV-USG:terminated_at": stamp(v.Terminated), "os-extended-volumes:volumes_attached": []object{},
+		"OS-SRV-USG:launched_at": stamp(v.Launched), "OS-SRV-USG:terminated_at": stamp(v.Terminated), "os-extended-volumes:volumes_attached": c.attached(v, q),
 		"image": c.imageOf(v, q), "flavor": c.flavorOf(v, q), "addresses": addresses(v),
 	}
 	c.byMicroversion(o, v, q)
 	return o
+}
+
+func metadata(v world.View) map[string]string {
+	if v.Metadata == nil {
+		return map[string]string{}
+	}
+	return v.Metadata
+}
+
+// attached are the volumes that the VM has.
+func (c *Cloud) attached(v world.View, q *call) []object {
+	all := []object{}
+	for _, volume := range c.w.Volumes {
+		for _, a := range volume.Attached {
+			if a.VM != v.ID || v.Deleted || a.At.After(c.now()) {
+				continue
+			}
+			o := object{"id": volume.ID}
+			if q.minor >= 3 {
+				o["delete_on_termination"] = false
+			}
+			all = append(all, o)
+		}
+	}
+	return all
 }
 
 // byMicroversion adds what came with microversions, and what only an administrator sees.

@@ -24,7 +24,7 @@ func (c *Cloud) writes() {
 				all = append(all, c.project(p))
 			}
 		}
-		reply(w, http.StatusOK, object{"projects": all, "links": object{}})
+		reply(w, http.StatusOK, object{"projects": all, "links": c.whole(r)})
 	}))
 	c.mux.HandleFunc("PATCH /identity/v3/projects/{id}", c.authed(c.changeProject))
 	c.compute("POST /servers/{id}/action", c.act)
