@@ -26,7 +26,7 @@ func (s Sight) Actions(id string) []Action {
 		return nil
 	}
 	all := []Action{{Name: "create", Start: vm.Created, Updated: vm.Created}}
-	deleted := false
+	deleted, shelved := false, time.Time{}
 	for _, e := range vm.Events {
 		done := s.written(vm, e.At) && !deleted
 		switch e.Kind {
@@ -35,12 +35,20 @@ func (s Sight) Actions(id string) []Action {
 				all[0].Updated, all[0].Finished, all[0].Failed = e.At, true, e.Kind == Fail
 			}
 		case Rename, Float, Unfloat, Reproject:
+		case Offload:
+			if e.At.Equal(shelved) { // Nova's shelved_offload_time is 0: it is a part of the shelving
+				break
+			}
+			fallthrough
 		default:
 			if a := action(e); done {
 				all = append(all, a)
 			} else if !e.Asked.IsZero() && s.written(vm, e.Asked) {
 				all = append(all, Action{Name: a.Name, Start: e.Asked, Updated: e.Asked})
 			}
+		}
+		if e.Kind == Shelve {
+			shelved = e.At
 		}
 		deleted = deleted || (e.Kind == Delete && done)
 	}

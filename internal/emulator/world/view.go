@@ -17,6 +17,7 @@ type View struct {
 	Flavor                  Flavor
 	Image                   string
 	Floating                []string
+	Metadata                map[string]string
 	Deleted                 bool
 	Partial                 bool // its cell does not answer
 }
@@ -39,7 +40,7 @@ type fold struct {
 
 // view folds the events that are seen.
 func (s Sight) view(vm *VM) View {
-	f := fold{View: View{ID: vm.ID, Name: vm.Name, Project: vm.Project, User: vm.User, Rest: "BUILD", Created: vm.Created, Updated: vm.Created, Image: vm.Image},
+	f := fold{View: View{ID: vm.ID, Name: vm.Name, Project: vm.Project, User: vm.User, Rest: "BUILD", Created: vm.Created, Updated: vm.Created, Image: vm.Image, Metadata: vm.Metadata},
 		flavor: vm.Flavor, before: vm.Flavor, resting: "ACTIVE"}
 	for i, e := range vm.Events {
 		if !s.written(vm, e.At) {

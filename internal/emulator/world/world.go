@@ -141,6 +141,7 @@ type VM struct {
 	Flavor            string // id
 	Image             string // "" = booted from a volume
 	Cell              string // of Nova, "" = the first
+	Metadata          map[string]string
 	Created           time.Time
 	Events            []Event
 }

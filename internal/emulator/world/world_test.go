@@ -114,6 +114,13 @@ func TestActions(t *testing.T) {
 	if d := gocmp.Diff([]string{"create 0 10", "resize 80 100", "confirmResize 110 110", "stop 120 120"}, got); d != "" {
 		t.Error(d)
 	}
+	for second, want := range map[int]string{20: "shelve", 21: "shelveOffload"} { // at once it is a part of the shelving
+		shelved := one(Event{At: at(10), Kind: Launch}, Event{At: at(20), Kind: Shelve}, Event{At: at(second), Kind: Offload})
+		a := shelved.ActionsAt("vm", at(100))
+		if v, _ := shelved.ServerAt("vm", at(100)); a[len(a)-1].Name != want || v.Status != "SHELVED_OFFLOADED" {
+			t.Errorf("offloaded at %d: %+v", second, a)
+		}
+	}
 	if n := len(w.ActionsAt("vm", at(130))); n != 5 {
 		t.Errorf("%d actions after the end", n)
 	}
