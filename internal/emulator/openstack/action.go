@@ -23,7 +23,7 @@ func (c *Cloud) listActions(w http.ResponseWriter, r *http.Request, q *call) {
 
 // action is an entry of the list. One in progress looks like a finished one: Nova tells of the end in its events only.
 func action(v world.View, i int, a world.Action, q *call) object {
-	o := object{"action": a.Name, "instance_uuid": v.ID, "message": nil, "project_id": v.Project, "user_id": v.User, "request_id": fmt.Sprintf("req-%s-%d", v.ID, i),
+	o := object{"action": a.Name, "instance_uuid": v.ID, "message": nil, "project_id": v.Project, "user_id": v.User, "request_id": requestID(v.ID, i),
 		"start_time": stamp(a.Start)}
 	if a.Failed {
 		o["message"] = "Error"
@@ -32,6 +32,12 @@ func action(v world.View, i int, a world.Action, q *call) object {
 		o["updated_at"] = stamp(a.Updated)
 	}
 	return o
+}
+
+// requestID is that of the request that began an action.
+func requestID(vm string, i int) string {
+	id := hexID(fmt.Sprint(vm, i))
+	return "req-" + id[:8] + "-" + id[8:12] + "-4" + id[13:16] + "-8" + id[17:20] + "-" + id[20:]
 }
 
 func (c *Cloud) showAction(w http.ResponseWriter, r *http.Request, q *call) {

@@ -1,6 +1,7 @@
 package openstack
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 
@@ -15,22 +16,38 @@ func extra(f world.Flavor) map[string]string {
 }
 
 func (c *Cloud) listFlavors(w http.ResponseWriter, r *http.Request, q *call) {
-	all := []object{}
+	query := r.URL.Query()
+	limit, marker := c.limit(query), query.Get("marker")
+	all, body := []object{}, object{}
 	for _, f := range c.w.AllFlavors() {
-		if f.Gone(c.now()) || r.URL.Query().Get("marker") != "" {
+		if f.Gone(c.now()) {
 			continue
 		}
-		if strings.HasSuffix(r.URL.Path, "/detail") {
-			all = append(all, c.flavor(f, q))
+		if marker != "" { // those behind it
+			if f.ID == marker {
+				marker = ""
+			}
 			continue
 		}
-		o := object{"id": f.ID, "name": f.Name, "links": c.flavorLinks(f)}
-		if q.minor >= 55 {
-			o["description"] = nil
+		o := c.flavor(f, q)
+		if !strings.HasSuffix(r.URL.Path, "/detail") {
+			o = object{"id": f.ID, "name": f.Name, "links": c.flavorLinks(f)}
+			if q.minor >= 55 {
+				o["description"] = nil
+			}
 		}
-		all = append(all, o)
+		if all = append(all, o); len(all) == limit {
+			query.Set("marker", f.ID)
+			body["flavors_links"] = []object{{"rel": "next", "href": c.Base() + r.URL.Path + "?" + query.Encode()}}
+			break
+		}
 	}
-	reply(w, http.StatusOK, object{"flavors": all})
+	if marker != "" {
+		refuse(w, r, http.StatusBadRequest, "marker ["+marker+"] not found")
+		return
+	}
+	body["flavors"] = all
+	reply(w, http.StatusOK, body)
 }
 
 func (c *Cloud) flavorLinks(f world.Flavor) []object {
@@ -62,7 +79,7 @@ func (c *Cloud) flavor(f world.Flavor, q *call) object {
 		o["swap"] = 0
 	}
 	if q.minor < 102 {
-		o["rxtx_factor"], o["OS-FLV-DISABLED:disabled"] = 1.0, false
+		o["rxtx_factor"], o["OS-FLV-DISABLED:disabled"] = json.RawMessage("1.0"), false
 	}
 	return o
 }

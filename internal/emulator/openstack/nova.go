@@ -21,9 +21,7 @@ func (c *Cloud) nova() {
 	c.compute("DELETE /servers/{id}", c.deleteServer)
 	c.compute("GET /servers/{id}/os-instance-actions", c.listActions)
 	c.compute("GET /servers/{id}/os-instance-actions/{request}", c.showAction)
-	c.compute("GET /servers/{id}/os-volume_attachments", func(w http.ResponseWriter, _ *http.Request, _ *call) {
-		reply(w, http.StatusOK, object{"volumeAttachments": []object{}})
-	})
+	c.compute("GET /servers/{id}/os-volume_attachments", c.listAttachments)
 	c.compute("GET /os-simple-tenant-usage", c.tenantUsage)
 	c.compute("GET /os-simple-tenant-usage/{project}", c.tenantUsage)
 	c.compute("GET /flavors", c.listFlavors)

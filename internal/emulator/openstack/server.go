@@ -1,11 +1,14 @@
 package openstack
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/fedsite/fedsite/internal/emulator/world"
 )
@@ -25,6 +28,10 @@ func (c *Cloud) listServers(detail bool) func(http.ResponseWriter, *http.Request
 		everybody := all != "" && all != "0" && !strings.EqualFold(all, "false")
 		if everybody && !q.admin() {
 			refuse(w, r, http.StatusForbidden, "Policy doesn't allow os_compute_api:servers:detail:get_all_tenants to be performed.")
+			return
+		}
+		if problem := c.wrong(query, q); problem != "" {
+			refuse(w, r, http.StatusBadRequest, problem)
 			return
 		}
 		want := world.Query{Project: q.project, Status: query.Get("status"), Marker: query.Get("marker"), Limit: c.limit(query)}
@@ -53,6 +60,34 @@ func (c *Cloud) listServers(detail bool) func(http.ResponseWriter, *http.Request
 		}
 		c.page(w, r, q, views, detail)
 	}
+}
+
+// parameters are the filters of a listing of VMs. Unknown ones are ignored, and refused from 2.75 on.
+var parameters = map[string]bool{
+	"all_tenants": true, "changes-since": true, "changes-before": true, "deleted": true, "flavor": true, "host": true, "image": true, "ip": true, "ip6": true,
+	"limit": true, "marker": true, "name": true, "project_id": true, "reservation_id": true, "sort_dir": true, "sort_key": true, "status": true,
+	"tags": true, "tags-any": true, "tenant_id": true, "user_id": true, "uuid": true, "vm_state": true, "task_state": true, "locked": true, "availability_zone": true,
+}
+
+// statuses are those that a listing may be filtered by.
+var statuses = []string{"ACTIVE", "BUILD", "DELETED", "ERROR", "HARD_REBOOT", "MIGRATING", "PASSWORD", "PAUSED", "REBOOT", "REBUILD", "RESCUE", "RESIZE", "REVERT_RESIZE",
+	"SHELVED", "SHELVED_OFFLOADED", "SHUTOFF", "SOFT_DELETED", "SUSPENDED", "UNKNOWN", "VERIFY_RESIZE"}
+
+// wrong says what Nova refuses in a listing's parameters.
+func (c *Cloud) wrong(query url.Values, q *call) string {
+	if limit := query.Get("limit"); strings.Trim(limit, "0123456789") != "" {
+		return "Invalid input for query parameters limit. Value: " + limit + ". '" + limit + "' does not match '^[0-9]*$'"
+	}
+	status := strings.ToUpper(query.Get("status"))
+	if status != "" && !slices.Contains(statuses, status) && q.minor >= 38 {
+		return "Invalid status value"
+	}
+	for key := range query {
+		if !parameters[key] && q.minor >= 75 {
+			return "Invalid input for query parameters " + key + ". Value: " + query.Get(key) + ". Additional properties are not allowed"
+		}
+	}
+	return ""
 }
 
 // limit is how long a page may be.
@@ -113,8 +148,10 @@ func (c *Cloud) partial(v world.View, detail bool) object {
 	return o
 }
 
-// vmStates are Nova's vm_state where it is not the status in small letters, and power its power_state where that is not 1.
+// vmStates are Nova's vm_state where it is not the status in small letters, power its power_state where that is not 1, and
+// moving the statuses with which progress is shown.
 var (
+	moving   = map[string]bool{"ACTIVE": true, "BUILD": true, "REBUILD": true, "RESIZE": true, "VERIFY_RESIZE": true, "MIGRATING": true}
 	vmStates = map[string]string{"SHUTOFF": "stopped", "SOFT_DELETED": "soft-delete", "VERIFY_RESIZE": "resized", "BUILD": "building", "RESCUE": "rescued"}
 	power    = map[string]int{"SHUTOFF": 4, "PAUSED": 3, "SUSPENDED": 4, "SHELVED": 4, "SHELVED_OFFLOADED": 4, "DELETED": 0, "BUILD": 0}
 )
@@ -138,13 +175,36 @@ func (c *Cloud) server(v world.View, q *call) object {
 	o := object{
 		"id": v.ID, "name": v.Name, "status": v.Status, "tenant_id": v.Project, "user_id": v.User, "hostId": "", "metadata": metadata(v), "links": c.links(v.ID),
 		"created": v.Created.UTC().Format("2006-01-02T15:04:05Z"), "updated": v.Updated.UTC().Format("2006-01-02T15:04:05Z"),
-		"accessIPv4": "", "accessIPv6": "", "config_drive": "", "key_name": nil, "OS-DCF:diskConfig": "MANUAL", "OS-EXT-AZ:availability_zone": "nova",
+		"accessIPv4": "", "accessIPv6": "", "config_drive": "", "key_name": nil, "OS-DCF:diskConfig": "MANUAL", "OS-EXT-AZ:availability_zone": zone(v),
 		"OS-EXT-STS:task_state": task, "OS-EXT-STS:vm_state": vmState(v), "OS-EXT-STS:power_state": running,
 		"OS-SRV-USG:launched_at": stamp(v.Launched), "OS-SRV-USG:terminated_at": stamp(v.Terminated), "os-extended-volumes:volumes_attached": c.attached(v, q),
 		"image": c.imageOf(v, q), "flavor": c.flavorOf(v, q), "addresses": addresses(v),
 	}
+	if moving[v.Status] {
+		o["progress"] = 0
+	}
+	if !v.Deleted && !v.Launched.IsZero() { // it has ports
+		o["security_groups"] = []object{{"name": "default"}}
+	}
 	c.byMicroversion(o, v, q)
 	return o
+}
+
+// placed tells whether the VM is on a host: it is on none before its launch and while it is shelved there.
+func placed(v world.View) bool { return !v.Launched.IsZero() && v.Rest != "SHELVED_OFFLOADED" }
+
+func hostID(v world.View) string {
+	if !placed(v) {
+		return ""
+	}
+	return fmt.Sprintf("%x", sha256.Sum224([]byte(v.Project+"compute1")))
+}
+
+func zone(v world.View) string {
+	if !placed(v) {
+		return ""
+	}
+	return "nova"
 }
 
 func metadata(v world.View) map[string]string {
@@ -154,37 +214,86 @@ func metadata(v world.View) map[string]string {
 	return v.Metadata
 }
 
-// attached are the volumes that the VM has.
+// attached are the volumes that are attached to the VM.
 func (c *Cloud) attached(v world.View, q *call) []object {
 	all := []object{}
+	if v.Deleted {
+		return all
+	}
+	for _, volume := range c.volumesOf(v.ID) {
+		o := object{"id": volume}
+		if q.minor >= 3 {
+			o["delete_on_termination"] = false
+		}
+		all = append(all, o)
+	}
+	return all
+}
+
+// volumesOf gives the ids of the volumes that are attached to a VM.
+func (c *Cloud) volumesOf(vm string) []string {
+	var all []string
 	for _, volume := range c.w.Volumes {
 		for _, a := range volume.Attached {
-			if a.VM != v.ID || v.Deleted || a.At.After(c.now()) {
-				continue
+			if a.VM == vm && !a.At.After(c.now()) {
+				all = append(all, volume.ID)
 			}
-			o := object{"id": volume.ID}
-			if q.minor >= 3 {
-				o["delete_on_termination"] = false
-			}
-			all = append(all, o)
 		}
 	}
 	return all
 }
 
+func (c *Cloud) listAttachments(w http.ResponseWriter, r *http.Request, q *call) {
+	v, ok := c.visible(w, r, q, false)
+	if !ok {
+		return
+	}
+	all := []object{}
+	for n, volume := range c.volumesOf(v.ID) {
+		o := object{"volumeId": volume, "serverId": v.ID, "device": fmt.Sprintf("/dev/vd%c", 'b'+n), "id": volume}
+		if q.minor >= 70 {
+			o["tag"] = nil
+		}
+		if q.minor >= 79 {
+			o["delete_on_termination"] = false
+		}
+		all = append(all, o)
+	}
+	reply(w, http.StatusOK, object{"volumeAttachments": all})
+}
+
+// hostname is what Nova makes of a name for use inside the VM.
+func hostname(name string) string {
+	name = strings.ToLower(strings.Map(func(r rune) rune {
+		switch {
+		case r == ' ' || r == '_':
+			return '-'
+		case r > 0x7e || !strings.ContainsRune("-.", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r):
+			return -1
+		}
+		return r
+	}, name))
+	return strings.Trim(name, "-.")
+}
+
 // byMicroversion adds what came with microversions, and what only an administrator sees.
 func (c *Cloud) byMicroversion(o object, v world.View, q *call) {
 	if q.admin() {
-		o["OS-EXT-SRV-ATTR:host"], o["OS-EXT-SRV-ATTR:hypervisor_hostname"], o["OS-EXT-SRV-ATTR:instance_name"] = "compute1", "compute1", "instance-"+v.ID[:min(8, len(v.ID))]
+		var host, device any
+		status := ""
+		if placed(v) {
+			host, device, status = "compute1", "/dev/vda", "UP"
+		}
+		o["OS-EXT-SRV-ATTR:host"], o["OS-EXT-SRV-ATTR:hypervisor_hostname"], o["OS-EXT-SRV-ATTR:instance_name"] = host, host, "instance-"+v.ID[:min(8, len(v.ID))]
 		if q.minor >= 3 {
-			o["OS-EXT-SRV-ATTR:hostname"], o["OS-EXT-SRV-ATTR:launch_index"], o["OS-EXT-SRV-ATTR:reservation_id"] = strings.ToLower(v.Name), 0, "r-"+v.ID[:min(8, len(v.ID))]
-			o["OS-EXT-SRV-ATTR:kernel_id"], o["OS-EXT-SRV-ATTR:ramdisk_id"], o["OS-EXT-SRV-ATTR:root_device_name"], o["OS-EXT-SRV-ATTR:user_data"] = "", "", "/dev/vda", nil
+			o["OS-EXT-SRV-ATTR:hostname"], o["OS-EXT-SRV-ATTR:launch_index"], o["OS-EXT-SRV-ATTR:reservation_id"] = hostname(v.Name), 0, "r-"+v.ID[:min(8, len(v.ID))]
+			o["OS-EXT-SRV-ATTR:kernel_id"], o["OS-EXT-SRV-ATTR:ramdisk_id"], o["OS-EXT-SRV-ATTR:root_device_name"], o["OS-EXT-SRV-ATTR:user_data"] = "", "", device, nil
 		}
 		if q.minor >= 16 {
-			o["host_status"] = "UP"
+			o["host_status"] = status
 		}
 	} else if q.minor >= 90 {
-		o["OS-EXT-SRV-ATTR:hostname"] = strings.ToLower(v.Name)
+		o["OS-EXT-SRV-ATTR:hostname"] = hostname(v.Name)
 	}
 	for _, since := range []struct {
 		minor int
@@ -269,6 +378,9 @@ func (c *Cloud) showServer(w http.ResponseWriter, r *http.Request, q *call) {
 		o := c.server(v, q)
 		if q.minor >= 71 {
 			o["server_groups"] = []string{}
+		}
+		if v.Status == "ERROR" && v.Launched.IsZero() {
+			o["fault"] = object{"code": http.StatusInternalServerError, "created": v.Updated.UTC().Format("2006-01-02T15:04:05Z"), "message": "No valid host was found. "}
 		}
 		reply(w, http.StatusOK, object{"server": o})
 	}
