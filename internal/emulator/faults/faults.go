@@ -19,10 +19,11 @@ import (
 type Fault struct {
 	Service string // first part of the path: identity, compute, image
 	Method  string
-	Path    string // shell pattern of the path after the service, "/v2.1/servers/*"; "" = all
-	Query   string // a part of the query
-	Nth     int    // the first of the fitting requests that is struck; 0 and 1 = the first
-	Times   int    // how many are struck from there on; 0 = one, -1 = all
+	Path    string                   // shell pattern of the path after the service, "/v2.1/servers/*"; "" = all
+	Query   string                   // a part of the query
+	Fits    func(*http.Request) bool // anything else that a request must be; nil = nothing
+	Nth     int                      // the first of the fitting requests that is struck; 0 and 1 = the first
+	Times   int                      // how many are struck from there on; 0 = one, -1 = all
 	Effect  Effect
 }
 
@@ -132,6 +133,9 @@ func (s *Set) strikes(r *http.Request) (effect Effect, due bool) {
 func (f *armed) fits(r *http.Request) bool {
 	service, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	if (f.Service != "" && f.Service != service) || (f.Method != "" && f.Method != r.Method) || !strings.Contains(r.URL.RawQuery, f.Query) {
+		return false
+	}
+	if f.Fits != nil && !f.Fits(r) {
 		return false
 	}
 	ok, _ := path.Match(f.Path, "/"+rest)
