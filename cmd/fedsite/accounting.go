@@ -24,7 +24,7 @@ func (c *cli) accounting() *cobra.Command {
 
   collect → record → ledger → message → send`,
 		Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	cmd.AddCommand(c.collect(), c.send(), c.records())
+	cmd.AddCommand(c.collect(), c.send(), c.records(), c.release())
 	return cmd
 }
 
@@ -284,7 +284,10 @@ The form "wire" is the exact text of the records, as the accounting server gets 
 				if err != nil {
 					return err
 				}
-				return c.ledger(form.value, entries)
+				if err := c.ledger(form.value, entries); err != nil {
+					return err
+				}
+				return c.held(cmd.Context(), a, sites)
 			})
 		},
 	}

@@ -93,7 +93,10 @@ func (b *basis) begin(o Observation, start, end int64, size Size) (VM, error) {
 		return VM{}, errNotYet // it ended before accounting began
 	}
 	state := o.Server.Status
-	if state == "DELETED" || o.Actions != nil { // the actions say what came after
+	switch {
+	case o.Actions != nil: // they say what came after, too
+		state = stateAt(o.Actions, start)
+	case state == "DELETED":
 		state = "ACTIVE"
 	}
 	return VM{

@@ -136,6 +136,9 @@ func (c *collector) cloud(ctx context.Context) error {
 		c.problem(object(p), "belongs to no VO: skipped", run.Problem{
 			Hint: "openstack project set --property egi.VO=<vo> " + p.ID + ", or name it under vos: in the configuration"})
 	}
+	if err := c.goneProjects(ctx, projects); err != nil {
+		return err
+	}
 	chosen := c.choose(merged)
 	c.d.Run.Count("projects", int64(len(chosen)))
 	c.lookup = c.c.Source.Lookup()

@@ -32,8 +32,8 @@ type Held struct {
 	checked int64 // unix milliseconds: when the last collection began that found it so
 }
 
-// object gives the project as reports name it.
-func (h Held) object() string { return object(site.Project{ID: h.Project, Name: h.Name}) }
+// Object gives the project as reports name it.
+func (h Held) Object() string { return object(site.Project{ID: h.Project, Name: h.Name}) }
 
 // heldOf gives the state of a project that is held, nil for one that is not.
 func heldOf(ctx context.Context, db *store.Store, cloud, project string) (h *Held, err error) {
@@ -105,7 +105,7 @@ func (c *collector) free(ctx context.Context, h *Held) error {
 		return storeError{err}
 	}
 	if h.Released.IsZero() {
-		c.problem(h.object(), "no longer held: its VMs are found again", run.Problem{Notice: true})
+		c.problem(h.Object(), "no longer held: its VMs are found again", run.Problem{Notice: true})
 	}
 	return nil
 }
@@ -133,8 +133,8 @@ func HeldProjects(ctx context.Context, db *store.Store, t *Target) (all []Held, 
 func tellHeld(ctx context.Context, d Deps, t *Target) error {
 	all, err := HeldProjects(ctx, d.DB, t)
 	for _, h := range all {
-		d.Run.Problem(run.Problem{Site: t.Site.Name, Cloud: h.Cloud, Object: h.object(), Step: "collect", Notice: true,
-			Reason: fmt.Sprintf("held since %s: %s", h.Since.Format("2006-01-02 15:04"), h.Reason), Hint: "what is missing of it is not in the records; fedsite accounting release " + h.Project + " --dry-run shows it"})
+		d.Run.Problem(run.Problem{Site: t.Site.Name, Cloud: h.Cloud, Object: h.Object(), Step: "collect", Notice: true,
+			Reason: fmt.Sprintf("%s (since %s)", h.Reason, h.Since.Format("2006-01-02 15:04")), Hint: "what its missing VMs used since is in no record; fedsite accounting release " + h.Project + " --dry-run shows which they are"})
 	}
 	return err
 }
@@ -193,7 +193,7 @@ func ReleaseProject(ctx context.Context, d Deps, t *Target, project, by string, 
 			return err
 		}
 		_, err = tx.Exec(`INSERT INTO audit (id, at, who, action, object, origin) VALUES ($1, $2, $3, $4, $5, $6)`,
-			rand.Text(), now.UnixMilli(), by, "accounting.release", fmt.Sprintf("%s of cloud %s, site %s: %d VMs", r.object(), r.Cloud, t.Site.Name, len(r.VMs)), "shell")
+			rand.Text(), now.UnixMilli(), by, "accounting.release", fmt.Sprintf("%s of cloud %s, site %s: %d VMs", r.Object(), r.Cloud, t.Site.Name, len(r.VMs)), "shell")
 		return err
 	})
 	r.Released = time.UnixMilli(r.checked).UTC()

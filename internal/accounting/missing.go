@@ -1,11 +1,10 @@
 package accounting
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"math"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/openstack"
@@ -26,13 +25,18 @@ func (p *pager) missing(ctx context.Context, project site.Project, began time.Ti
 	if err != nil {
 		return err
 	}
+	oldest := u.vanished
+	for _, v := range u.vms {
+		oldest = min(oldest, v.Seen)
+	}
+	if oldest != math.MaxInt64 {
+		since := time.UnixMilli(oldest).UTC().Add(-p.t.Settings.Overlap)
+		if err := p.compute.Changed(ctx, since, p.page(ctx)); err != nil {
+			return fmt.Errorf("list the VMs changed since %s: %w", since.Format(time.RFC3339), err)
+		}
+	}
 	if len(u.vms) == 0 {
 		return p.free(ctx, held)
-	}
-	oldest := slices.MinFunc(u.vms, func(a, b VM) int { return cmp.Compare(a.Seen, b.Seen) }).Seen
-	since := time.UnixMilli(oldest).UTC().Add(-p.t.Settings.Overlap)
-	if err := p.compute.Changed(ctx, since, p.page(ctx)); err != nil {
-		return fmt.Errorf("list the VMs changed since %s: %w", since.Format(time.RFC3339), err)
 	}
 	if u, err = p.unseen(ctx, began, held); err != nil {
 		return err
@@ -50,6 +54,7 @@ type unseen struct {
 	released int64 // unix milliseconds: an operator says that those seen before are gone; 0 = nobody does
 	count    int64 // of all unseen ones that nobody has released
 	open     int64 // of all open ones, the seen ones too
+	vanished int64 // unix milliseconds: the oldest sight of those closed as vanished of late, which may show an end after all
 }
 
 // limit is how many VMs of a project may be gone at once before nothing is believed any more.
@@ -57,6 +62,10 @@ func (u unseen) limit() int64 { return max(5, u.open/5) }
 
 // isReleased tells whether an operator has said that the VM is gone.
 func (u unseen) isReleased(v VM) bool { return v.Shown < u.released }
+
+// vanishedFor is how long a VM that was closed as vanished is looked for in a listing of ended VMs: the cell that did not
+// show it may be back, with its true end.
+const vanishedFor = 7 * 24 * time.Hour
 
 // maxUnseen bounds how many missing VMs of a project one run looks for by id.
 const maxUnseen = 1000
@@ -67,10 +76,14 @@ func (p *pager) unseen(ctx context.Context, began time.Time, held *Held) (u unse
 		released = held.Released.UnixMilli()
 	}
 	err = p.d.DB.Read(ctx, func(tx *store.Tx) error {
-		u = unseen{released: released}
+		u = unseen{released: released, vanished: math.MaxInt64}
 		cloud, project := p.c.Cloud.ID, p.basis.Project
 		if err := tx.QueryRow(`SELECT count(*), coalesce(sum(CASE WHEN shown < $3 AND shown >= $4 THEN 1 ELSE 0 END), 0) FROM vm WHERE cloud = $1 AND project = $2 AND ended_at IS NULL`,
 			cloud, project, began.UnixMilli(), released).Scan(&u.open, &u.count); err != nil {
+			return err
+		}
+		if err := tx.QueryRow(`SELECT coalesce(min(seen), $4) FROM vm WHERE cloud = $1 AND project = $2 AND ended_at IS NOT NULL AND vanished > $3`,
+			cloud, project, began.Add(-vanishedFor).Unix(), u.vanished).Scan(&u.vanished); err != nil {
 			return err
 		}
 		rows, err := tx.Query(`SELECT `+vmColumns+` FROM vm WHERE cloud = $1 AND project = $2 AND ended_at IS NULL AND shown < $3 ORDER BY shown LIMIT $4`,

@@ -112,11 +112,11 @@ func wantsActions(m Meter, o Observation, size Size, charge Charge, since int64)
 	byState := charge.StoppedFree || charge.ShelvedFree
 	if m.CountedTo == 0 {
 		touched := s.Updated.Sub(s.Launched) > 2*time.Second
-		if byState && touched {
+		wait := s.Launched.Sub(s.Created)
+		if byState && s.Updated.Unix() >= since && (touched || wait > 10*time.Second) { // an unshelve, too, launches it anew
 			return true
 		}
-		relaunched := s.Launched.Sub(s.Created) > slowBuild || s.Status == "VERIFY_RESIZE"
-		return s.Created.Unix() >= since && (relaunched || touched && s.Status == "ACTIVE")
+		return s.Created.Unix() >= since && (wait > slowBuild || s.Status == "VERIFY_RESIZE" || touched && s.Status == "ACTIVE")
 	}
 	if m.Size.resized(size) || s.Launched.Unix() > m.CountedTo { // a resize and its revert launch it anew, too
 		return true
@@ -142,6 +142,9 @@ func changesOf(m Meter, o Observation, size Size, charge Charge, ahead int64) (c
 	}
 	if o.Server.Flavor.ID != "" && o.Actions != nil && m.Size.resized(size) && !slices.ContainsFunc(o.Actions, func(a openstack.Action) bool { return resizing[a.Name] && !a.Failed }) {
 		size = m.Size // it was never resized: its flavor's id was given to another size, which is not the VM's
+	}
+	if n := len(resizes); n > 0 && (o.Server.Status == "RESIZE" || o.Server.Status == "REVERT_RESIZE") {
+		resizes = resizes[:n-1] // it goes on: Nova dates it by when its present step began
 	}
 	if !m.Size.equal(size) {
 		at := m.CountedTo // for another benchmark, which comes from the configuration, and when nothing better is known
@@ -190,6 +193,18 @@ func changesOf(m Meter, o Observation, size Size, charge Charge, ahead int64) (c
 		at = m.CountedTo
 	}
 	return append(changes, Change{At: at, State: state}), doubt
+}
+
+// stateAt gives the state that the actions say the VM was in at the instant.
+func stateAt(actions []openstack.Action, at int64) string {
+	state := "ACTIVE"
+	var last int64
+	for _, a := range actions {
+		if s, ok := stateAfter[a.Name]; ok && !a.Failed && finished(a) <= at && finished(a) >= last {
+			state, last = s, finished(a)
+		}
+	}
+	return state
 }
 
 // before tells of a VM that is seen for the first time how often it had changed its flavor by then; "" for never.

@@ -145,7 +145,8 @@ func (p *pager) observe(ctx context.Context, s openstack.Server, seen int64, nam
 		meter = k.vm.Meter
 	}
 	size, _ := sizeOf(s.Flavor, p.t.Settings.Benchmarks)
-	if (k.vm == nil || k.vm.EndedAt == 0) && wantsActions(meter, o, size, p.t.Settings.Charge, p.basis.Since) {
+	lives := s.Terminated.IsZero() && s.Status != "DELETED"
+	if (k.vm == nil || k.vm.EndedAt == 0 || k.vm.Vanished != 0 || lives) && wantsActions(meter, o, size, p.t.Settings.Charge, p.basis.Since) {
 		if err := p.actions(ctx, &o); err != nil {
 			return entry{}, false, err
 		}
@@ -155,7 +156,7 @@ func (p *pager) observe(ctx context.Context, s openstack.Server, seen int64, nam
 	}
 	vm, rows, notes, err := p.basis.apply(k.vm, o)
 	for _, n := range notes {
-		p.problem("VM "+s.ID, n, run.Problem{Step: "record", Notice: true})
+		p.problem("VM "+s.ID, n, run.Problem{Step: "record", Notice: true, Hint: "what is counted is never re-priced; collect more often, with a credential that may read instance actions, to be exact"})
 	}
 	switch {
 	case errors.Is(err, errOlder):
@@ -214,7 +215,9 @@ func (p *pager) userNames(ctx context.Context, servers []openstack.Server) (map[
 					p.problem("users", "the credential may not read users: records go without GlobalUserName", run.Problem{Notice: true, Permanent: true,
 						Hint: "openstack role add --user <the credential's user> --system all reader"})
 				})
-			case !errors.Is(err, openstack.ErrNotFound):
+			case errors.Is(err, openstack.ErrNotFound):
+				p.d.Run.Count("users_unknown", 1)
+			default:
 				mu.Lock()
 				failed = err
 				mu.Unlock()

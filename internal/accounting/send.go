@@ -53,6 +53,9 @@ func Send(ctx context.Context, d Deps, t *Target, how Sending) error {
 	if p := start.otherMonth(t); p != nil {
 		d.Run.Problem(*p)
 	}
+	if err := tellHeld(ctx, d, t); err != nil {
+		return fmt.Errorf("held projects of site %s: %w", t.Site.Name, err)
+	}
 	for _, dest := range t.Destinations {
 		if how.To != "" && how.To != dest.Name() {
 			continue

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/accounting"
@@ -86,6 +87,42 @@ func (a *App) each(ctx context.Context, kind string, sites []config.Site, fn fun
 
 func (a *App) deps(r *run.Recorder) accounting.Deps {
 	return accounting.Deps{Now: a.Now, DB: a.db, Log: a.opts.Log, Run: r}
+}
+
+// Release says of a project that one of the sites holds that its missing VMs are gone; with dryRun it only tells which.
+func (a *App) Release(ctx context.Context, sites []config.Site, project, by string, dryRun bool) (accounting.Release, error) {
+	var holders []config.Site
+	for _, s := range sites {
+		held, err := accounting.HeldProjects(ctx, a.db, a.target(s))
+		if err != nil {
+			return accounting.Release{}, err
+		}
+		if slices.ContainsFunc(held, func(h accounting.Held) bool { return h.Project == project || h.Name == project }) {
+			holders = append(holders, s)
+		}
+	}
+	switch len(holders) {
+	case 0:
+		return accounting.Release{}, fmt.Errorf("project %s %w", project, accounting.ErrNotHeld)
+	case 1:
+	default:
+		return accounting.Release{}, fmt.Errorf("sites %s and %s both hold a project %s: name the site", holders[0].Site.Name, holders[1].Site.Name, project)
+	}
+	r := run.NewRecorder("release", a.Now, nil)
+	return accounting.ReleaseProject(ctx, a.deps(r), a.target(holders[0]), project, by, dryRun)
+}
+
+// Held gives the projects of the sites that are held.
+func (a *App) Held(ctx context.Context, sites []config.Site) ([]accounting.Held, error) {
+	var all []accounting.Held
+	for _, s := range sites {
+		held, err := accounting.HeldProjects(ctx, a.db, a.target(s))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, held...)
+	}
+	return all, nil
 }
 
 // Preview says what Send would do, and of each site what would keep it from that; nothing is written or sent.

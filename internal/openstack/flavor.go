@@ -68,24 +68,32 @@ func (p *Project) flavor(ctx context.Context, id string) (Flavor, error) {
 func (p *Project) Used(ctx context.Context, at time.Time) (map[string]Flavor, error) {
 	const form = "2006-01-02T15:04:05"
 	query := url.Values{"start": {at.UTC().Format(form)}, "end": {at.UTC().Add(time.Second).Format(form)}, "detailed": {"1"}}
-	var answer struct {
-		Usage struct {
-			Servers []struct {
-				ID     string `json:"instance_id"`
-				Flavor string `json:"flavor"`
-				VCPUs  int64  `json:"vcpus"`
-				Memory int64  `json:"memory_mb"`
-				Disk   int64  `json:"local_gb"`
-			} `json:"server_usages"`
-		} `json:"tenant_usage"` // an empty object when nothing lived then
+	microversion, _ := p.version.newestOf(40) // paged; before, everything comes in one answer
+	used, markers := map[string]Flavor{}, map[string]bool{}
+	for {
+		var answer struct {
+			Usage struct {
+				Servers []struct {
+					ID     string `json:"instance_id"`
+					Flavor string `json:"flavor"`
+					VCPUs  int64  `json:"vcpus"`
+					Memory int64  `json:"memory_mb"`
+					Disk   int64  `json:"local_gb"`
+				} `json:"server_usages"`
+			} `json:"tenant_usage"` // an empty object when nothing lived then
+			Links []pageLink `json:"tenant_usage_links"`
+		}
+		path := p.compute + "os-simple-tenant-usage/" + url.PathEscape(p.id)
+		if err := p.session.get(ctx, "compute", path+"?"+query.Encode(), microversion, &answer); err != nil {
+			return nil, err
+		}
+		for _, s := range answer.Usage.Servers {
+			used[s.ID] = Flavor{Name: s.Flavor, Known: true, VCPUs: s.VCPUs, RAM: s.Memory, Disk: s.Disk}
+		}
+		marker, err := nextMarker(answer.Links, markers, path)
+		if err != nil || marker == "" {
+			return used, err
+		}
+		query.Set("marker", marker)
 	}
-	// below 2.40 the answer is not paged
-	if err := p.session.get(ctx, "compute", p.compute+"os-simple-tenant-usage/"+url.PathEscape(p.id)+"?"+query.Encode(), "", &answer); err != nil {
-		return nil, err
-	}
-	used := make(map[string]Flavor, len(answer.Usage.Servers))
-	for _, s := range answer.Usage.Servers {
-		used[s.ID] = Flavor{Name: s.Flavor, Known: true, VCPUs: s.VCPUs, RAM: s.Memory, Disk: s.Disk}
-	}
-	return used, nil
 }

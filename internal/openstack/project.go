@@ -37,14 +37,11 @@ func (p *Project) Changed(ctx context.Context, since time.Time, page func(Page) 
 func (p *Project) list(ctx context.Context, query url.Values, page func(Page) error) error {
 	microversion, _ := p.version.newestOf(69, 47)
 	query.Set("limit", strconv.Itoa(p.cloud.cfg.PageSize))
-	seenMarkers := map[string]bool{}
+	markers := map[string]bool{}
 	for {
 		var answer struct {
 			Servers []json.RawMessage `json:"servers"`
-			Links   []struct {
-				Rel  string `json:"rel"`
-				Href string `json:"href"`
-			} `json:"servers_links"`
+			Links   []pageLink        `json:"servers_links"`
 		}
 		result := Page{Seen: p.cloud.cfg.Now()}
 		if err := p.session.get(ctx, "compute", p.compute+"servers/detail?"+query.Encode(), microversion, &answer); err != nil {
@@ -65,27 +62,40 @@ func (p *Project) list(ctx context.Context, query url.Values, page func(Page) er
 		if err := page(result); err != nil {
 			return err
 		}
-		marker := ""
-		for _, l := range answer.Links {
-			if l.Rel != "next" {
-				continue
-			}
-			if u, err := url.Parse(l.Href); err == nil {
-				marker = u.Query().Get("marker")
-			}
-			if marker == "" { // to end here would lose the rest without a word
-				return &Error{Kind: ErrBadAnswer, Service: "compute", Method: "GET", Path: pathOf(p.compute + "servers/detail"), Message: "the link to the next page has no marker"}
-			}
+		marker, err := nextMarker(answer.Links, markers, p.compute+"servers/detail")
+		if err != nil || marker == "" {
+			return err
 		}
-		if marker == "" {
-			return nil
-		}
-		if seenMarkers[marker] {
-			return &Error{Kind: ErrBadAnswer, Service: "compute", Method: "GET", Path: pathOf(p.compute + "servers/detail"), Message: "the listing goes in circles: its next page was shown before"}
-		}
-		seenMarkers[marker] = true
 		query.Set("marker", marker)
 	}
+}
+
+// pageLink is a link of a listing to another page.
+type pageLink struct {
+	Rel  string `json:"rel"`
+	Href string `json:"href"`
+}
+
+// nextMarker gives the marker of the next page of the listing at the URL, "" when there is none. One that was shown before
+// would go in circles.
+func nextMarker(links []pageLink, before map[string]bool, at string) (string, error) {
+	marker := ""
+	for _, l := range links {
+		if l.Rel != "next" {
+			continue
+		}
+		if u, err := url.Parse(l.Href); err == nil {
+			marker = u.Query().Get("marker")
+		}
+		if marker == "" { // to end here would lose the rest without a word
+			return "", &Error{Kind: ErrBadAnswer, Service: "compute", Method: "GET", Path: pathOf(at), Message: "the link to the next page has no marker"}
+		}
+	}
+	if before[marker] {
+		return "", &Error{Kind: ErrBadAnswer, Service: "compute", Method: "GET", Path: pathOf(at), Message: "the listing goes in circles: its next page was shown before"}
+	}
+	before[marker] = marker != ""
+	return marker, nil
 }
 
 // Server asks for one VM.

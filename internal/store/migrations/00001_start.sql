@@ -85,6 +85,7 @@ CREATE TABLE vm (
 	PRIMARY KEY (cloud, vm)
 );
 CREATE INDEX vm_open ON vm (cloud, project, ended_at, shown);
+CREATE INDEX vm_vanished ON vm (cloud, project, vanished) WHERE vanished IS NOT NULL;
 CREATE INDEX vm_same ON vm (vm_key);
 
 CREATE TABLE flavor (
