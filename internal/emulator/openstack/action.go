@@ -36,8 +36,7 @@ func action(v world.View, i int, a world.Action, q *call) object {
 
 // requestID is that of the request that began an action.
 func requestID(vm string, i int) string {
-	id := hexID(fmt.Sprint(vm, i))
-	return "req-" + id[:8] + "-" + id[8:12] + "-4" + id[13:16] + "-8" + id[17:20] + "-" + id[20:]
+	return "req-" + uuid(fmt.Sprint(vm, i))
 }
 
 func (c *Cloud) showAction(w http.ResponseWriter, r *http.Request, q *call) {

@@ -108,10 +108,8 @@ func (c *Cloud) authed(h func(http.ResponseWriter, *http.Request, *token)) http.
 		t := c.tokenOf(r)
 		name, _ := service(r)
 		if t != nil {
-			if name == "volume" && !c.opts.Era.CinderV2 {
-				w.Header().Set("X-Compute-Request-Id", w.Header().Get("X-Openstack-Request-Id"))
-				w.Header().Set("OpenStack-API-Version", "volume 3.0")
-				w.Header().Set("Vary", "OpenStack-API-Version")
+			if name == "volume" {
+				c.volumeVersion(w)
 			}
 			h(w, r, t)
 			return

@@ -2,6 +2,7 @@ package openstack
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -14,8 +15,10 @@ func (c *Cloud) neutron() {
 	c.mux.HandleFunc("GET /network/{$}", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, object{"versions": []object{{"id": "v2.0", "status": "CURRENT", "links": []object{{"rel": "self", "href": c.Base() + "/network/v2.0/"}}}}})
 	})
-	network := object{"id": "99999999-0000-4000-8000-000000000001", "name": "public", "status": "ACTIVE", "admin_state_up": true, "router:external": true, "shared": true,
-		"subnets": []string{}, "mtu": 1500, "availability_zones": []string{}}
+	owner := hexID("admin")
+	network := object{"id": "99999999-0000-4000-8000-000000000001", "name": "public", "status": "ACTIVE", "admin_state_up": true, "router:external": true, "is_default": false, "shared": true,
+		"subnets": []string{}, "mtu": 1500, "availability_zones": []string{}, "availability_zone_hints": []string{}, "ipv4_address_scope": nil, "ipv6_address_scope": nil,
+		"description": "", "port_security_enabled": true, "tags": []string{}, "created_at": imageTime, "updated_at": imageTime, "revision_number": 1, "tenant_id": owner, "project_id": owner}
 	empty := func(key string) http.HandlerFunc {
 		return c.authed(func(w http.ResponseWriter, _ *http.Request, _ *token) {
 			reply(w, http.StatusOK, object{key: []object{}})
@@ -29,21 +32,27 @@ func (c *Cloud) neutron() {
 	}
 	c.mux.HandleFunc("GET /network/v2.0/floatingips", c.authed(func(w http.ResponseWriter, _ *http.Request, t *token) {
 		all, told := []object{}, map[string]bool{}
-		add := func(id, address, project string, created time.Time) {
+		add := func(id, address, project string, created time.Time, vm *world.View) {
 			if created.After(c.now()) || (project != t.project && !t.admin()) || told[address] {
 				return
 			}
 			told[address] = true
-			all = append(all, object{"id": id, "floating_ip_address": address, "project_id": project, "tenant_id": project, "status": "ACTIVE",
-				"created_at": created.UTC().Format("2006-01-02T15:04:05Z"), "floating_network_id": network["id"], "port_id": nil, "fixed_ip_address": nil, "router_id": nil})
-		}
-		for _, f := range c.w.Floating {
-			add(f.ID, f.Address, f.Project, f.Created)
+			at := created.UTC().Format("2006-01-02T15:04:05Z")
+			o := object{"id": id, "floating_ip_address": address, "project_id": project, "tenant_id": project, "status": "DOWN", "description": "", "tags": []string{}, "revision_number": 0,
+				"created_at": at, "updated_at": at, "floating_network_id": network["id"], "port_id": nil, "port_details": nil, "fixed_ip_address": nil, "router_id": nil}
+			if vm != nil {
+				o["status"], o["port_id"], o["fixed_ip_address"], o["router_id"] = "ACTIVE", uuid("port "+vm.ID), "10.0.0.5", uuid("router "+project)
+				o["port_details"] = object{"name": "", "network_id": uuid("network"), "mac_address": "fa:16:3e:00:00:01", "admin_state_up": true, "status": "ACTIVE", "device_id": vm.ID, "device_owner": "compute:nova"}
+			}
+			all = append(all, o)
 		}
 		for _, v := range c.shown(world.Query{}) {
 			for _, a := range v.Floating {
-				add(v.ID+a, a, v.Project, v.Created)
+				add(uuid(v.ID+a), a, v.Project, v.Created, &v)
 			}
+		}
+		for _, f := range c.w.Floating {
+			add(f.ID, f.Address, f.Project, f.Created, nil)
 		}
 		reply(w, http.StatusOK, object{"floatingips": all})
 	}))
@@ -55,21 +64,44 @@ func (c *Cloud) cinder() {
 	if c.opts.Era.CinderV2 {
 		v, newest, oldest = "v2", "", ""
 	}
-	c.mux.HandleFunc("GET /volume/"+v+"/{$}", func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, http.StatusOK, object{"versions": []object{{"id": v + ".0", "status": "CURRENT", "version": newest, "min_version": oldest, "links": []object{{"rel": "self", "href": c.Base() + "/volume/" + v + "/"}}}}})
-	})
+	version := object{"id": v + ".0", "status": "CURRENT", "version": newest, "min_version": oldest, "updated": "2022-08-31T00:00:00Z",
+		"media-types": []object{{"base": "application/json", "type": "application/vnd.openstack.volume+json;version=" + v[1:]}}}
+	versions := func(status int) func(http.ResponseWriter, *http.Request) {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			one := maps.Clone(version)
+			one["links"] = []object{{"rel": "describedby", "type": "text/html", "href": "https://docs.openstack.org/"}, {"rel": "self", "href": c.Base() + "/volume/" + v + "/"}}
+			c.volumeVersion(w)
+			reply(w, status, object{"versions": []object{one}})
+		}
+	}
+	c.mux.HandleFunc("GET /volume/{$}", versions(http.StatusMultipleChoices))
+	c.mux.HandleFunc("GET /volume/"+v+"/{$}", c.authed(func(w http.ResponseWriter, r *http.Request, _ *token) { versions(http.StatusOK)(w, r) }))
 	c.mux.HandleFunc("GET /volume/"+v+"/{project}/volumes/detail", c.authed(func(w http.ResponseWriter, r *http.Request, t *token) {
 		if p := r.PathValue("project"); p != t.project {
 			refuse(w, r, http.StatusBadRequest, "Malformed request url")
 			return
 		}
-		all := []object{}
+		query := r.URL.Query()
+		limit, marker := c.limit(query), query.Get("marker")
+		all, body := []object{}, object{}
 		for _, v := range c.w.Volumes {
-			if v.Project == t.project && !v.Created.After(c.now()) {
-				all = append(all, c.volume(v))
+			switch {
+			case v.Project != t.project || v.Created.After(c.now()):
+				continue
+			case marker != "":
+				if v.ID == marker {
+					marker = ""
+				}
+				continue
+			}
+			if all = append(all, c.volume(v)); len(all) == limit {
+				query.Set("marker", v.ID)
+				body["volumes_links"] = []object{{"rel": "next", "href": c.Base() + r.URL.Path + "?" + query.Encode()}}
+				break
 			}
 		}
-		reply(w, http.StatusOK, object{"volumes": all})
+		body["volumes"] = all
+		reply(w, http.StatusOK, body)
 	}))
 	for _, key := range []string{"snapshots", "types"} {
 		path := key
@@ -90,10 +122,35 @@ func (c *Cloud) volume(v world.Volume) object {
 			attachments = append(attachments, object{"id": v.ID, "volume_id": v.ID, "attachment_id": v.ID, "server_id": a.VM, "attached_at": stamp(a.At), "device": "/dev/vdb", "host_name": nil})
 		}
 	}
-	o := object{"id": v.ID, "name": nil, "status": v.Status, "size": v.Size, "user_id": v.User, "created_at": stamp(v.Created),
+	path := v.Project + "/volumes/" + v.ID
+	o := object{"description": nil, "snapshot_id": nil, "source_volid": nil, "replication_status": nil, "consistencygroup_id": nil, "encrypted": false, "multiattach": false, "updated_at": stamp(v.Created),
+		"links": []object{{"rel": "self", "href": c.Base() + "/volume/" + c.volumeRoot() + "/" + path}, {"rel": "bookmark", "href": c.Base() + "/volume/" + path}},
+		"id":    v.ID, "name": nil, "status": v.Status, "size": v.Size, "user_id": v.User, "created_at": stamp(v.Created),
 		"attachments": attachments, "metadata": object{}, "bootable": "false", "volume_type": "default", "availability_zone": "nova", "os-vol-tenant-attr:tenant_id": v.Project}
 	if v.Name != "" {
 		o["name"] = v.Name
 	}
 	return o
+}
+
+func (c *Cloud) volumeRoot() string {
+	if c.opts.Era.CinderV2 {
+		return "v2"
+	}
+	return "v3"
+}
+
+// volumeVersion names the microversion that a request to Cinder was answered by: the oldest, whatever is asked for.
+func (c *Cloud) volumeVersion(w http.ResponseWriter) {
+	if !c.opts.Era.CinderV2 {
+		w.Header().Set("X-Compute-Request-Id", w.Header().Get("X-Openstack-Request-Id"))
+		w.Header().Set("OpenStack-API-Version", "volume 3.0")
+		w.Header().Set("Vary", "OpenStack-API-Version")
+	}
+}
+
+// uuid makes an id, always the same for a name.
+func uuid(name string) string {
+	id := hexID(name)
+	return id[:8] + "-" + id[8:12] + "-4" + id[13:16] + "-8" + id[17:20] + "-" + id[20:]
 }
