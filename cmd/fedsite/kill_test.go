@@ -23,7 +23,7 @@ type command struct {
 }
 
 // course is what is run one after the other when nothing disturbs it.
-var course = []command{{early, "collect"}, {early, "send"}, {late, "collect"}, {late, "send"}, {ending, "collect"}, {ending, "send"}}
+var course = []command{{first, "collect"}, {first, "send"}, {second, "collect"}, {second, "send"}, {ending, "collect"}, {ending, "send"}}
 
 // struck is how many of the course's commands are killed in; the last two only find what was held back.
 const struck = 4
@@ -154,7 +154,7 @@ func (c *campaign) together(t *testing.T, r *rand.Rand) {
 	}
 	t.Run(fmt.Sprintf("collect at %d beside send at %d", collect, send), func(t *testing.T) {
 		d := c.from(t, k)
-		c.stand(late.Add(30 * time.Minute))
+		c.stand(second.Add(30 * time.Minute))
 		both := []*prey{c.hunt(t, d.db, "collect", collect), c.hunt(t, d.db, "send", send)}
 		for _, p := range both {
 			p.wait()

@@ -29,9 +29,9 @@ import (
 // The instants of a course: a first collection and its sending, one after a month's end, and a last one that finds
 // what was held back until then.
 var (
-	early  = time.Date(2026, 10, 30, 6, 0, 0, 0, time.UTC)
-	late   = time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC)
-	ending = late.Add(time.Hour)
+	first  = time.Date(2026, 10, 30, 6, 0, 0, 0, time.UTC)
+	second = time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC)
+	ending = second.Add(time.Hour)
 )
 
 // preserve is a site and a federation on loopback, at an instant that stands still, in which processes of the program
@@ -51,7 +51,7 @@ type preserve struct {
 
 func newPreserve(t *testing.T) *preserve {
 	t.Helper()
-	p := &preserve{t: t, dir: t.TempDir(), world: inhabited(), now: early, onto: map[string]*prey{}, closed: map[net.Conn]func(){}}
+	p := &preserve{t: t, dir: t.TempDir(), world: inhabited(), now: first, onto: map[string]*prey{}, closed: map[net.Conn]func(){}}
 	var err error
 	if p.fed, err = federation.Start("127.0.0.1", p.clock, "KILL-SITE"); err != nil {
 		t.Fatal(err)
@@ -81,29 +81,32 @@ func inhabited() *world.World {
 	w := world.Generate(world.Options{Seed: 6, At: ending, Projects: 3, Site: "KILL-SITE"})
 	w.Projects = w.Projects[:3] // each has a VO
 	at := func(d time.Duration, kind world.Kind, value string) world.Event {
-		return world.Event{At: early.Add(d), Kind: kind, Value: value}
+		return world.Event{At: first.Add(d), Kind: kind, Value: value}
 	}
 	const day = 24 * time.Hour
+	// Ended four and a half minutes before a collection: it still counts as running then (accounting.settle), and its last
+	// revision is known a minute later.
+	atFirst, atSecond := at(-270*time.Second, world.Delete, ""), at(second.Sub(first)-270*time.Second, world.Delete, "")
 	lives := []struct {
 		age    time.Duration // at the first collection
 		events []world.Event
 	}{
-		{20 * day, nil},
-		{11 * day, []world.Event{at(-3*day, world.Delete, "")}},
+		{20 * day, []world.Event{atSecond}},
+		{11 * day, []world.Event{atFirst}},
 		{60 * day, []world.Event{at(10*time.Hour, world.Resize, "3"), at(11*time.Hour, world.Confirm, "")}},
-		{9 * day, []world.Event{at(2*day+12*time.Hour, world.Resize, "4")}},
-		{-day, nil},
+		{9 * day, []world.Event{at(60*time.Hour, world.Resize, "4")}},
+		{-day, []world.Event{atSecond}},
 		{-30 * time.Hour, []world.Event{at(45*time.Hour, world.Delete, "")}},
-		{5 * day, []world.Event{at(5*time.Hour, world.Stop, ""), at(50*time.Hour, world.Delete, "")}},
+		{5 * day, []world.Event{at(5*time.Hour, world.Stop, ""), at(35*time.Hour, world.Delete, "")}},
 		{-2 * day, []world.Event{at(60*time.Hour, world.Shelve, ""), at(61*time.Hour, world.Offload, "")}},
-		{2 * day, []world.Event{at(day, world.Delete, "")}},
-		{15 * day, []world.Event{at(-12*day, world.Suspend, ""), at(-11*day, world.Resume, "")}},
-		// Their last revision is known a minute after the collections, and not before (accounting.settle).
-		{3 * day, []world.Event{at(-270*time.Second, world.Delete, "")}},
-		{4 * day, []world.Event{at(late.Sub(early)-270*time.Second, world.Delete, "")}},
+		{2 * day, []world.Event{atFirst}},
+		{15 * day, []world.Event{at(-12*day, world.Suspend, ""), at(-11*day, world.Resume, ""), atSecond}},
+		{3 * day, []world.Event{atFirst}},
+		{4 * day, nil},
+		{11 * day, []world.Event{at(-3*day, world.Delete, "")}},
 	}
 	for i, life := range lives {
-		created := early.Add(-life.age)
+		created := first.Add(-life.age)
 		w.Add(world.VM{ID: fmt.Sprintf("6b1d0000-0000-4000-8000-%012d", i), Project: w.Projects[i%3].ID, User: w.Users[5+i%3].ID, Name: fmt.Sprintf("vm-%d-ñ", i),
 			Flavor: fmt.Sprint(1 + i%2), Image: w.Images[i%3].ID, Created: created,
 			Events: append([]world.Event{{At: created.Add(40 * time.Second), Kind: world.Launch}}, life.events...)})
