@@ -27,7 +27,8 @@ func (p *comparison) requests() []request {
 	}
 	for i := range all {
 		r := &all[i]
-		r.path, r.body = p.fill(r.path, false), p.fill(r.body, true)
+		r.name = r.String() // before ids stand in it
+		r.path, r.body = p.fill(r.path), p.fill(r.body)
 	}
 	return all
 }
@@ -35,7 +36,7 @@ func (p *comparison) requests() []request {
 var blank = regexp.MustCompile(`\{((?:project|user|image|flavor|server|volume) [^}]+|since|password)\}`)
 
 // fill puts ids in the place of {server NAME} and the like.
-func (p *comparison) fill(text string, raw bool) string {
+func (p *comparison) fill(text string) string {
 	return blank.ReplaceAllStringFunc(text, func(name string) string {
 		name = strings.Trim(name, "{}")
 		switch name {

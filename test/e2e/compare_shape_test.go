@@ -119,7 +119,7 @@ var named = map[string]bool{"addresses": true, "metadata": true, "extra_specs": 
 // said are the keys of texts that are written for people, or that the world does not know: only whether there is one counts.
 var said = map[string]bool{
 	"message": true, "description": true, "title": true, "detail": true, "checksum": true, "os_hash_value": true,
-	"email": true, "audit_ids[]": true, "hostId": true, "OS-EXT-SRV-ATTR:host": true, "locked_reason": true,
+	"email": true, "audit_ids[]": true, "hostId": true, "OS-EXT-SRV-ATTR:instance_name": true, "OS-EXT-SRV-ATTR:reservation_id": true, "volume_type": true, "OS-EXT-SRV-ATTR:host": true, "locked_reason": true,
 }
 
 // layouts are the forms of texts that differ from one cloud, or one moment, to the other.

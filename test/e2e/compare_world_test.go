@@ -12,8 +12,8 @@ import (
 )
 
 // likeness gives a world with the lab's own projects, users, flavors, images, volumes and servers, under their ids, so
-// that the same request means the same to both clouds. What the world has no word for (networks, attachments, metadata) is
-// not in it.
+// that the same request means the same to both clouds. What the world has no word for (networks, snapshots, kinds of
+// volumes) is not in it.
 func likeness(t *testing.T, l *lab, password string) *world.World {
 	t.Helper()
 	w := &world.World{Region: "RegionOne"}
@@ -23,6 +23,7 @@ func likeness(t *testing.T, l *lab, password string) *world.World {
 	w.Flavors = flavors(t, l)
 	w.Images = images(t, l)
 	w.Volumes = volumes(t, l)
+	w.Floating = query[world.FloatingIP](t, l, "neutron", `SELECT JSON_OBJECT('ID', id, 'Address', floating_ip_address, 'Project', project_id) FROM floatingips WHERE fixed_port_id IS NULL`)
 	for _, vm := range servers(t, l, w) {
 		w.Add(vm)
 	}
@@ -66,9 +67,10 @@ func flavors(t *testing.T, l *lab) []world.Flavor {
 	for i := range all {
 		all[i].Extra = extra[all[i].ID]
 	}
-	for _, f := range query[world.Flavor](t, l, "nova", `SELECT DISTINCT JSON_OBJECT('ID', JSON_VALUE(flavor, '$.cur."nova_object.data".flavorid'), 'Name', JSON_VALUE(flavor, '$.cur."nova_object.data".name'),
+	const embedded = `SELECT DISTINCT JSON_OBJECT('ID', JSON_VALUE(flavor, '$.cur."nova_object.data".flavorid'), 'Name', JSON_VALUE(flavor, '$.cur."nova_object.data".name'),
 		'VCPUs', JSON_EXTRACT(flavor, '$.cur."nova_object.data".vcpus'), 'RAM', JSON_EXTRACT(flavor, '$.cur."nova_object.data".memory_mb'),
-		'Disk', JSON_EXTRACT(flavor, '$.cur."nova_object.data".root_gb'), 'Ephemeral', JSON_EXTRACT(flavor, '$.cur."nova_object.data".ephemeral_gb'), 'Deleted', TRUE) FROM instance_extra`) {
+		'Disk', JSON_EXTRACT(flavor, '$.cur."nova_object.data".root_gb'), 'Ephemeral', JSON_EXTRACT(flavor, '$.cur."nova_object.data".ephemeral_gb'), 'Deleted', TRUE) FROM instance_extra`
+	for _, f := range append(query[world.Flavor](t, l, "nova", embedded), query[world.Flavor](t, l, "nova_cell0", embedded)...) {
 		if !slices.ContainsFunc(all, func(o world.Flavor) bool { return o.ID == f.ID }) {
 			all = append(all, f)
 		}
@@ -102,13 +104,19 @@ func images(t *testing.T, l *lab) []world.Image {
 
 func volumes(t *testing.T, l *lab) []world.Volume {
 	t.Helper()
+	attached := query[struct{ Volume, VM string }](t, l, "cinder", `SELECT JSON_OBJECT('Volume', volume_id, 'VM', instance_uuid) FROM volume_attachment WHERE deleted = 0 AND attach_status = 'attached'`)
 	var all []world.Volume
 	for _, v := range query[struct {
 		world.Volume
 		Since int64
 	}](t, l, "cinder", `SELECT JSON_OBJECT('ID', id, 'Name', display_name, 'Project', project_id, 'Status', status, 'Size', size,
-		'Since', TIMESTAMPDIFF(SECOND, '1970-01-01', created_at)) FROM volumes WHERE deleted = 0 ORDER BY created_at DESC, id DESC`) {
+		'User', user_id, 'Since', TIMESTAMPDIFF(SECOND, '1970-01-01', created_at)) FROM volumes WHERE deleted = 0 ORDER BY created_at DESC, id DESC`) {
 		v.Created = time.Unix(v.Since, 0).UTC()
+		for _, a := range attached {
+			if a.Volume == v.ID {
+				v.Attached = append(v.Attached, world.Attachment{VM: a.VM, At: v.Created})
+			}
+		}
 		all = append(all, v.Volume)
 	}
 	return all
@@ -133,6 +141,7 @@ func servers(t *testing.T, l *lab, w *world.World) []world.VM {
 		}
 	}
 	floats := query[struct{ VM, Address string }](t, l, "neutron", `SELECT JSON_OBJECT('VM', p.device_id, 'Address', f.floating_ip_address) FROM floatingips f JOIN ports p ON p.id = f.fixed_port_id`)
+	metadata := query[struct{ VM, Key, Value string }](t, l, "nova", "SELECT JSON_OBJECT('VM', instance_uuid, 'Key', `key`, 'Value', value) FROM instance_metadata WHERE deleted = 0")
 	histories := readHistories(t, l)
 	var all []world.VM
 	for _, cell := range []string{"nova", "nova_cell0"} {
@@ -153,6 +162,11 @@ func servers(t *testing.T, l *lab, w *world.World) []world.VM {
 			}
 			if i.Launched != nil && !launched { // written into the database, without actions
 				vm.Events = append(vm.Events, world.Event{At: at(*i.Launched), Kind: world.Launch})
+			}
+			for _, m := range metadata {
+				if m.VM == i.ID {
+					vm.Metadata = map[string]string{m.Key: m.Value}
+				}
 			}
 			for _, f := range floats {
 				if f.VM == i.ID {

@@ -24,6 +24,8 @@ type instance struct {
 	Memory    int64  `json:"memory"`
 	Root      int64  `json:"root"`
 	Ephemeral int64  `json:"ephemeral"`
+	Benchmark string `json:"benchmark"`
+	Mark      string `json:"mark"` // the benchmark's name
 }
 
 // A server that never got a host is in the database of cell 0. The flavor is the one that Nova embedded in the server.
@@ -32,7 +34,9 @@ const instances = `SELECT JSON_OBJECT('id', i.uuid, 'name', i.display_name, 'pro
 	'created', TIMESTAMPDIFF(SECOND, '1970-01-01', i.created_at), 'launched', TIMESTAMPDIFF(SECOND, '1970-01-01', i.launched_at),
 	'terminated', TIMESTAMPDIFF(SECOND, '1970-01-01', i.terminated_at),
 	'vcpus', JSON_EXTRACT(e.flavor, '$.cur."nova_object.data".vcpus'), 'memory', JSON_EXTRACT(e.flavor, '$.cur."nova_object.data".memory_mb'),
-	'root', JSON_EXTRACT(e.flavor, '$.cur."nova_object.data".root_gb'), 'ephemeral', JSON_EXTRACT(e.flavor, '$.cur."nova_object.data".ephemeral_gb'))
+	'root', JSON_EXTRACT(e.flavor, '$.cur."nova_object.data".root_gb'), 'ephemeral', JSON_EXTRACT(e.flavor, '$.cur."nova_object.data".ephemeral_gb'),
+	'benchmark', IFNULL(JSON_VALUE(e.flavor, '$.cur."nova_object.data".extra_specs."accounting:benchmark_value"'), ''),
+	'mark', IFNULL(JSON_VALUE(e.flavor, '$.cur."nova_object.data".extra_specs."accounting:benchmark_type"'), ''))
 	FROM instances i JOIN instance_extra e ON e.instance_uuid = i.uuid`
 
 const floating = `SELECT JSON_OBJECT('id', p.device_id, 'n', COUNT(*)) FROM floatingips f JOIN ports p ON p.id = f.fixed_port_id GROUP BY p.device_id`
@@ -152,6 +156,9 @@ func (w truth) record(a account, i instance, at int64, final bool) fields {
 		"Status": status(i.State), "StartTime": text(i.Created), "EndTime": "0",
 		"WallDuration": text(wall), "CpuDuration": text(cpu), "CpuCount": text(size.VCPUs),
 		"Memory": text(size.Memory), "Disk": text(size.Root + size.Ephemeral), "PublicIPCount": text(w.floating[i.ID]),
+	}
+	if size.Benchmark != "" {
+		f["BenchmarkType"], f["Benchmark"] = size.Mark, size.Benchmark
 	}
 	if suspended > 0 {
 		f["SuspendDuration"] = text(suspended)

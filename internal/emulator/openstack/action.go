@@ -18,7 +18,22 @@ func (c *Cloud) listActions(w http.ResponseWriter, r *http.Request, q *call) {
 		all = append(all, action(v, i, a, q))
 	}
 	slices.Reverse(all) // newest first
-	reply(w, http.StatusOK, object{"instanceActions": all})
+	body, query := object{}, r.URL.Query()
+	if marker := query.Get("marker"); marker != "" && q.minor >= 58 {
+		at := slices.IndexFunc(all, func(o object) bool { return o["request_id"] == marker })
+		if at < 0 {
+			refuse(w, r, http.StatusBadRequest, "marker ["+marker+"] not found")
+			return
+		}
+		all = all[at+1:]
+	}
+	if limit := c.limit(query); q.minor >= 58 && len(all) >= limit {
+		all = all[:limit]
+		query.Set("marker", all[limit-1]["request_id"].(string))
+		body["links"] = []object{{"rel": "next", "href": c.Base() + r.URL.Path + "?" + query.Encode()}}
+	}
+	body["instanceActions"] = all
+	reply(w, http.StatusOK, body)
 }
 
 // action is an entry of the list. One in progress looks like a finished one: Nova tells of the end in its events only.

@@ -176,7 +176,7 @@ func lookAround(t *testing.T, era emulated.Era) {
 	}{
 		{[]string{"flavor", "list"}, 5, "Name", "m1.small"},
 		{[]string{"image", "list"}, len(w.Images), "Name", "ubuntu-26.04"},
-		{[]string{"network", "list"}, 1, "Name", "public"},
+		{[]string{"network", "list"}, 2, "Name", "public"},
 		{[]string{"volume", "list"}, 1, "Name", "data"},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {

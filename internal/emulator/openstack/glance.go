@@ -115,7 +115,7 @@ func (c *Cloud) listImages(w http.ResponseWriter, r *http.Request, t *token) {
 	query := r.URL.Query()
 	first := "/v2/images"
 	if r.URL.RawQuery != "" {
-		first += "?" + query.Encode()
+		first += "?" + r.URL.RawQuery
 	}
 	limit, problem := defaultImages, error(nil)
 	if text := query.Get("limit"); text != "" {

@@ -79,8 +79,8 @@ func (c *Cloud) keystone() {
 	c.mux.HandleFunc("GET /identity/v3/{$}", one)
 	c.mux.HandleFunc("POST /identity/v3/auth/tokens", c.signIn)
 	c.mux.HandleFunc("GET /identity/v3/auth/tokens", c.authed(c.showToken))
-	c.mux.HandleFunc("GET /identity/v3/auth/catalog", c.authed(func(w http.ResponseWriter, r *http.Request, t *token) {
-		reply(w, http.StatusOK, object{"catalog": c.catalog(t), "links": c.whole(r)})
+	c.mux.HandleFunc("GET /identity/v3/auth/catalog", c.authed(func(w http.ResponseWriter, _ *http.Request, t *token) {
+		reply(w, http.StatusOK, object{"catalog": c.catalog(t), "links": c.self("auth/catalog")})
 	}))
 	c.mux.HandleFunc("GET /identity/v3/auth/projects", c.authed(func(w http.ResponseWriter, r *http.Request, t *token) {
 		all := []object{}
@@ -431,23 +431,20 @@ func (c *Cloud) catalog(t *token) []object {
 		}
 		return object{"type": kind, "name": name, "id": hexID(kind), "endpoints": endpoints}
 	}
-	compute := "/compute/v2.1"
-	if c.opts.Era.ProjectInURL {
-		compute += "/" + t.project
+	perProject := func(kind, name, path string) object { // its URL has the project's id: a token without one is told of the service only
+		if t.project == "" {
+			return object{"type": kind, "name": name, "id": hexID(kind), "endpoints": []object{}}
+		}
+		return entry(kind, name, path+"/"+t.project)
 	}
 	all := []object{entry("identity", "keystone", "/identity"), entry("image", "glance", "/image"), entry("network", "neutron", "/network")}
-	if t.project != "" || !c.opts.Era.ProjectInURL { // a URL with a project's id is left out of the catalog of a token without one
-		all = append(all, entry("compute", "nova", compute))
+	if c.opts.Era.ProjectInURL {
+		all = append(all, perProject("compute", "nova", "/compute/v2.1"))
+	} else {
+		all = append(all, entry("compute", "nova", "/compute/v2.1"))
 	}
-	if t.project != "" {
-		kind, path := "volumev3", "/volume/v3/"
-		if c.opts.Era.CinderV2 {
-			kind, path = "volumev2", "/volume/v2/"
-		}
-		all = append(all, entry(kind, "cinder"+kind[len("volume"):], path+t.project))
-		if !c.opts.Era.CinderV2 {
-			all = append(all, entry("block-storage", "cinder", path+t.project))
-		}
+	if c.opts.Era.CinderV2 {
+		return append(all, perProject("volumev2", "cinderv2", "/volume/v2"))
 	}
-	return all
+	return append(all, perProject("volumev3", "cinderv3", "/volume/v3"), perProject("block-storage", "cinder", "/volume/v3"))
 }

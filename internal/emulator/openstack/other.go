@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/emulator/world"
@@ -16,16 +15,23 @@ func (c *Cloud) neutron() {
 		reply(w, http.StatusOK, object{"versions": []object{{"id": "v2.0", "status": "CURRENT", "links": []object{{"rel": "self", "href": c.Base() + "/network/v2.0/"}}}}})
 	})
 	owner := hexID("admin")
-	network := object{"id": "99999999-0000-4000-8000-000000000001", "name": "public", "status": "ACTIVE", "admin_state_up": true, "router:external": true, "is_default": false, "shared": true,
-		"subnets": []string{}, "mtu": 1500, "availability_zones": []string{}, "availability_zone_hints": []string{}, "ipv4_address_scope": nil, "ipv6_address_scope": nil,
-		"description": "", "port_security_enabled": true, "tags": []string{}, "created_at": imageTime, "updated_at": imageTime, "revision_number": 1, "tenant_id": owner, "project_id": owner}
+	net := func(name string, external bool) object {
+		o := object{"id": uuid("network " + name), "name": name, "status": "ACTIVE", "admin_state_up": true, "router:external": external, "shared": !external,
+			"subnets": []string{uuid("subnet " + name)}, "mtu": 1500, "availability_zones": []string{}, "availability_zone_hints": []string{}, "ipv4_address_scope": nil, "ipv6_address_scope": nil,
+			"description": "", "port_security_enabled": true, "tags": []string{}, "created_at": imageTime, "updated_at": imageTime, "revision_number": 1, "tenant_id": owner, "project_id": owner}
+		if external {
+			o["is_default"] = false
+		}
+		return o
+	}
+	public, private := net("public", true), net("private", false)
 	empty := func(key string) http.HandlerFunc {
 		return c.authed(func(w http.ResponseWriter, _ *http.Request, _ *token) {
 			reply(w, http.StatusOK, object{key: []object{}})
 		})
 	}
 	c.mux.HandleFunc("GET /network/v2.0/networks", c.authed(func(w http.ResponseWriter, _ *http.Request, _ *token) {
-		reply(w, http.StatusOK, object{"networks": []object{network}})
+		reply(w, http.StatusOK, object{"networks": []object{private, public}})
 	}))
 	for _, key := range []string{"subnets", "ports", "routers", "extensions"} {
 		c.mux.HandleFunc("GET /network/v2.0/"+key, empty(key))
@@ -39,10 +45,10 @@ func (c *Cloud) neutron() {
 			told[address] = true
 			at := created.UTC().Format("2006-01-02T15:04:05Z")
 			o := object{"id": id, "floating_ip_address": address, "project_id": project, "tenant_id": project, "status": "DOWN", "description": "", "tags": []string{}, "revision_number": 0,
-				"created_at": at, "updated_at": at, "floating_network_id": network["id"], "port_id": nil, "port_details": nil, "fixed_ip_address": nil, "router_id": nil}
+				"created_at": at, "updated_at": at, "floating_network_id": public["id"], "port_id": nil, "port_details": nil, "fixed_ip_address": nil, "router_id": nil}
 			if vm != nil {
 				o["status"], o["port_id"], o["fixed_ip_address"], o["router_id"] = "ACTIVE", uuid("port "+vm.ID), "10.0.0.5", uuid("router "+project)
-				o["port_details"] = object{"name": "", "network_id": uuid("network"), "mac_address": "fa:16:3e:00:00:01", "admin_state_up": true, "status": "ACTIVE", "device_id": vm.ID, "device_owner": "compute:nova"}
+				o["port_details"] = object{"name": "", "network_id": private["id"], "mac_address": "fa:16:3e:00:00:01", "admin_state_up": true, "status": "ACTIVE", "device_id": vm.ID, "device_owner": "compute:nova"}
 			}
 			all = append(all, o)
 		}
@@ -103,16 +109,16 @@ func (c *Cloud) cinder() {
 		body["volumes"] = all
 		reply(w, http.StatusOK, body)
 	}))
-	for _, key := range []string{"snapshots", "types"} {
-		path := key
-		if key == "snapshots" {
-			path += "/detail"
-		}
-		c.mux.HandleFunc("GET /volume/"+v+"/{project}/"+path, c.authed(func(w http.ResponseWriter, _ *http.Request, _ *token) {
-			reply(w, http.StatusOK, object{strings.ReplaceAll(key, "types", "volume_types"): []object{}})
-		}))
-	}
+	c.mux.HandleFunc("GET /volume/"+v+"/{project}/snapshots/detail", c.authed(func(w http.ResponseWriter, _ *http.Request, _ *token) {
+		reply(w, http.StatusOK, object{"snapshots": []object{}})
+	}))
+	c.mux.HandleFunc("GET /volume/"+v+"/{project}/types", c.authed(func(w http.ResponseWriter, _ *http.Request, _ *token) {
+		reply(w, http.StatusOK, object{"volume_types": []object{{"id": uuid("default"), "name": volumeType, "is_public": true, "os-volume-type-access:is_public": true, "description": nil, "extra_specs": object{}}}})
+	}))
 }
+
+// volumeType is that of all volumes.
+const volumeType = "default"
 
 // volume is one in a listing; without a name it is null.
 func (c *Cloud) volume(v world.Volume) object {
@@ -126,7 +132,7 @@ func (c *Cloud) volume(v world.Volume) object {
 	o := object{"description": nil, "snapshot_id": nil, "source_volid": nil, "replication_status": nil, "consistencygroup_id": nil, "encrypted": false, "multiattach": false, "updated_at": stamp(v.Created),
 		"links": []object{{"rel": "self", "href": c.Base() + "/volume/" + c.volumeRoot() + "/" + path}, {"rel": "bookmark", "href": c.Base() + "/volume/" + path}},
 		"id":    v.ID, "name": nil, "status": v.Status, "size": v.Size, "user_id": v.User, "created_at": stamp(v.Created),
-		"attachments": attachments, "metadata": object{}, "bootable": "false", "volume_type": "default", "availability_zone": "nova", "os-vol-tenant-attr:tenant_id": v.Project}
+		"attachments": attachments, "metadata": object{}, "bootable": "false", "volume_type": volumeType, "availability_zone": "nova", "os-vol-tenant-attr:tenant_id": v.Project}
 	if v.Name != "" {
 		o["name"] = v.Name
 	}

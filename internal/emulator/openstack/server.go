@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,9 +50,16 @@ func (c *Cloud) listServers(detail bool) func(http.ResponseWriter, *http.Request
 			want.Since = &at
 		}
 		seen := c.w.Seen(c.now())
+		if query.Get("name") != "" {
+			want.Limit = 0 // a page is of those of that name
+		}
 		views, ok := seen.List(want)
 		if !ok {
 			refuse(w, r, http.StatusBadRequest, "marker ["+want.Marker+"] not found")
+			return
+		}
+		if views, ok = named(views, query.Get("name"), c.limit(query)); !ok {
+			refuse(w, r, http.StatusBadRequest, "Invalid value for the filter name")
 			return
 		}
 		if q.minor >= 69 && unfiltered(query) {
@@ -60,6 +68,19 @@ func (c *Cloud) listServers(detail bool) func(http.ResponseWriter, *http.Request
 		}
 		c.page(w, r, q, views, detail)
 	}
+}
+
+// named gives a page of the VMs whose names have a regular expression in them; false when it is none.
+func named(views []world.View, name string, limit int) ([]world.View, bool) {
+	if name == "" {
+		return views, true
+	}
+	is, err := regexp.Compile(name)
+	if err != nil {
+		return nil, false
+	}
+	views = slices.DeleteFunc(views, func(v world.View) bool { return !is.MatchString(v.Name) })
+	return views[:min(limit, len(views))], true
 }
 
 // parameters are the filters of a listing of VMs. Unknown ones are ignored, and refused from 2.75 on.
@@ -173,7 +194,7 @@ func (c *Cloud) server(v world.View, q *call) object {
 		task = v.Task
 	}
 	o := object{
-		"id": v.ID, "name": v.Name, "status": v.Status, "tenant_id": v.Project, "user_id": v.User, "hostId": "", "metadata": metadata(v), "links": c.links(v.ID),
+		"id": v.ID, "name": v.Name, "status": v.Status, "tenant_id": v.Project, "user_id": v.User, "hostId": hostID(v), "metadata": metadata(v), "links": c.links(v.ID),
 		"created": v.Created.UTC().Format("2006-01-02T15:04:05Z"), "updated": v.Updated.UTC().Format("2006-01-02T15:04:05Z"),
 		"accessIPv4": "", "accessIPv6": "", "config_drive": "", "key_name": nil, "OS-DCF:diskConfig": "MANUAL", "OS-EXT-AZ:availability_zone": zone(v),
 		"OS-EXT-STS:task_state": task, "OS-EXT-STS:vm_state": vmState(v), "OS-EXT-STS:power_state": running,
@@ -268,7 +289,7 @@ func hostname(name string) string {
 		switch {
 		case r == ' ' || r == '_':
 			return '-'
-		case r > 0x7e || !strings.ContainsRune("-.", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r):
+		case !strings.ContainsRune("-.", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r):
 			return -1
 		}
 		return r
