@@ -265,6 +265,9 @@ lab_up() {
         for host in $LAB_COMPUTE_HOSTS; do once "host-$host" nova map_compute "$host" 9>&-; done
     fi
     once resources keystone register resources 9>&-
+    for service in "${STARTED[@]}"; do
+        running "$service" >/dev/null || die "$service stopped (see $(logfile "$service"))"
+    done
     if [ ${#STARTED[@]} = 0 ]; then say "everything was up already"
     else say "up in $((SECONDS - t0)) s: ${#STARTED[@]} daemons started"; fi
     say "admin login: . $LAB_DIR/openrc    (or OS_CLIENT_CONFIG_FILE=$LAB_DIR/clouds.yaml, cloud lab-admin)"
