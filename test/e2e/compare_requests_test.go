@@ -76,6 +76,7 @@ func (p *comparison) signsIn() []request {
 		auth("wrong password", strings.Replace(password, "{password}", "wrong", 1), fed),
 		auth("unknown user", strings.Replace(password, "accounting", "nobody", 1), fed),
 		auth("application credential that is unknown", `{"methods": ["application_credential"], "application_credential": {"id": "0123456789abcdef0123456789abcdef", "secret": "x"}}`, ""),
+		auth("application credential of a name that is unknown", `{"methods": ["application_credential"], "application_credential": {"name": "none", "secret": "x", "user": {"id": "{user accounting}"}}}`, ""),
 		auth("a token that is none", `{"methods": ["token"], "token": {"id": "gAAAAA"}}`, fed),
 		{verb: "POST", service: "identity", path: "/v3/auth/tokens", body: `{}`, note: "no auth"},
 		{verb: "POST", service: "identity", path: "/v3/auth/tokens", body: `{"auth": `, note: "no JSON"},

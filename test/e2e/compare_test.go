@@ -24,6 +24,7 @@ import (
 // intended; what differs without one is to be mended in the emulator.
 func TestCompare(t *testing.T) {
 	l := findLab(t)
+	l.history(t)
 	p := newComparison(t, l)
 	t.Logf("the lab's Nova is %s: compared with the emulator's %s", p.newest, p.era.Name)
 	for _, r := range p.requests() {

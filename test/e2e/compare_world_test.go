@@ -69,7 +69,8 @@ func flavors(t *testing.T, l *lab) []world.Flavor {
 	}
 	const embedded = `SELECT DISTINCT JSON_OBJECT('ID', JSON_VALUE(flavor, '$.cur."nova_object.data".flavorid'), 'Name', JSON_VALUE(flavor, '$.cur."nova_object.data".name'),
 		'VCPUs', JSON_EXTRACT(flavor, '$.cur."nova_object.data".vcpus'), 'RAM', JSON_EXTRACT(flavor, '$.cur."nova_object.data".memory_mb'),
-		'Disk', JSON_EXTRACT(flavor, '$.cur."nova_object.data".root_gb'), 'Ephemeral', JSON_EXTRACT(flavor, '$.cur."nova_object.data".ephemeral_gb'), 'Deleted', TRUE) FROM instance_extra`
+		'Disk', JSON_EXTRACT(flavor, '$.cur."nova_object.data".root_gb'), 'Ephemeral', JSON_EXTRACT(flavor, '$.cur."nova_object.data".ephemeral_gb'), 'Deleted', TRUE,
+		'Extra', JSON_EXTRACT(flavor, '$.cur."nova_object.data".extra_specs')) FROM instance_extra`
 	for _, f := range append(query[world.Flavor](t, l, "nova", embedded), query[world.Flavor](t, l, "nova_cell0", embedded)...) {
 		if !slices.ContainsFunc(all, func(o world.Flavor) bool { return o.ID == f.ID }) {
 			all = append(all, f)
@@ -174,6 +175,8 @@ func servers(t *testing.T, l *lab, w *world.World) []world.VM {
 				}
 			}
 			switch {
+			case i.Launched == nil && i.State == "deleted":
+				vm.Events = []world.Event{{At: at(i.Created + 1), Kind: world.Delete}}
 			case i.Launched == nil:
 				vm.Events = []world.Event{{At: at(i.Created + 1), Kind: world.Fail}}
 			case i.Ended != nil:

@@ -109,7 +109,7 @@ func (c *Cloud) authed(h func(http.ResponseWriter, *http.Request, *token)) http.
 		name, _ := service(r)
 		if t != nil {
 			if name == "volume" {
-				c.volumeVersion(w)
+				c.volumeVersion(w, r)
 			}
 			h(w, r, t)
 			return

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/fedsite/fedsite/internal/emulator/world"
 )
@@ -126,8 +127,9 @@ func (c *Cloud) listImages(w http.ResponseWriter, r *http.Request, t *token) {
 	}
 	limit = min(limit, maxImages)
 	name, visibility := query.Get("name"), query.Get("visibility")
+	ids, some := strings.CutPrefix(query.Get("id"), "in:")
 	all := slices.DeleteFunc(slices.Clone(c.w.Images), func(i world.Image) bool {
-		return !sees(t, i) || name != "" && i.Name != name || visibility != "" && c.visibility(i) != visibility
+		return !sees(t, i) || name != "" && i.Name != name || visibility != "" && c.visibility(i) != visibility || some && !slices.Contains(strings.Split(ids, ","), i.ID)
 	})
 	if marker := query.Get("marker"); marker != "" {
 		at := slices.IndexFunc(all, func(i world.Image) bool { return i.ID == marker })

@@ -320,7 +320,9 @@ func (c *Cloud) identify(t *token, q authRequest) identity {
 				}
 			}
 		}
-		return unheardOf
+		if id.Application.ID != "" {
+			return unheardOf
+		}
 	}
 	return nobody
 }
@@ -437,7 +439,7 @@ func (c *Cloud) catalog(t *token) []object {
 		}
 		return entry(kind, name, path+"/"+t.project)
 	}
-	all := []object{entry("identity", "keystone", "/identity"), entry("image", "glance", "/image"), entry("network", "neutron", "/network")}
+	all := []object{entry("identity", "keystone", "/identity/v3"), entry("image", "glance", "/image"), entry("network", "neutron", "/network")}
 	if c.opts.Era.ProjectInURL {
 		all = append(all, perProject("compute", "nova", "/compute/v2.1"))
 	} else {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/emulator/world"
@@ -73,10 +75,10 @@ func (c *Cloud) cinder() {
 	version := object{"id": v + ".0", "status": "CURRENT", "version": newest, "min_version": oldest, "updated": "2022-08-31T00:00:00Z",
 		"media-types": []object{{"base": "application/json", "type": "application/vnd.openstack.volume+json;version=" + v[1:]}}}
 	versions := func(status int) func(http.ResponseWriter, *http.Request) {
-		return func(w http.ResponseWriter, _ *http.Request) {
+		return func(w http.ResponseWriter, r *http.Request) {
 			one := maps.Clone(version)
 			one["links"] = []object{{"rel": "describedby", "type": "text/html", "href": "https://docs.openstack.org/"}, {"rel": "self", "href": c.Base() + "/volume/" + v + "/"}}
-			c.volumeVersion(w)
+			c.volumeVersion(w, r)
 			reply(w, status, object{"versions": []object{one}})
 		}
 	}
@@ -87,7 +89,7 @@ func (c *Cloud) cinder() {
 			refuse(w, r, http.StatusBadRequest, "Malformed request url")
 			return
 		}
-		query := r.URL.Query()
+		query, minor := r.URL.Query(), c.volumeVersion(w, r)
 		limit, marker := c.limit(query), query.Get("marker")
 		all, body := []object{}, object{}
 		for _, v := range c.w.Volumes {
@@ -100,7 +102,7 @@ func (c *Cloud) cinder() {
 				}
 				continue
 			}
-			if all = append(all, c.volume(v)); len(all) == limit {
+			if all = append(all, c.volume(v, minor)); len(all) == limit {
 				query.Set("marker", v.ID)
 				body["volumes_links"] = []object{{"rel": "next", "href": c.Base() + r.URL.Path + "?" + query.Encode()}}
 				break
@@ -112,8 +114,18 @@ func (c *Cloud) cinder() {
 	c.mux.HandleFunc("GET /volume/"+v+"/{project}/snapshots/detail", c.authed(func(w http.ResponseWriter, _ *http.Request, _ *token) {
 		reply(w, http.StatusOK, object{"snapshots": []object{}})
 	}))
+	c.mux.HandleFunc("GET /volume/"+v+"/{project}/limits", c.authed(func(w http.ResponseWriter, _ *http.Request, t *token) {
+		var n, gigabytes int64
+		for _, v := range c.w.Volumes {
+			if v.Project == t.project && !v.Created.After(c.now()) {
+				n, gigabytes = n+1, gigabytes+v.Size
+			}
+		}
+		reply(w, http.StatusOK, object{"limits": object{"rate": []object{}, "absolute": object{"maxTotalVolumes": 1000, "maxTotalVolumeGigabytes": 100000, "maxTotalSnapshots": 1000,
+			"maxTotalBackups": 10, "maxTotalBackupGigabytes": 1000, "totalVolumesUsed": n, "totalGigabytesUsed": gigabytes, "totalSnapshotsUsed": 0, "totalBackupsUsed": 0, "totalBackupGigabytesUsed": 0}}})
+	}))
 	c.mux.HandleFunc("GET /volume/"+v+"/{project}/types", c.authed(func(w http.ResponseWriter, _ *http.Request, _ *token) {
-		reply(w, http.StatusOK, object{"volume_types": []object{{"id": uuid("default"), "name": volumeType, "is_public": true, "os-volume-type-access:is_public": true, "description": nil, "extra_specs": object{}}}})
+		reply(w, http.StatusOK, object{"volume_types": []object{{"id": uuid(volumeType), "name": volumeType, "is_public": true, "os-volume-type-access:is_public": true, "description": nil, "extra_specs": object{}}}})
 	}))
 }
 
@@ -121,7 +133,7 @@ func (c *Cloud) cinder() {
 const volumeType = "default"
 
 // volume is one in a listing; without a name it is null.
-func (c *Cloud) volume(v world.Volume) object {
+func (c *Cloud) volume(v world.Volume, minor int) object {
 	attachments := []object{}
 	for _, a := range v.Attached {
 		if !a.At.After(c.now()) {
@@ -136,6 +148,15 @@ func (c *Cloud) volume(v world.Volume) object {
 	if v.Name != "" {
 		o["name"] = v.Name
 	}
+	for _, since := range []struct {
+		minor int
+		key   string
+		value any
+	}{{13, "group_id", nil}, {48, "shared_targets", false}, {48, "service_uuid", uuid("cinder")}, {63, "volume_type_id", uuid(volumeType)}, {65, "consumes_quota", true}} {
+		if minor >= since.minor {
+			o[since.key] = since.value
+		}
+	}
 	return o
 }
 
@@ -146,13 +167,22 @@ func (c *Cloud) volumeRoot() string {
 	return "v3"
 }
 
-// volumeVersion names the microversion that a request to Cinder was answered by: the oldest, whatever is asked for.
-func (c *Cloud) volumeVersion(w http.ResponseWriter) {
-	if !c.opts.Era.CinderV2 {
-		w.Header().Set("X-Compute-Request-Id", w.Header().Get("X-Openstack-Request-Id"))
-		w.Header().Set("OpenStack-API-Version", "volume 3.0")
-		w.Header().Set("Vary", "OpenStack-API-Version")
+// volumeVersion gives the microversion that a request to Cinder asks for, 3.N, and names it in the answer. Without one, or
+// where Cinder has none yet, it is 0.
+func (c *Cloud) volumeVersion(w http.ResponseWriter, r *http.Request) int {
+	if c.opts.Era.CinderV2 {
+		return 0
 	}
+	minor := 0
+	if text, ok := strings.CutPrefix(r.Header.Get("OpenStack-API-Version"), "volume 3."); ok {
+		if n, err := strconv.Atoi(text); err == nil && n >= 0 {
+			minor = min(n, c.opts.Era.CinderMinor)
+		}
+	}
+	w.Header().Set("X-Compute-Request-Id", w.Header().Get("X-Openstack-Request-Id"))
+	w.Header().Set("OpenStack-API-Version", fmt.Sprintf("volume 3.%d", minor))
+	w.Header().Set("Vary", "OpenStack-API-Version")
+	return minor
 }
 
 // uuid makes an id, always the same for a name.
