@@ -61,11 +61,11 @@ func (b *bench) collect(ctx context.Context, e *emulator, name string, records i
 // row puts the collection into a table.
 func (c collection) row(t *table) {
 	t.row(c.name, whole(int64(c.records)), whole(c.counts["vms_seen"]), seconds(c.wall), rate(c.records, c.wall), seconds(c.cpu), whole(c.cpu.Microseconds()/int64(c.records)),
-		whole(c.Requests), whole(maxRequests(c.records)), megabytes(c.Bytes), fmt.Sprintf("%.1f", c.Seconds), megabytes(c.peak), megabytes(c.database))
+		whole(c.Requests), whole(maxRequests(c.records)), megabytes(c.Bytes), fmt.Sprintf("%.1f", c.Seconds), megabytes(c.peak), megabytes(c.database), megabytes(c.written))
 }
 
 func collecting(title string) *table {
-	return &table{title: title, head: []string{"collection", "VMs", "sightings", "s", "VMs/s", "CPU s", "CPU µs/VM", "requests", "at most", "MB read", "cloud's s", "VmHWM MB", "database MB"}}
+	return &table{title: title, head: []string{"collection", "VMs", "sightings", "s", "VMs/s", "CPU s", "CPU µs/VM", "requests", "at most", "MB read", "cloud's s", "VmHWM MB", "database MB", "MB written"}}
 }
 
 // site measures a site's first collection and two more, an hour later each, and the sending of their records.
@@ -77,7 +77,7 @@ func (b *bench) site(ctx context.Context, dir string, vms int) (peak int64, err 
 	defer func() { err = errors.Join(err, e.end(), os.RemoveAll(dir)) }()
 	t := collecting(fmt.Sprintf("COLLECTING: %s VMs, 60 %% of them in one of %d projects, %s users, Nova's pages of 1,000", whole(int64(vms)), projects, whole(users)))
 	s := &table{title: "SENDING: messages of 100 records, signed with RSA 2048; the receiver's work left out",
-		head: []string{"run", "messages", "records", "s", "messages/s", "CPU s", "requests", "MB sent", "VmHWM MB", "database MB"}}
+		head: []string{"run", "messages", "records", "s", "messages/s", "CPU s", "requests", "MB sent", "VmHWM MB", "database MB", "MB written"}}
 	var sent measured
 	for i, step := range []struct {
 		name    string
@@ -134,7 +134,7 @@ func (b *bench) send(ctx context.Context, e *emulator, name string, records int,
 	if m.counts["records_sent"] != int64(records) || m.counts["messages_sent"] != m.Messages {
 		return m, fmt.Errorf("sending, %s: %v, and the broker has %d messages of %d records", name, m.counts, m.Messages, records)
 	}
-	t.row(name, whole(m.Messages), whole(m.counts["records_sent"]), seconds(m.wall), rate(m.Messages, m.wall), seconds(m.cpu), whole(m.Broker), megabytes(m.counts["bytes_sent"]), megabytes(m.peak), megabytes(m.database))
+	t.row(name, whole(m.Messages), whole(m.counts["records_sent"]), seconds(m.wall), rate(m.Messages, m.wall), seconds(m.cpu), whole(m.Broker), megabytes(m.counts["bytes_sent"]), megabytes(m.peak), megabytes(m.database), megabytes(m.written))
 	return m, nil
 }
 

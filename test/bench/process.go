@@ -16,7 +16,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -102,6 +101,7 @@ func (e *emulator) control(method, path string, v any) error {
 type measured struct {
 	wall, cpu time.Duration // cpu: user and system
 	peak      int64         // VmHWM, bytes
+	written   int64         // bytes that it had written to disks
 	database  int64         // bytes of its files afterwards
 	counts    map[string]int64
 	counters
@@ -125,12 +125,13 @@ func (e *emulator) fedsite(ctx context.Context, program string, args ...string) 
 		return m, err
 	}
 	ended := make(chan struct{})
-	peak := make(chan int64)
-	go func() { peak <- watch(cmd.Process.Pid, ended) }()
+	seen := make(chan [2]int64)
+	go func() { seen <- watch(cmd.Process.Pid, ended) }()
 	err := cmd.Wait()
 	m.wall = time.Since(began)
 	close(ended)
-	m.peak = <-peak
+	last := <-seen
+	m.peak, m.written = last[0], last[1]
 	if err != nil {
 		return m, fmt.Errorf("fedsite %s: %w\n%s%s", strings.Join(args, " "), err, &out, &errs)
 	}
@@ -152,35 +153,35 @@ func (e *emulator) fedsite(ctx context.Context, program string, args ...string) 
 	return m, err
 }
 
-// watch reads a process's highest use of memory until it has ended. The figure of getrusage is not used: a child starts
-// with its parent's.
-func watch(pid int, ended <-chan struct{}) (highest int64) {
+// watch reads, until a process has ended, its highest use of memory and what it wrote to disks, both in bytes. The figure
+// of getrusage is not used: a child starts with its parent's.
+func watch(pid int, ended <-chan struct{}) (last [2]int64) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if n, err := peakOf(pid); err == nil {
-			highest = max(highest, n)
+		if n, err := figure(pid, "status", "VmHWM:"); err == nil {
+			last[0] = max(last[0], n<<10)
+		}
+		if n, err := figure(pid, "io", "\nwrite_bytes:"); err == nil {
+			last[1] = max(last[1], n)
 		}
 		select {
 		case <-ended:
-			return highest
+			return last
 		case <-tick.C:
 		}
 	}
 }
 
-func peakOf(pid int) (int64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+// figure reads the number that stands behind a word in one of the kernel's files on a process.
+func figure(pid int, file, word string) (int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
 	if err != nil {
 		return 0, err
 	}
-	_, rest, ok := strings.Cut(string(text), "VmHWM:")
-	if !ok {
-		return 0, syscall.ESRCH // it has ended, and was not waited for yet
-	}
-	line, _, _ := strings.Cut(rest, "kB")
-	n, err := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
-	return n << 10, err
+	_, rest, _ := strings.Cut(string(text), word) // gone when the process has ended, and was not waited for yet
+	line, _, _ := strings.Cut(rest, "\n")
+	return strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(line, "kB")), 10, 64)
 }
 
 // size is how many bytes the files of a directory have.
