@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	emulated "github.com/fedsite/fedsite/internal/emulator/openstack"
 	"github.com/fedsite/fedsite/internal/emulator/world"
 )
 
@@ -64,20 +65,31 @@ func collected(t *testing.T, edit func(*bed)) *bed {
 	return b
 }
 
-// TestVectors checks V01 to V24.
+// inEra serves the bed's world as the clouds of an era do.
+func (b *bed) inEra(e emulated.Era) {
+	b.t.Helper()
+	b.cloud = b.serve(b.world, emulated.Options{Era: e, Middleware: b.faults.Middleware})
+	b.target.Clouds[0].Source = b.source("reader")
+}
+
+// TestVectors checks V01 to V24, in every era.
 func TestVectors(t *testing.T) {
-	got := map[int]reading{}
-	b := collected(t, nil)
-	for key, e := range b.records() {
-		var n int
-		if _, err := fmt.Sscanf(key, "%08d-", &n); err != nil {
-			t.Fatal(err)
-		}
-		r := b.parse(e)
-		got[n] = reading{r.Status, r.StartTime, r.EndTime, r.WallDuration, r.CPUDuration}
-	}
-	if d := cmp.Diff(vectors, got); d != "" {
-		t.Errorf("(-right +got):\n%s", d)
+	for _, e := range emulated.Eras() {
+		t.Run(e.Name, func(t *testing.T) {
+			got := map[int]reading{}
+			b := collected(t, func(b *bed) { b.inEra(e) })
+			for key, e := range b.records() {
+				var n int
+				if _, err := fmt.Sscanf(key, "%08d-", &n); err != nil {
+					t.Fatal(err)
+				}
+				r := b.parse(e)
+				got[n] = reading{r.Status, r.StartTime, r.EndTime, r.WallDuration, r.CPUDuration}
+			}
+			if d := cmp.Diff(vectors, got); d != "" {
+				t.Errorf("(-right +got):\n%s", d)
+			}
+		})
 	}
 }
 
