@@ -95,12 +95,12 @@ func (c CASO) Extract(ctx context.Context, options ...string) (Extracted, error)
 		return e, fmt.Errorf("caso-extract %s: %w\n%s", strings.Join(options, " "), err, e.Log)
 	}
 	e.Crashed = crashed.MatchString(e.Log)
-	e.Messages, err = drain(c.queue())
+	e.Messages, err = Drain(c.queue())
 	return e, err
 }
 
-// drain reads the elements of a directory queue in order, and removes them.
-func drain(dir string) ([]string, error) {
+// Drain reads the elements of a directory queue in order, and removes them.
+func Drain(dir string) ([]string, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "????????", "??????????????"))
 	if err != nil {
 		return nil, err

@@ -52,10 +52,6 @@ var Catalogue = []Difference{
 		caso, ours := p.lines(field)
 		return p.Run.Self != "" && p.VM.User == p.Run.Self && caso == "" && ours == p.Run.Self
 	}},
-	{"image deleted", "What was known", []string{"ImageId"}, OnCloud, func(p Pair, field string) bool {
-		caso, ours := p.lines(field)
-		return caso == p.VM.Image && caso != "" && strings.Contains(ours, "://")
-	}},
 	{"stopped", "Status", []string{"Status"}, OnCloud, status("started", "stopped", "SHUTOFF")},
 	{"shelved", "Status", []string{"Status"}, OnCloud, status("unknown", "suspended", "SHELVED", "SHELVED_OFFLOADED")},
 	{"deleted softly", "Status", []string{"Status"}, OnCloud, status("unknown", "started", "SOFT_DELETED")},
@@ -83,16 +79,16 @@ var Catalogue = []Difference{
 		return caso == ours+".0"
 	}},
 	{"never ran", "VMs that never ran", []string{whole}, OnCloud, func(p Pair, _ string) bool {
-		return p.nothing() && p.VM.Status == "ERROR" && p.CASO.Status == "error" && p.CASO.EndTime == p.CASO.StartTime && p.CASO.WallDuration == 1
+		return p.nothing() && p.VM.Status == "ERROR" && p.says("Status", "error", "EndTime", p.CASO.Lines["StartTime"], "WallDuration", "1")
 	}},
 	{"never ran, and deleted", "VMs that never ran", []string{whole}, OnCloud, func(p Pair, _ string) bool {
-		return p.nothing() && p.VM.Status == "DELETED" && p.CASO.Status == apel.StatusCompleted && p.CASO.EndTime == p.VM.Ended.Unix()
+		return p.nothing() && p.VM.Status == "DELETED" && p.says("Status", "completed") && p.Run.When(p.CASO.EndTime) == p.VM.Ended.Unix()
 	}},
 	{"being built", "VMs that never ran", []string{whole}, Recorded, func(p Pair, _ string) bool {
-		return p.nothing() && p.VM.Status == "BUILD" && p.CASO.Status == "started" && p.CASO.EndTime == p.CASO.StartTime && p.CASO.WallDuration == 1
+		return p.nothing() && p.VM.Status == "BUILD" && p.says("Status", "started", "EndTime", p.CASO.Lines["StartTime"], "WallDuration", "1")
 	}},
 	{"created when the window ends", "VMs that never ran", []string{whole}, Recorded, func(p Pair, _ string) bool {
-		return p.Ours == nil && p.VM.Launched && p.VM.Created.Unix() == p.lastEnd() && p.CASO.EndTime == 0 && p.CASO.WallDuration == 1
+		return p.Ours == nil && p.VM.Launched && p.VM.Created.Unix() == p.lastEnd() && p.says("Status", "started", "EndTime", "0", "WallDuration", "1")
 	}},
 	{"host's time zone", "The host's time zone", []string{"StartTime", "EndTime"}, OnCloud, func(p Pair, field string) bool {
 		caso, ours := p.lines(field)
@@ -144,6 +140,16 @@ func ascii(s string) string {
 func (p Pair) named(field, caso, ours string) bool {
 	a, b := p.lines(field)
 	return a == caso && b == apel.Escape(ours)
+}
+
+// says tells whether cASO's record has the lines: name, value, name, value, …
+func (p Pair) says(lines ...string) bool {
+	for i := 0; i < len(lines); i += 2 {
+		if value, ok := p.CASO.Lines[lines[i]]; !ok || value != lines[i+1] {
+			return false
+		}
+	}
+	return true
 }
 
 // nothing tells whether only cASO has a record, of a VM that never ran.

@@ -12,7 +12,6 @@ import (
 type VM struct {
 	Name     string // as its owner wrote it
 	User     string // name of its user; "" = Keystone does not know him any more
-	Image    string // id of its image; "" = booted from a volume
 	Status   string // Nova's: "SHUTOFF"
 	Launched bool   // it ran at some time
 	Created  time.Time

@@ -190,11 +190,11 @@ func truth(t *testing.T, scenario []byte) map[string]peers.VM {
 		Users   map[string]string
 		Flavors []struct{ ID string }
 		Servers []struct {
-			ID, Name, Status, Flavor, Image string
-			User                            string `json:"user_id"`
-			Created, Updated                string
-			Launched                        string `json:"launched_at"`
-			Terminated                      string `json:"terminated_at"`
+			ID, Name, Status, Flavor string
+			User                     string `json:"user_id"`
+			Created, Updated         string
+			Launched                 string `json:"launched_at"`
+			Terminated               string `json:"terminated_at"`
 		}
 	}
 	if err := json.Unmarshal(scenario, &cloud); err != nil {
@@ -208,7 +208,7 @@ func truth(t *testing.T, scenario []byte) map[string]peers.VM {
 	}
 	vms := map[string]peers.VM{}
 	for _, s := range cloud.Servers {
-		vm := peers.VM{Name: s.Name, User: cloud.Users[s.User], Image: s.Image, Status: s.Status, Launched: s.Launched != "", Created: moment(s.Created), Ended: moment(s.Terminated)}
+		vm := peers.VM{Name: s.Name, User: cloud.Users[s.User], Status: s.Status, Launched: s.Launched != "", Created: moment(s.Created), Ended: moment(s.Terminated)}
 		if vm.Ended.IsZero() && s.Status == "DELETED" {
 			vm.Ended = moment(s.Updated)
 		}
