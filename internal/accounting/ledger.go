@@ -2,12 +2,9 @@ package accounting
 
 import (
 	"context"
-	"crypto/sha256"
 	"database/sql"
-	"encoding/hex"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/fedsite/fedsite/internal/site"
 	"github.com/fedsite/fedsite/internal/store"
@@ -27,6 +24,7 @@ type kept struct {
 type keptRow struct {
 	rev    int64
 	digest string
+	labels string
 	vo     string
 }
 
@@ -115,7 +113,7 @@ func scanVM(row scanner) (VM, error) {
 
 func recallRows(tx *store.Tx, site, cloud string, ids []string, known map[string]*kept) error {
 	in, args := list(4, ids)
-	rows, err := tx.Query(`SELECT subject, period, rev, digest, vo FROM ledger
+	rows, err := tx.Query(`SELECT subject, period, rev, digest, labels, vo FROM ledger
 		WHERE site = $1 AND cloud = $2 AND kind = $3 AND subject IN (`+in+`)`, append([]any{site, cloud, KindCloud}, args...)...)
 	if err != nil {
 		return err
@@ -126,7 +124,7 @@ func recallRows(tx *store.Tx, site, cloud string, ids []string, known map[string
 			id, period string
 			r          keptRow
 		)
-		if err := rows.Scan(&id, &period, &r.rev, &r.digest, &r.vo); err != nil {
+		if err := rows.Scan(&id, &period, &r.rev, &r.digest, &r.labels, &r.vo); err != nil {
 			return err
 		}
 		known[id].rows[period] = r
@@ -189,6 +187,7 @@ type entry struct {
 	vm    VM
 	rows  []ledgerRow
 	later bool // it ended before months that have rows (rule 7)
+	named bool // its user's name became known, which its other rows may lack
 }
 
 type ledgerRow struct {
@@ -196,6 +195,8 @@ type ledgerRow struct {
 	rev    int64
 	digest string
 	body   string
+	labels string
+	other  bool // labels than the row had
 	parked string
 }
 
@@ -221,14 +222,16 @@ func (b *basis) compose(vm VM, rows []Row, k *kept) (entry, []string) {
 			v.VO, r.VO = was.vo, was.vo
 		}
 		row := ledgerRow{Row: r, rev: was.rev + 1, parked: parked}
-		body, err := apel.EncodeCloudRecord(record(v, r.Reading, b.labels(r.At)))
+		rec := record(v, r.Reading, b.labels(r.At))
+		row.labels = labelsOf(rec)
+		row.other = known && was.labels != row.labels
+		body, err := apel.EncodeCloudRecord(rec)
 		if err != nil {
 			row.parked = err.Error()
 			notes = append(notes, fmt.Sprintf("its record of %s cannot be sent: %v", r.Period, err))
 		}
 		row.body = string(body)
-		sum := sha256.Sum256(append(body, row.parked...))
-		row.digest = hex.EncodeToString(sum[:16])
+		row.digest = digestOf(row.body + row.parked)
 		if !known || was.digest != row.digest {
 			e.rows = append(e.rows, row)
 		}
@@ -240,7 +243,7 @@ func (b *basis) compose(vm VM, rows []Row, k *kept) (entry, []string) {
 }
 
 // keep writes entries in transactions of at most maxRows rows.
-func (b *basis) keep(ctx context.Context, db *store.Store, entries []entry, now time.Time) (notes []note, err error) {
+func (b *basis) keep(ctx context.Context, db *store.Store, entries []entry) (notes []note, err error) {
 	for len(entries) > 0 {
 		n, size := 0, 0
 		for n < len(entries) && (n == 0 || size+1+len(entries[n].rows) <= maxRows) {
@@ -257,7 +260,7 @@ func (b *basis) keep(ctx context.Context, db *store.Store, entries []entry, now 
 				return err
 			}
 			for _, e := range entries[:n] {
-				more, err := b.revise(tx, e, now)
+				more, err := b.revise(tx, e)
 				if err != nil {
 					return fmt.Errorf("VM %s: %w", e.vm.ID, err)
 				}

@@ -100,23 +100,29 @@ func attempt(ctx context.Context, db *store.Store, m *Message, now int64) error 
 	return err
 }
 
-// settle notes that the destination has the message: only now may a newer revision of its records be cut.
-func settle(tx *store.Tx, m Message, now int64) error {
+// settle notes that the destination has the message: only now may a newer revision of its records be cut. Where it counts,
+// and is no copy, it tells what the server has now twice.
+func settle(tx *store.Tx, m Message, now time.Time, counts bool) (notes []note, err error) {
 	if err := lockSite(tx, m.Site); err != nil {
-		return err
+		return nil, err
 	}
-	n, err := tx.Exec(`UPDATE message SET state = 'sent', settled = $1, remote_id = $2, reason = '', body = '' WHERE id = $3 AND state = 'cut'`, now, m.Remote, m.ID)
+	n, err := tx.Exec(`UPDATE message SET state = 'sent', settled = $1, remote_id = $2, reason = '', body = '' WHERE id = $3 AND state = 'cut'`, now.Unix(), m.Remote, m.ID)
 	if err != nil || n == 0 {
-		return err
+		return nil, err
+	}
+	if counts {
+		if notes, err = leftStale(tx, m, now); err != nil {
+			return nil, err
+		}
 	}
 	_, err = tx.Exec(`INSERT INTO delivery (destination, site, cloud, kind, subject, period, rev, message, hold_until)
 		SELECT $1, site, cloud, kind, subject, period, rev, message, $2 FROM message_record WHERE message = $3
 		ON CONFLICT (destination, site, cloud, kind, subject, period) DO UPDATE
 		SET rev = excluded.rev, message = excluded.message, hold_until = excluded.hold_until`, m.Destination, m.HoldUntil, m.ID)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return unlist(tx, m.ID)
+	return notes, unlist(tx, m.ID)
 }
 
 // unlist takes away the list of a message's records: its text is gone with its last attempt, delivery says where they

@@ -121,7 +121,7 @@ func (p *pager) step(ctx context.Context, seen int64, servers []openstack.Server
 
 // write puts entries into the ledger, and tells what an operator should know of it.
 func (p *pager) write(ctx context.Context, entries []entry) error {
-	notes, err := p.basis.keep(ctx, p.d.DB, entries, p.d.Now())
+	notes, err := p.basis.keep(ctx, p.d.DB, entries)
 	if err != nil {
 		return storeError{err}
 	}
@@ -172,6 +172,7 @@ func (p *pager) observe(ctx context.Context, s openstack.Server, seen int64, nam
 		return entry{}, false, nil
 	}
 	e, notes = p.basis.compose(vm, rows, k)
+	e.named = k.vm != nil && k.vm.UserName == "" && vm.UserName != ""
 	hint := "none of its records is sent; the other VMs go on"
 	if k.twin != nil {
 		hint += k.twin.hint(p.t.Site.ID, p.c.Cloud)

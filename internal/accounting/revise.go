@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,24 +16,25 @@ import (
 )
 
 // revise does, before a VM's rows are written, what they mean for rows that went out before: rows of months after an end
-// that was learnt late (rule 7), and labels of months that the server no longer cleans (rule 8).
-func (b *basis) revise(tx *store.Tx, e entry, now time.Time) ([]note, error) {
-	var notes []note
+// that was learnt late (rule 7), labels that the server has sums under (rule 8), and rows that lack a name which is known
+// by now.
+func (b *basis) revise(tx *store.Tx, e entry) ([]note, error) {
 	for _, r := range e.rows {
-		if r.rev == 1 {
-			continue
+		if r.other {
+			if err := relabelled(tx, e.vm, r.Period, r.labels); err != nil {
+				return nil, err
+			}
 		}
-		n, err := b.relabelled(tx, e.vm, r.Period, r.body, now)
-		if err != nil {
+	}
+	if e.named {
+		if err := nameRows(tx, e); err != nil {
 			return nil, err
 		}
-		notes = append(notes, n...)
 	}
 	if !e.later {
-		return notes, nil
+		return nil, nil
 	}
-	more, err := b.afterEnd(tx, e.vm, now)
-	return append(notes, more...), err
+	return b.afterEnd(tx, e.vm)
 }
 
 // cleaned tells whether the server still removes, now or in days to come, summary rows of the month that no longer come
@@ -41,56 +44,140 @@ func cleaned(period string, now time.Time) bool {
 	return period >= Period(now.AddDate(0, 0, -2).Unix())
 }
 
-// relabelled reports a delivered row of a month that is not cleaned any more whose revision changes a label: the server
-// then has both, each with its own hours.
-func (b *basis) relabelled(tx *store.Tx, v VM, period, body string, now time.Time) ([]note, error) {
-	if cleaned(period, now) {
-		return nil, nil
-	}
-	delivered, err := known(tx, v, period)
-	if err != nil || !delivered {
-		return nil, err
-	}
-	var was, earlier string
-	if err := tx.QueryRow(`SELECT body FROM ledger WHERE site = $1 AND cloud = $2 AND kind = $3 AND subject = $4 AND period = $5`,
-		v.Site, v.Cloud, KindCloud, v.ID, period).Scan(&was); err != nil {
-		return nil, err
-	}
-	before, err1 := parseRecord(was)
-	after, err2 := parseRecord(body)
-	if err1 != nil || err2 != nil || labelsOf(before) == labelsOf(after) {
-		return nil, nil //nolint:nilerr // a row without a wire form was never sent
-	}
-	err = tx.QueryRow(`SELECT body FROM ledger WHERE site = $1 AND cloud = $2 AND kind = $3 AND subject = $4 AND period < $5 ORDER BY period DESC LIMIT 1`,
-		v.Site, v.Cloud, KindCloud, v.ID, period).Scan(&earlier)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return nil, err
-	}
-	wall := before.WallDuration // of the month alone: the server counts the difference to the month before
-	if prior, err := parseRecord(earlier); err == nil {
-		wall -= prior.WallDuration
-	}
-	return []note{{v.ID,
-		fmt.Sprintf("needs clean-up at APEL: %s, VO %s, %.1f h, because a label changed in a month whose summaries the server no longer cleans",
-			period, before.FQAN, float64(wall)/3600),
-		"ask the accounting team to delete the stale summary of that month, VO and site",
-	}}, nil
+// stale is what the server was told of a VM's month under labels that are no longer the row's.
+type stale struct {
+	Labels string `json:"labels"`
+	VO     string `json:"vo"`
+	Wall   int64  `json:"wall_s"` // of the month alone: the server counts the difference to the month before
 }
 
-// labelsOf gives what a summary row of the server is grouped by.
+// relabelled notes of a row that may be at a server, and gets other labels, what the server has under the former ones. As
+// long as nothing is noted the row's labels are those that the server has.
+func relabelled(tx *store.Tx, v VM, period, labels string) error {
+	sent, err := known(tx, v, period)
+	if err != nil || !sent {
+		return err
+	}
+	var (
+		body, earlier string
+		noted         sql.NullString
+		was           stale
+	)
+	row := []any{v.Site, v.Cloud, KindCloud, v.ID, period}
+	if err := tx.QueryRow(`SELECT body, stale FROM ledger WHERE site = $1 AND cloud = $2 AND kind = $3 AND subject = $4 AND period = $5`, row...).Scan(&body, &noted); err != nil {
+		return err
+	}
+	if noted.Valid {
+		if err := json.Unmarshal([]byte(noted.String), &was); err != nil || was.Labels != labels {
+			return err
+		}
+		_, err := tx.Exec(`UPDATE ledger SET stale = NULL WHERE site = $1 AND cloud = $2 AND kind = $3 AND subject = $4 AND period = $5`, row...)
+		return err // they are what they were
+	}
+	rec, err := parseRecord(body)
+	if err != nil {
+		return nil //nolint:nilerr // a row without a wire form was never sent
+	}
+	err = tx.QueryRow(`SELECT body FROM ledger WHERE site = $1 AND cloud = $2 AND kind = $3 AND subject = $4 AND period < $5 ORDER BY period DESC LIMIT 1`, row...).Scan(&earlier)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	was = stale{Labels: labelsOf(rec), VO: rec.FQAN, Wall: rec.WallDuration}
+	if before, err := parseRecord(earlier); err == nil {
+		was.Wall -= before.WallDuration
+	}
+	text, err := json.Marshal(was)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(`UPDATE ledger SET stale = $6 WHERE site = $1 AND cloud = $2 AND kind = $3 AND subject = $4 AND period = $5`, append(row, string(text))...)
+	return err
+}
+
+// leftStale gives, when the server has got a message, what it keeps counting under former labels of the message's rows: of
+// months that it cleans it is nothing (design §7, rule 8).
+func leftStale(tx *store.Tx, m Message, now time.Time) ([]note, error) {
+	const resolved = ` FROM ledger l JOIN message_record r ON r.site = l.site AND r.cloud = l.cloud AND r.kind = l.kind AND r.subject = l.subject AND r.period = l.period AND r.rev = l.rev
+		WHERE l.site = $1 AND l.kind = $2 AND l.stale IS NOT NULL AND r.message = $3`
+	rows, err := tx.Query(`SELECT l.subject, l.period, l.stale`+resolved+` ORDER BY l.subject, l.period`, m.Site, m.Kind, m.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var notes []note
+	found := false
+	for rows.Next() {
+		var vm, period, text string
+		if err := rows.Scan(&vm, &period, &text); err != nil {
+			return nil, err
+		}
+		found = true
+		var was stale
+		if err := json.Unmarshal([]byte(text), &was); err != nil {
+			return nil, fmt.Errorf("VM %s, %s: %w", vm, period, err)
+		}
+		if !cleaned(period, now) {
+			notes = append(notes, note{vm, fmt.Sprintf("needs clean-up at APEL: %s, VO %s, %.1f h, because a label changed in a month whose summaries the server no longer cleans", period, was.VO, float64(was.Wall)/3600),
+				"ask the accounting team to delete the stale summary of that month, VO and site"})
+		}
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil || !found {
+		return nil, err
+	}
+	_, err = tx.Exec(`UPDATE ledger SET stale = NULL WHERE site = $1 AND kind = $2 AND stale IS NOT NULL AND EXISTS (SELECT 1 FROM message_record r
+		WHERE r.message = $3 AND r.site = ledger.site AND r.cloud = ledger.cloud AND r.kind = ledger.kind AND r.subject = ledger.subject AND r.period = ledger.period AND r.rev = ledger.rev)`, m.Site, m.Kind, m.ID)
+	return notes, err
+}
+
+// labelsOf gives, as a digest, what a summary row of the server is grouped by.
 func labelsOf(r apel.CloudRecord) string {
 	benchmark := 0.0
 	if r.Benchmark != nil {
 		benchmark = *r.Benchmark
 	}
-	return strings.Join([]string{r.SiteName, r.CloudComputeService, r.GlobalUserName, r.FQAN, r.Status, r.ImageID,
-		fmt.Sprint(r.CPUCount), r.BenchmarkType, fmt.Sprint(benchmark)}, "\n")
+	return digestOf(strings.Join([]string{r.SiteName, r.CloudComputeService, r.GlobalUserName, r.FQAN, r.Status, r.ImageID,
+		fmt.Sprint(r.CPUCount), r.BenchmarkType, fmt.Sprint(benchmark)}, "\n"))
+}
+
+func digestOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:16])
+}
+
+// nameRows gives the name of the VM's user, which could not be read before, to those of its rows that lack it.
+func nameRows(tx *store.Tx, e entry) error {
+	rows, err := tx.Query(`SELECT period, body FROM ledger WHERE site = $1 AND cloud = $2 AND kind = $3 AND subject = $4`, e.vm.Site, e.vm.Cloud, KindCloud, e.vm.ID)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	lack := map[string]apel.CloudRecord{}
+	for rows.Next() {
+		var period, body string
+		if err := rows.Scan(&period, &body); err != nil {
+			return err
+		}
+		rec, err := parseRecord(body)
+		if err == nil && rec.GlobalUserName == "" && !slices.ContainsFunc(e.rows, func(r ledgerRow) bool { return r.Period == period }) {
+			lack[period] = rec
+		}
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return err
+	}
+	for period, rec := range lack {
+		rec.GlobalUserName = e.vm.UserName
+		if _, err := updateRow(tx, e.vm, period, rec); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // afterEnd deals with rows of months after the end: one that may have been delivered is revised to the final durations,
 // with SuspendDuration raised so that it stays in its month, because the server cannot delete; then its difference to
 // the month before is nothing. One that was never sent is removed (design §7, rule 7).
-func (b *basis) afterEnd(tx *store.Tx, v VM, now time.Time) ([]note, error) {
+func (b *basis) afterEnd(tx *store.Tx, v VM) ([]note, error) {
 	type later struct {
 		period, body string
 		measured     int64
@@ -134,31 +221,37 @@ func (b *basis) afterEnd(tx *store.Tx, v VM, now time.Time) ([]note, error) {
 		if rec.Status == apel.StatusCompleted {
 			rec.Status = "started"
 		}
-		body, err := apel.EncodeCloudRecord(rec)
+		changed, err := updateRow(tx, v, l.period, rec)
 		if err != nil {
 			return nil, err
 		}
-		stale, err := b.relabelled(tx, v, l.period, string(body), now)
-		if err != nil {
-			return nil, err
-		}
-		if changed, err := updateRow(tx, v, l.period, string(body)); err != nil {
-			return nil, err
-		} else if changed {
+		if changed {
 			notes = append(notes, note{v.ID, fmt.Sprintf("ended %s, learnt after %s had been sent: that month is revised to no use", unix(v.EndedAt), l.period), ""})
 		}
-		notes = append(notes, stale...)
 	}
 	return notes, nil
 }
 
-// updateRow gives a row another text, as a new revision; false when it has that text already.
-func updateRow(tx *store.Tx, v VM, period, body string) (bool, error) {
-	sum := sha256.Sum256([]byte(body))
-	digest := hex.EncodeToString(sum[:16])
-	n, err := tx.Exec(`UPDATE ledger SET body = $1, digest = $2, rev = rev + 1, seen = $3
-		WHERE site = $4 AND cloud = $5 AND kind = $6 AND subject = $7 AND period = $8 AND digest <> $9`,
-		body, digest, v.Seen, v.Site, v.Cloud, KindCloud, v.ID, period, digest)
+// updateRow gives a row another record, as a new revision; false when it has that one already.
+func updateRow(tx *store.Tx, v VM, period string, rec apel.CloudRecord) (bool, error) {
+	body, err := apel.EncodeCloudRecord(rec)
+	if err != nil {
+		return false, err
+	}
+	labels := labelsOf(rec)
+	row := []any{v.Site, v.Cloud, KindCloud, v.ID, period}
+	var had string
+	if err := tx.QueryRow(`SELECT labels FROM ledger WHERE site = $1 AND cloud = $2 AND kind = $3 AND subject = $4 AND period = $5`, row...).Scan(&had); err != nil {
+		return false, err
+	}
+	if had != labels {
+		if err := relabelled(tx, v, period, labels); err != nil {
+			return false, err
+		}
+	}
+	n, err := tx.Exec(`UPDATE ledger SET body = $6, digest = $7, labels = $8, rev = rev + 1, seen = $9
+		WHERE site = $1 AND cloud = $2 AND kind = $3 AND subject = $4 AND period = $5 AND digest <> $7`,
+		append(row, string(body), digestOf(string(body)), labels, v.Seen)...)
 	return n > 0, err
 }
 
@@ -210,12 +303,12 @@ func (b *basis) writeRows(tx *store.Tx, entries []entry) error {
 	var values [][]any
 	for _, e := range entries {
 		for _, r := range e.rows {
-			values = append(values, []any{e.vm.Site, e.vm.Cloud, KindCloud, r.VM, r.Period, r.At, e.vm.Seen, r.rev, r.digest, r.body, r.VO, e.vm.Project, nullText(r.parked)})
+			values = append(values, []any{e.vm.Site, e.vm.Cloud, KindCloud, r.VM, r.Period, r.At, e.vm.Seen, r.rev, r.digest, r.body, r.VO, e.vm.Project, nullText(r.parked), r.labels})
 		}
 	}
-	return insert(tx, `INSERT INTO ledger (site, cloud, kind, subject, period, measured, seen, rev, digest, body, vo, project, parked)`,
+	return insert(tx, `INSERT INTO ledger (site, cloud, kind, subject, period, measured, seen, rev, digest, body, vo, project, parked, labels)`,
 		`ON CONFLICT (site, cloud, kind, subject, period) DO UPDATE SET measured = excluded.measured, seen = excluded.seen,
-		rev = ledger.rev + 1, digest = excluded.digest, body = excluded.body, vo = excluded.vo, project = excluded.project, parked = excluded.parked
+		rev = ledger.rev + 1, digest = excluded.digest, body = excluded.body, vo = excluded.vo, project = excluded.project, parked = excluded.parked, labels = excluded.labels
 		WHERE excluded.seen >= ledger.seen`, values)
 }
 

@@ -366,12 +366,21 @@ func (s *sender) split(ctx context.Context, m Message, why *DeliveryError) error
 }
 
 func (s *sender) settled(ctx context.Context, m Message) error {
-	err := s.d.DB.Write(ctx, func(tx *store.Tx) error { return settle(tx, m, s.d.Now().Unix()) })
+	var notes []note
+	err := s.d.DB.Write(ctx, func(tx *store.Tx) (err error) {
+		notes, err = settle(tx, m, s.d.Now(), !slices.Contains(s.t.Copies, s.dest.Name()))
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("settle message %s: %w", m.Name, err)
 	}
+	for _, n := range notes {
+		s.problem("VM "+n.vm, errors.New(n.text), run.Problem{Notice: true, Hint: n.hint})
+	}
 	s.mu.Lock()
-	s.out.end = false // newer revisions of its records may have waited for it
+	if s.out.end = false; m.resumed { // newer revisions of its records may have waited for it
+		s.out.at = cursor{}
+	}
 	s.mu.Unlock()
 	s.d.Run.Count("messages_sent", 1)
 	s.d.Run.Count("records_sent", int64(m.Records))

@@ -114,8 +114,11 @@ CREATE TABLE ledger (
 	vo TEXT NOT NULL,
 	project TEXT NOT NULL,
 	parked TEXT,
+	labels TEXT NOT NULL, -- what the server groups its sums by, as a digest
+	stale TEXT, -- what it had been told under other labels, until it is told of these
 	PRIMARY KEY (site, cloud, kind, subject, period)
 );
+CREATE INDEX ledger_stale ON ledger (site, kind) WHERE stale IS NOT NULL;
 CREATE INDEX ledger_by_period ON ledger (site, kind, period, cloud, subject);
 
 CREATE TABLE message (
