@@ -32,7 +32,7 @@ func features(t *testing.T, a answer, s *side) []string {
 		switch {
 		case passing[name]:
 		case valued[name]:
-			all["header "+name+" = "+s.neutral(strings.Join(values, " | "))] = true
+			all["header "+name+" = "+s.neutral(strings.ReplaceAll(strings.Join(values, ","), " ", ""))] = true // Apache joins equal ones
 		default:
 			all["header "+name] = true
 		}
@@ -118,7 +118,7 @@ var named = map[string]bool{"addresses": true, "metadata": true, "extra_specs": 
 
 // said are the keys of texts that are written for people, or that the world does not know: only whether there is one counts.
 var said = map[string]bool{
-	"message": true, "description": true, "title": true, "detail": true, "checksum": true, "os_hash_value": true,
+	"message": true, "details": true, "description": true, "title": true, "detail": true, "checksum": true, "os_hash_value": true,
 	"email": true, "audit_ids[]": true, "hostId": true, "OS-EXT-SRV-ATTR:instance_name": true, "OS-EXT-SRV-ATTR:reservation_id": true, "volume_type": true, "OS-EXT-SRV-ATTR:host": true, "locked_reason": true,
 }
 

@@ -184,6 +184,9 @@ func servers(t *testing.T, l *lab, w *world.World) []world.VM {
 			case i.State == "soft-delete":
 				vm.Events = append(vm.Events, world.Event{At: at(*i.Launched + 1), Kind: world.Soft})
 			}
+			if n := len(vm.Events); i.Ended == nil && n > 0 && at(i.Updated).After(vm.Events[n-1].At) {
+				vm.Events = append(vm.Events, world.Event{At: at(i.Updated), Kind: world.Reproject})
+			}
 			all = append(all, vm)
 		}
 	}

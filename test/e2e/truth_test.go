@@ -18,6 +18,7 @@ type instance struct {
 	Image     string `json:"image"` // "" = booted from a volume
 	State     string `json:"vm_state"`
 	Created   int64  `json:"created"`
+	Updated   int64  `json:"updated"`
 	Launched  *int64 `json:"launched"`
 	Ended     *int64 `json:"terminated"`
 	VCPUs     int64  `json:"vcpus"`
@@ -31,7 +32,8 @@ type instance struct {
 // A server that never got a host is in the database of cell 0. The flavor is the one that Nova embedded in the server.
 const instances = `SELECT JSON_OBJECT('id', i.uuid, 'name', i.display_name, 'project', i.project_id, 'user', i.user_id,
 	'image', IFNULL(i.image_ref, ''), 'vm_state', i.vm_state,
-	'created', TIMESTAMPDIFF(SECOND, '1970-01-01', i.created_at), 'launched', TIMESTAMPDIFF(SECOND, '1970-01-01', i.launched_at),
+	'created', TIMESTAMPDIFF(SECOND, '1970-01-01', i.created_at), 'updated', TIMESTAMPDIFF(SECOND, '1970-01-01', IFNULL(i.updated_at, i.created_at)),
+	'launched', TIMESTAMPDIFF(SECOND, '1970-01-01', i.launched_at),
 	'terminated', TIMESTAMPDIFF(SECOND, '1970-01-01', i.terminated_at),
 	'vcpus', JSON_EXTRACT(e.flavor, '$.cur."nova_object.data".vcpus'), 'memory', JSON_EXTRACT(e.flavor, '$.cur."nova_object.data".memory_mb'),
 	'root', JSON_EXTRACT(e.flavor, '$.cur."nova_object.data".root_gb'), 'ephemeral', JSON_EXTRACT(e.flavor, '$.cur."nova_object.data".ephemeral_gb'),

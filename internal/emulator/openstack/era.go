@@ -5,17 +5,21 @@ package openstack
 type Era struct {
 	Name string
 
-	NovaMinor    int  // Nova's newest microversion is 2.N
-	BothHeaders  bool // the header OpenStack-API-Version names a microversion, beside X-OpenStack-Nova-API-Version
-	ProjectInURL bool // the catalog's URL of compute ends in the project's id
-	MembersWrite bool // only a member changes VMs, and not whoever has a role in the project
-	UsageCut     bool // os-simple-tenant-usage tells of no more VMs than a page holds, also where no next page can be asked for
+	NovaMinor    int    // Nova's newest microversion is 2.N
+	BothHeaders  bool   // the header OpenStack-API-Version names a microversion, beside X-OpenStack-Nova-API-Version
+	ProjectInURL bool   // the catalog's URL of compute ends in the project's id
+	MembersWrite bool   // only a member changes VMs, and not whoever has a role in the project
+	NovaV2       string // status of v2.0 in the list of versions
+	ScopeChecked bool   // Nova refuses a token of the system, which it answers with an empty list otherwise
+	FaultsListed bool   // a listing says why a VM got no host, and not only the VM's own page
+	UsageCut     bool   // os-simple-tenant-usage tells of no more VMs than a page holds, also where no next page can be asked for
 
 	KeystoneMinor          int // Keystone's version is v3.N
 	KeystoneUpdated        string
 	ApplicationCredentials bool
 	SystemScope            bool
 	RolesImply             bool // an admin is a member too, a member a reader
+	ManagerRole            bool // and a manager, who stands between admin and member
 	ReadsSelf              bool // a user may read their own entry
 
 	GlanceMinor int  // Glance's newest version is v2.N
@@ -27,13 +31,13 @@ type Era struct {
 // capabilities names its source.
 var (
 	// Current is 2026.2.
-	Current = Era{Name: "current", NovaMinor: 104, BothHeaders: true, MembersWrite: true, UsageCut: true,
-		KeystoneMinor: 14, KeystoneUpdated: "2020-04-07T00:00:00Z", ApplicationCredentials: true, SystemScope: true, RolesImply: true, ReadsSelf: true,
+	Current = Era{Name: "current", NovaMinor: 104, NovaV2: "DEPRECATED", BothHeaders: true, MembersWrite: true, ScopeChecked: true, FaultsListed: true, UsageCut: true,
+		KeystoneMinor: 14, KeystoneUpdated: "2020-04-07T00:00:00Z", ApplicationCredentials: true, SystemScope: true, RolesImply: true, ManagerRole: true, ReadsSelf: true,
 		GlanceMinor: 17, CinderMinor: 71}
 
 	// Zed is of 2022. Readers may change VMs still: Nova enforces its new defaults from 2023.1 on (Nova's release notes,
 	// 27.0.0).
-	Zed = Era{Name: "zed", NovaMinor: 93, BothHeaders: true, UsageCut: true,
+	Zed = Era{Name: "zed", NovaMinor: 93, NovaV2: "SUPPORTED", BothHeaders: true, UsageCut: true,
 		KeystoneMinor: 14, KeystoneUpdated: "2020-04-07T00:00:00Z", ApplicationCredentials: true, SystemScope: true, RolesImply: true, ReadsSelf: true,
 		GlanceMinor: 15, CinderMinor: 70}
 
@@ -41,6 +45,9 @@ var (
 	Mitaka = Era{
 		Name:            "mitaka",
 		NovaMinor:       25,                     // Nova's "REST API Version History": 2.25 is the last one of release 13
+		NovaV2:          "SUPPORTED",            // Compute API Guide for Mitaka, Versions
+		ScopeChecked:    false,                  // there are no tokens of the system
+		FaultsListed:    true,                   // they are in the one database that there is: Cells v2 came with Ocata (Nova's release notes, 15.0.0)
 		BothHeaders:     false,                  // the same, 2.27: "support for the new form of microversion headers"
 		ProjectInURL:    true,                   // Installation Guide for Mitaka, Compute: http://controller:8774/v2.1/%(tenant_id)s
 		MembersWrite:    false,                  // Nova 13, etc/nova/policy.json: os_compute_api:servers:delete is rule:admin_or_owner
@@ -51,6 +58,7 @@ var (
 		ApplicationCredentials: false, // Identity API, what's new in v3.10 (Queens): "Introduction of the Application Credentials API"
 		SystemScope:            false, // the same: "Ability to grant system role assignments and obtain system-scoped tokens"
 		RolesImply:             false, // Keystone's release notes, 13.0.0 to 14.0.0 (Rocky): bootstrap makes reader and member, and their implications
+		ManagerRole:            false, // Keystone's release notes, 24.0.0 (2023.2): bootstrap makes the role manager
 		ReadsSelf:              false, // Keystone 9, etc/policy.json: identity:get_user is rule:admin_required
 
 		GlanceMinor: 3,    // Glance 12, version document: v2.3 is CURRENT

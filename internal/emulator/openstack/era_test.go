@@ -19,7 +19,7 @@ func TestEras(t *testing.T) {
 			"new header": "2.1", "users by system reader": "401"},
 		"zed": {"nova": "2.93", "keystone": "v3.14", "glance": "v2.15", "application": "201", "system": "201", "roles": "[admin member reader]", "volume": "volumev3", "tags": "true", "self": "200", "stop by reader": "202",
 			"new header": "2.9", "users by system reader": "200"},
-		"current": {"nova": "2.104", "keystone": "v3.14", "glance": "v2.17", "application": "201", "system": "201", "roles": "[admin member reader]", "volume": "volumev3", "tags": "true", "self": "200", "stop by reader": "403",
+		"current": {"nova": "2.104", "keystone": "v3.14", "glance": "v2.17", "application": "201", "system": "201", "roles": "[admin manager member reader]", "volume": "volumev3", "tags": "true", "self": "200", "stop by reader": "403",
 			"new header": "2.9", "users by system reader": "200"},
 	}
 	eras(t, func(t *testing.T, e Era, a *asker) {

@@ -373,7 +373,10 @@ func (c *Cloud) implied(roles []string) []string {
 	if !c.opts.Era.RolesImply {
 		return all
 	}
-	if slices.Contains(all, "admin") {
+	if slices.Contains(all, "admin") && c.opts.Era.ManagerRole {
+		all = append(all, "manager")
+	}
+	if slices.Contains(all, "admin") || slices.Contains(all, "manager") {
 		all = append(all, "member")
 	}
 	if slices.Contains(all, "member") {

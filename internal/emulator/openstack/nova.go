@@ -37,7 +37,7 @@ func (c *Cloud) version() object {
 }
 
 func (c *Cloud) novaVersions(w http.ResponseWriter, _ *http.Request) {
-	old := object{"id": "v2.0", "status": "SUPPORTED", "version": "", "min_version": "", "updated": "2011-01-21T11:33:21Z",
+	old := object{"id": "v2.0", "status": c.opts.Era.NovaV2, "version": "", "min_version": "", "updated": "2011-01-21T11:33:21Z",
 		"links": []object{{"rel": "self", "href": c.Base() + "/compute/v2/"}}}
 	reply(w, http.StatusOK, object{"versions": []object{old, c.version()}})
 }

@@ -31,6 +31,10 @@ func (c *Cloud) listServers(detail bool) func(http.ResponseWriter, *http.Request
 			refuse(w, r, http.StatusForbidden, "Policy doesn't allow os_compute_api:servers:detail:get_all_tenants to be performed.")
 			return
 		}
+		if q.system && c.opts.Era.ScopeChecked {
+			refuse(w, r, http.StatusForbidden, "Policy doesn't allow os_compute_api:servers:detail to be performed.")
+			return
+		}
 		if problem := c.wrong(query, q); problem != "" {
 			refuse(w, r, http.StatusBadRequest, problem)
 			return
@@ -156,7 +160,11 @@ func (c *Cloud) page(w http.ResponseWriter, r *http.Request, q *call, views []wo
 		case v.Partial:
 			servers = append(servers, c.partial(v, detail))
 		case detail:
-			servers = append(servers, c.server(v, q))
+			o := c.server(v, q)
+			if c.opts.Era.FaultsListed && v.Status == "ERROR" && v.Launched.IsZero() {
+				o["fault"] = fault(v, q)
+			}
+			servers = append(servers, o)
 		default:
 			servers = append(servers, object{"id": v.ID, "name": v.Name, "links": c.links(v.ID)})
 		}
@@ -296,6 +304,15 @@ func (c *Cloud) listAttachments(w http.ResponseWriter, r *http.Request, q *call)
 	reply(w, http.StatusOK, object{"volumeAttachments": all})
 }
 
+// fault says why a VM got no host; an administrator is told where in Nova.
+func fault(v world.View, q *call) object {
+	o := object{"code": http.StatusInternalServerError, "created": v.Updated.UTC().Format("2006-01-02T15:04:05Z"), "message": "No valid host was found. "}
+	if q.admin() {
+		o["details"] = "Traceback (most recent call last):\n"
+	}
+	return o
+}
+
 // hostname is what Nova makes of a name for use inside the VM.
 func hostname(name string) string {
 	name = strings.ToLower(strings.Map(func(r rune) rune {
@@ -347,7 +364,15 @@ func (c *Cloud) imageOf(v world.View, q *call) any {
 	}
 	o := object{"id": v.Image, "links": c.bookmark("images", v.Image)}
 	if q.minor >= 98 {
-		o["properties"] = object{}
+		properties := object{}
+		if i, ok := c.w.Image(v.Image); ok {
+			for key, value := range i.Properties {
+				if strings.HasPrefix(key, "hw_") || key == "architecture" || key == "os_distro" || key == "os_type" { // Nova keeps what it knows
+					properties[key] = value
+				}
+			}
+		}
+		o["properties"] = properties
 	}
 	return o
 }
@@ -414,7 +439,7 @@ func (c *Cloud) showServer(w http.ResponseWriter, r *http.Request, q *call) {
 			o["server_groups"] = []string{}
 		}
 		if v.Status == "ERROR" && v.Launched.IsZero() {
-			o["fault"] = object{"code": http.StatusInternalServerError, "created": v.Updated.UTC().Format("2006-01-02T15:04:05Z"), "message": "No valid host was found. "}
+			o["fault"] = fault(v, q)
 		}
 		reply(w, http.StatusOK, object{"server": o})
 	}
