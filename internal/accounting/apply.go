@@ -73,7 +73,10 @@ func (b *basis) apply(was *VM, o Observation) (vm VM, rows []Row, notes []string
 	if len(readings) == 0 {
 		return VM{}, nil, notes, errNotYet
 	}
-	vm.Meter, vm.Vanished, vm.Missing = meter, 0, 0
+	vm.Meter, vm.Vanished, vm.Missing, vm.EndsAt = meter, 0, 0, 0
+	if meter.EndedAt == 0 {
+		vm.EndsAt = end
+	}
 	if rows = b.rows(&vm, readings); len(rows) == 0 {
 		return vm, nil, notes, errNoVO
 	}

@@ -53,7 +53,7 @@ func (t *twin) meets(vm VM, period string) bool {
 }
 
 const vmColumns = `site, cloud, vm, project, vo, started_at, wall, suspended, cpu, counted_to, flavor, vcpus, memory, disk,
-	benchmark_type, benchmark, state, ended_at, measured, seen, shown, user_id, user_name, image, name, floating, missing, vanished, parked, vm_key`
+	benchmark_type, benchmark, state, ended_at, measured, seen, shown, user_id, user_name, image, name, floating, ends_at, missing, vanished, parked, vm_key`
 
 // recall reads what the ledger has of the VMs, in one snapshot.
 func recall(ctx context.Context, db *store.Store, site, cloud string, ids []string) (map[string]*kept, error) {
@@ -97,17 +97,18 @@ func scanVM(row scanner) (VM, error) {
 		v         VM
 		benchmark sql.NullFloat64
 		ended     sql.NullInt64
+		endsAt    sql.NullInt64
 		missing   sql.NullInt64
 		vanished  sql.NullInt64
 		key       string
 	)
 	err := row.Scan(&v.Site, &v.Cloud, &v.ID, &v.Project, &v.VO, &v.StartedAt, &v.Wall, &v.Suspended, &v.CPU, &v.CountedTo,
 		&v.Size.Flavor, &v.Size.VCPUs, &v.Size.Memory, &v.Size.Disk, &v.Size.BenchmarkType, &benchmark, &v.State, &ended,
-		&v.Measured, &v.Seen, &v.Shown, &v.UserID, &v.UserName, &v.Image, &v.Name, &v.Floating, &missing, &vanished, &v.Parked, &key)
+		&v.Measured, &v.Seen, &v.Shown, &v.UserID, &v.UserName, &v.Image, &v.Name, &v.Floating, &endsAt, &missing, &vanished, &v.Parked, &key)
 	if benchmark.Valid {
 		v.Size.Benchmark = &benchmark.Float64
 	}
-	v.EndedAt, v.Missing, v.Vanished = ended.Int64, missing.Int64, vanished.Int64
+	v.EndedAt, v.EndsAt, v.Missing, v.Vanished = ended.Int64, endsAt.Int64, missing.Int64, vanished.Int64
 	return v, err
 }
 

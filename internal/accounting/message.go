@@ -71,10 +71,13 @@ func newName(now time.Time) (string, error) {
 }
 
 // cut stores a message with its first attempt begun: a process killed after this finds it and sends the same again.
-func cut(tx *store.Tx, m Message, records []waiting, now int64) error {
+func cut(tx *store.Tx, m *Message, records []waiting, now time.Time) error {
+	if err := unusedName(tx, m, now); err != nil {
+		return err
+	}
 	if _, err := tx.Exec(`INSERT INTO message (id, destination, site, kind, name, state, attempts, last_attempt, next, hold_until, reason, body, records, created, period)
 		VALUES ($1, $2, $3, $4, $5, 'cut', $6, $7, 0, $8, '', $9, $10, $11, $12)`,
-		m.ID, m.Destination, m.Site, m.Kind, m.Name, m.Attempts, nullInt(m.LastAttempt), m.HoldUntil, string(m.Body), m.Records, now, m.Period); err != nil {
+		m.ID, m.Destination, m.Site, m.Kind, m.Name, m.Attempts, nullInt(m.LastAttempt), m.HoldUntil, string(m.Body), m.Records, now.Unix(), m.Period); err != nil {
 		return err
 	}
 	values := make([][]any, len(records))
@@ -82,6 +85,21 @@ func cut(tx *store.Tx, m Message, records []waiting, now int64) error {
 		values[i] = []any{m.ID, m.Site, r.cloud, m.Kind, r.subject, r.period, r.rev}
 	}
 	return insert(tx, `INSERT INTO message_record (message, site, cloud, kind, subject, period, rev)`, ``, values)
+}
+
+// unusedName gives the message another name when one that was cut in the same second has it: a name has 24 random bits
+// only, and a thousand messages may be cut in a second.
+func unusedName(tx *store.Tx, m *Message, now time.Time) error {
+	for {
+		var used bool
+		err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM message WHERE destination = $1 AND name = $2)`, m.Destination, m.Name).Scan(&used)
+		if err != nil || !used {
+			return err
+		}
+		if m.Name, err = newName(now); err != nil {
+			return err
+		}
+	}
 }
 
 // attempt notes that the message goes out again now. An attempt before it that was not answered may still arrive.
@@ -167,7 +185,7 @@ func split(tx *store.Tx, m Message, reason string, now time.Time) (halves []Mess
 			return nil, nil, err
 		}
 		child.HoldUntil = m.HoldUntil
-		if err := cut(tx, child, half, now.Unix()); err != nil {
+		if err := cut(tx, &child, half, now); err != nil {
 			return nil, nil, err
 		}
 		halves = append(halves, child)
@@ -206,9 +224,10 @@ func recordsOf(tx *store.Tx, m Message) ([]waiting, error) {
 	return all, nil
 }
 
-const messageColumns = `id, destination, site, kind, name, body, records, period, attempts, last_attempt, hold_until, remote_id`
+const messageColumns = `id, destination, site, kind, name, records, period, attempts, last_attempt, hold_until, remote_id`
 
-// unsettled gives the messages that a destination has not taken yet, in the order they were cut.
+// unsettled gives the messages that a destination has not taken yet, in the order they were cut, without their bodies: a
+// queue may hold thousands.
 func unsettled(tx *store.Tx, destination, siteID string) ([]Message, error) {
 	rows, err := tx.Query(`SELECT `+messageColumns+` FROM message WHERE destination = $1 AND site = $2 AND state = 'cut' ORDER BY created, id`, destination, siteID)
 	if err != nil {
@@ -219,18 +238,25 @@ func unsettled(tx *store.Tx, destination, siteID string) ([]Message, error) {
 	for rows.Next() {
 		var (
 			m      Message
-			body   string
 			last   sql.NullInt64
 			remote sql.NullString
 		)
-		if err := rows.Scan(&m.ID, &m.Destination, &m.Site, &m.Kind, &m.Name, &body, &m.Records, &m.Period, &m.Attempts, &last, &m.HoldUntil, &remote); err != nil {
+		if err := rows.Scan(&m.ID, &m.Destination, &m.Site, &m.Kind, &m.Name, &m.Records, &m.Period, &m.Attempts, &last, &m.HoldUntil, &remote); err != nil {
 			return nil, err
 		}
-		m.Body, m.LastAttempt, m.resumed = []byte(body), last.Int64, true
+		m.LastAttempt, m.resumed = last.Int64, true
 		m.Remote, m.Written = strings.CutPrefix(remote.String, inQueue)
 		all = append(all, m)
 	}
 	return all, rows.Err()
+}
+
+// loadBody reads the body of an unsettled message; sql.ErrNoRows when it was settled meanwhile.
+func loadBody(tx *store.Tx, m *Message) error {
+	var body string
+	err := tx.QueryRow(`SELECT body FROM message WHERE id = $1 AND state = 'cut'`, m.ID).Scan(&body)
+	m.Body = []byte(body)
+	return err
 }
 
 // Unpark gives a destination's parked messages up, so that their records are cut anew from their present rows, and lets

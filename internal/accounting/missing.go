@@ -1,6 +1,7 @@
 package accounting
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,11 +42,31 @@ func (p *pager) missing(ctx context.Context, project site.Project, began time.Ti
 	if u, err = p.unseen(ctx, began, held); err != nil {
 		return err
 	}
+	if err := p.endSeen(ctx, &u); err != nil {
+		return err
+	}
 	gone, found, err := p.askByID(ctx, u)
 	if err != nil || found < 0 {
 		return err
 	}
 	return p.judge(ctx, project, gone, u.count-found, u, held, began)
+}
+
+// endSeen closes those whose end was seen already, before it could be counted to: they need not be looked for.
+func (p *pager) endSeen(ctx context.Context, u *unseen) error {
+	var ended, rest []VM
+	for _, v := range u.vms {
+		if v.EndsAt == 0 || v.EndsAt > p.basis.To {
+			rest = append(rest, v)
+			continue
+		}
+		ended = append(ended, v)
+		if !u.isReleased(v) {
+			u.count--
+		}
+	}
+	u.vms = rest
+	return p.vanish(ctx, ended)
 }
 
 // unseen is what of a project is open in the ledger and was not seen in this run.
@@ -216,7 +237,8 @@ func (p *pager) miss(ctx context.Context, vms []VM, began time.Time) error {
 // maxNamed is how many VMs are named where the same is to be said of many.
 const maxNamed = 20
 
-// vanish closes VMs that are gone without an end, when they were last seen.
+// vanish closes VMs that are gone: at the end that was seen of them before it could be counted to, else when they were
+// last seen.
 func (p *pager) vanish(ctx context.Context, gone []VM) error {
 	for len(gone) > 0 {
 		n := min(len(gone), vmsPerStep)
@@ -233,21 +255,27 @@ func (p *pager) closeAtSight(ctx context.Context, gone []VM) error {
 	for i, v := range gone {
 		ids[i] = v.ID
 	}
-	known, err := recall(ctx, p.d.DB, p.t.Site.ID, p.c.Cloud.ID, ids)
+	all, err := recall(ctx, p.d.DB, p.t.Site.ID, p.c.Cloud.ID, ids)
 	if err != nil {
 		return storeError{err}
 	}
 	var entries []entry
 	for _, v := range gone {
-		last := v.Shown / 1000
+		last, known := cmp.Or(v.EndsAt, v.Shown/1000), v.EndsAt != 0
 		if last > p.basis.To {
 			continue // seen after the window's end: it is closed by the next run
 		}
 		meter, readings := v.Advance(nil, p.basis.To, max(last, v.StartedAt+1), p.basis.Since, p.basis.charge())
-		v.Meter, v.Vanished = meter, p.d.Now().Unix()
+		v.Meter, v.EndsAt = meter, 0
+		if !known {
+			v.Vanished = p.d.Now().Unix()
+		}
 		rows := p.basis.rows(&v, readings)
-		e, _ := p.basis.compose(v, rows, known[v.ID])
+		e, _ := p.basis.compose(v, rows, all[v.ID])
 		entries = append(entries, e)
+		if known {
+			continue
+		}
 		if p.d.Run.Count("vms_vanished", 1); len(entries) <= maxNamed {
 			p.problem("VM "+v.ID, fmt.Sprintf("vanished without an end: closed when it was last seen, %s", unix(last)), run.Problem{Step: "ledger", Notice: true,
 				Hint: "if it still runs, its records go on by themselves when the cloud shows it again"})

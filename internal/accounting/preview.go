@@ -144,6 +144,9 @@ func (p *preview) messages(ctx context.Context, tx *store.Tx) error {
 		return err
 	}
 	for _, m := range old {
+		if err := loadBody(tx, &m); err != nil {
+			return err
+		}
 		if !m.Written {
 			p.add(m, "to send again")
 			continue

@@ -286,7 +286,7 @@ func writeVMs(tx *store.Tx, entries []entry) error {
 		v := e.vm
 		values[i] = []any{v.Site, v.Cloud, v.ID, v.Project, v.VO, v.StartedAt, v.Wall, v.Suspended, v.CPU, v.CountedTo,
 			v.Size.Flavor, v.Size.VCPUs, v.Size.Memory, v.Size.Disk, v.Size.BenchmarkType, nullFloat(v.Size.Benchmark), v.State, nullInt(v.EndedAt),
-			v.Measured, v.Seen, v.Shown, v.UserID, v.UserName, v.Image, v.Name, v.Floating, nullInt(v.Missing), nullInt(v.Vanished), v.Parked, strings.ToLower(v.ID)}
+			v.Measured, v.Seen, v.Shown, v.UserID, v.UserName, v.Image, v.Name, v.Floating, nullInt(v.EndsAt), nullInt(v.Missing), nullInt(v.Vanished), v.Parked, strings.ToLower(v.ID)}
 	}
 	return insert(tx, `INSERT INTO vm (`+vmColumns+`)`, `ON CONFLICT (cloud, vm) DO UPDATE SET
 		site = excluded.site, project = excluded.project, vo = excluded.vo, started_at = excluded.started_at, wall = excluded.wall,
@@ -294,7 +294,7 @@ func writeVMs(tx *store.Tx, entries []entry) error {
 		memory = excluded.memory, disk = excluded.disk, benchmark_type = excluded.benchmark_type, benchmark = excluded.benchmark,
 		state = excluded.state, ended_at = excluded.ended_at, measured = excluded.measured, seen = excluded.seen, shown = excluded.shown, user_id = excluded.user_id,
 		user_name = excluded.user_name, image = excluded.image, name = excluded.name, floating = excluded.floating,
-		missing = excluded.missing, vanished = excluded.vanished, parked = excluded.parked
+		ends_at = excluded.ends_at, missing = excluded.missing, vanished = excluded.vanished, parked = excluded.parked
 		WHERE excluded.seen >= vm.seen`, values)
 }
 

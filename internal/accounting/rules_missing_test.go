@@ -152,3 +152,27 @@ func TestRule03AProjectThatIsGone(t *testing.T) {
 		b.clean(b.collect("2024-04-04T00:05:00Z"))
 	})
 }
+
+// TestRule03AnEndThatWasSeenAndIsNotShownAgain ends a VM after the window's end, and takes it out of the cloud's database
+// before the next run: the end that was seen counts.
+func TestRule03AnEndThatWasSeenAndIsNotShownAgain(t *testing.T) {
+	each(t, func(t *testing.T, cfg store.Config) {
+		w := many(2)
+		w.Happen(id(1), on(world.Delete, "2024-03-10T00:03"))
+		b := newCloudBed(t, w, cfg, "2024-03-10T00:05:00Z", "2024-03-01")
+		b.clean(b.collect("2024-03-09T00:05:00Z"))
+		b.clean(b.collect("2024-03-10T00:05:00Z"))
+		if r := b.row(id(1), "2024-03"); r.EndTime != 0 || r.Measured() != seconds("2024-03-10") {
+			t.Errorf("counted beyond the window: %+v", r)
+		}
+		b.hide(id(1))
+		r := b.collect("2024-03-11T00:05:00Z")
+		b.clean(r)
+		if r := b.row(id(1), "2024-03"); r.Status != "completed" || r.EndTime != seconds("2024-03-10T00:03") {
+			t.Errorf("%+v", r)
+		}
+		if r.Counts["vms_vanished"] != 0 || b.said("VM "+id(1)) {
+			t.Errorf("called vanished: %+v", r)
+		}
+	})
+}

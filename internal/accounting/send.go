@@ -2,6 +2,7 @@ package accounting
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -230,7 +231,7 @@ func (s *sender) cut(ctx context.Context, found []cursor) (m Message, err error)
 			return err
 		}
 		m.Attempts, m.LastAttempt = 1, now.Unix()
-		return cut(tx, m, records, now.Unix())
+		return cut(tx, &m, records, now)
 	})
 	return m, err
 }
@@ -252,6 +253,15 @@ func (s *sender) deliver(ctx context.Context, m Message) error {
 		}
 		s.d.Run.Count("messages_waiting_in_queue", 1)
 		return nil
+	}
+	if m.resumed {
+		err := s.d.DB.Read(ctx, func(tx *store.Tx) error { return loadBody(tx, &m) })
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil // settled by somebody else
+		}
+		if err != nil {
+			return fmt.Errorf("read message %s: %w", m.Name, err)
+		}
 	}
 	fresh := !m.resumed && m.Attempts == 1 && s.d.Now().Unix()-m.LastAttempt <= restamp
 	for try := 1; ; try++ {

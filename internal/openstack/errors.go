@@ -31,6 +31,8 @@ type Error struct {
 	Message   string // what the service said, one line, shortened
 	Remedy    string // what to do; "" = the kind's own
 	Cause     error
+
+	fromService bool // the message is the service's own, and not of something else that answers there
 }
 
 // Error says what failed, on which object, and why.

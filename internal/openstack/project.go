@@ -1,6 +1,7 @@
 package openstack
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -39,25 +40,14 @@ func (p *Project) list(ctx context.Context, query url.Values, page func(Page) er
 	query.Set("limit", strconv.Itoa(p.cloud.cfg.PageSize))
 	markers := map[string]bool{}
 	for {
-		var answer struct {
-			Servers []json.RawMessage `json:"servers"`
-			Links   []pageLink        `json:"servers_links"`
-		}
 		result := Page{Seen: p.cloud.cfg.Now()}
+		var odd error // of an entry: it is said as it is, and not as an answer that cannot be read
+		answer := listing{entry: func(raw json.RawMessage) error {
+			odd = p.entry(raw, &result)
+			return odd
+		}}
 		if err := p.session.get(ctx, "compute", p.compute+"servers/detail?"+query.Encode(), microversion, &answer); err != nil {
-			return err
-		}
-		for _, raw := range answer.Servers {
-			s, err := decodeServer(raw)
-			switch {
-			case err != nil:
-				result.Bad = append(result.Bad, BadServer{ID: cmpOr(idOf(raw), "?"), Reason: err.Error()})
-			case s.ProjectID != p.id:
-				return &Error{Kind: ErrScope, Service: "compute", Method: "GET", Path: pathOf(p.compute + "servers/detail"),
-					Message: fmt.Sprintf("the listing of project %s shows VM %s of project %s", p.id, s.ID, s.ProjectID)}
-			default:
-				result.Servers = append(result.Servers, s)
-			}
+			return cmp.Or(odd, err)
 		}
 		if err := page(result); err != nil {
 			return err
@@ -70,10 +60,19 @@ func (p *Project) list(ctx context.Context, query url.Values, page func(Page) er
 	}
 }
 
-// pageLink is a link of a listing to another page.
-type pageLink struct {
-	Rel  string `json:"rel"`
-	Href string `json:"href"`
+// entry adds an entry of a listing to the page.
+func (p *Project) entry(raw json.RawMessage, page *Page) error {
+	s, err := decodeServer(raw)
+	switch {
+	case err != nil:
+		page.Bad = append(page.Bad, BadServer{ID: cmpOr(idOf(raw), "?"), Reason: err.Error()})
+	case s.ProjectID != p.id:
+		return &Error{Kind: ErrScope, Service: "compute", Method: "GET", Path: pathOf(p.compute + "servers/detail"),
+			Message: fmt.Sprintf("the listing of project %s shows VM %s of project %s", p.id, s.ID, s.ProjectID)}
+	default:
+		page.Servers = append(page.Servers, s)
+	}
+	return nil
 }
 
 // nextMarker gives the marker of the next page of the listing at the URL, "" when there is none. One that was shown before

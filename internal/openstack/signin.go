@@ -137,7 +137,7 @@ func (c *Cloud) signIn(ctx context.Context, scope *gophercloud.AuthScope, base *
 			e.Kind = ErrNoRole
 			e.Message = fmt.Sprintf("user %s cannot sign in to project %s: it has no role there, or the project is disabled", cmpOr(base.userName, base.userID), scope.ProjectID)
 			e.Remedy = fmt.Sprintf("openstack role add --user %s --project %s reader", cmpOr(base.userID, base.userName), scope.ProjectID)
-		} else if e != nil && e.Status == http.StatusNotFound && strings.Contains(e.Message, "Application Credential") { // Keystone's word for one that was deleted
+		} else if e != nil && e.Status == http.StatusNotFound && e.fromService { // Keystone's word for a token or an application credential that it does not know
 			e.Kind = ErrNotAuthorised
 		}
 		return nil, err
@@ -272,7 +272,13 @@ func (s *session) get(ctx context.Context, service, target, microversion string,
 		return translate(service, http.MethodGet, target, err)
 	}
 	defer res.Body.Close()
-	if err := json.NewDecoder(res.Body).Decode(into); err != nil {
+	decoder := json.NewDecoder(res.Body)
+	if l, ok := into.(*listing); ok {
+		err = l.decode(decoder)
+	} else {
+		err = decoder.Decode(into)
+	}
+	if err != nil {
 		e := &Error{Kind: ErrBadAnswer, Service: service, Method: http.MethodGet, Path: pathOf(target), RequestID: res.Header.Get("X-Openstack-Request-Id"), Cause: err}
 		var syntax *json.SyntaxError
 		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
@@ -323,7 +329,7 @@ func translate(service, method, target string, err error) error {
 		return e
 	}
 	e.Status, e.Cause, e.RequestID = code.Actual, nil, code.ResponseHeader.Get("X-Openstack-Request-Id")
-	e.Message = said(code.Body)
+	e.Message, e.fromService = said(code.Body)
 	switch {
 	case code.Actual == http.StatusUnauthorized:
 		e.Kind = ErrNotAuthorised
@@ -339,20 +345,20 @@ func translate(service, method, target string, err error) error {
 	return e
 }
 
-// said gives what a service's error body says, on one short line.
-func said(body []byte) string {
+// said gives what a service's error body says, on one short line, and whether it has the form of OpenStack's own.
+func said(body []byte) (message string, own bool) {
 	var doc map[string]struct {
 		Message string `json:"message"`
 	}
 	text := string(body)
 	if json.Unmarshal(body, &doc) == nil {
 		for _, v := range doc {
-			text = v.Message
+			text, own = v.Message, true
 		}
 	}
 	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " ")
 	if len(text) > 200 {
 		text = strings.ToValidUTF8(text[:200], "") + "…"
 	}
-	return text
+	return text, own
 }

@@ -78,6 +78,7 @@ CREATE TABLE vm (
 	image TEXT NOT NULL,
 	name TEXT NOT NULL,
 	floating BIGINT NOT NULL,
+	ends_at BIGINT, -- an end that was seen and is not counted to yet
 	missing BIGINT, -- milliseconds: since when it cannot be found
 	vanished BIGINT,
 	parked TEXT NOT NULL,
