@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -69,7 +70,7 @@ func (a *App) Send(ctx context.Context, sites []config.Site, o SendOptions) []Si
 				d.Run.Count("messages_unparked", n)
 			}
 		}
-		return accounting.Send(ctx, d, t, accounting.Sending{To: o.To, Parallel: sendParallel, Attempts: sendAttempts, Base: sendBackOff})
+		return accounting.Send(ctx, d, t, accounting.Sending{To: o.To, Parallel: sendParallel, Attempts: sendAttempts, Base: cmp.Or(a.opts.BackOff, sendBackOff)})
 	})
 }
 

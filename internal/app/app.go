@@ -24,6 +24,7 @@ type Options struct {
 	Getenv   func(string) string // where OS_* are read; nil = no such sign-in
 	Requests *transport.Counter  // counts requests to OpenStack; may be nil
 	OnCommit func(n int64)       // told of each committed transaction; may be nil
+	BackOff  time.Duration       // first pause before something is tried again; 0 = as is usual
 }
 
 // App is fedsite with a configuration and an open store.

@@ -51,7 +51,7 @@ func (a *App) cloud(s config.Site, c config.Cloud) (*openstack.Cloud, error) {
 		return nil, err
 	}
 	client, err := a.client(c.Network, transport.Config{Roots: entry.Roots, Timeout: openstackTimeout, PerSecond: c.NovaPerSecond, Counter: a.opts.Requests, ReadOnly: true,
-		Retry: transport.Retry{Attempts: openstackAttempts, Base: backOff, Max: longestBackOff}})
+		Retry: transport.Retry{Attempts: openstackAttempts, Base: cmp.Or(a.opts.BackOff, backOff), Max: longestBackOff}})
 	if err != nil {
 		return nil, err
 	}

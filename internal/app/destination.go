@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"fmt"
@@ -71,7 +72,7 @@ func (b brokenDestination) Gone(context.Context, accounting.Message) (bool, erro
 }
 
 func (a *App) ams(cfg config.AMS) (accounting.Destination, error) {
-	client, err := a.client(cfg.Network, transport.Config{Timeout: amsTimeout, Retry: transport.Retry{Attempts: 3, Base: backOff, Max: longestBackOff}})
+	client, err := a.client(cfg.Network, transport.Config{Timeout: amsTimeout, Retry: transport.Retry{Attempts: 3, Base: cmp.Or(a.opts.BackOff, backOff), Max: longestBackOff}})
 	if err != nil {
 		return nil, err
 	}

@@ -8,18 +8,22 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
 
 	"github.com/fedsite/fedsite/internal/app"
 	"github.com/fedsite/fedsite/internal/config"
+	"github.com/fedsite/fedsite/internal/emulator/faults"
 	"github.com/fedsite/fedsite/internal/emulator/federation"
 	"github.com/fedsite/fedsite/internal/emulator/openstack"
 	"github.com/fedsite/fedsite/internal/emulator/world"
@@ -37,6 +41,9 @@ type Options struct {
 	Projects int
 	VMs      int
 	Version  string
+	Era      string   // of the cloud: mitaka, zed, current; "" = current
+	Faults   []string // names of faults that strike in the middle of the history
+	Hurry    bool     // no pauses before something is tried again that only real services need
 }
 
 // Demo is a running emulation.
@@ -51,11 +58,19 @@ type Demo struct {
 	Config     *config.Config
 	Requests   *transport.Counter
 
-	version string
-	clock   *stepped
-	server  *http.Server
-	remove  bool
-	lock    *flock.Flock // of a directory that was named
+	version  string
+	era      openstack.Era
+	troubles []trouble
+	hurry    bool
+	clock    *stepped          // of fedsite's machine
+	outside  *stepped          // the true time, which cloud and federation go by
+	ahead    atomic.Int64      // of the cloud's clock over the true time, in nanoseconds
+	faults   *faults.Set       // of the cloud
+	what     map[string]string // what was done to the world, by the fault's name
+	allowed  []Allowance
+	server   *http.Server
+	remove   bool
+	lock     *flock.Flock // of a directory that was named
 }
 
 // stepped is the demo's clock: it stands at an instant of the history, and later runs on from the present.
@@ -89,17 +104,25 @@ func (s *stepped) run() {
 // Start makes the world and its services, and writes the files. Close it.
 func Start(o Options) (*Demo, error) {
 	real := time.Now().UTC().Round(0)
-	d := &Demo{Dir: o.Dir, At: o.At.UTC(), Projects: o.Projects, VMs: o.VMs, version: o.Version, clock: &stepped{}, Requests: &transport.Counter{}}
+	d := &Demo{Dir: o.Dir, At: o.At.UTC(), Projects: o.Projects, VMs: o.VMs, version: o.Version, clock: &stepped{}, outside: &stepped{}, hurry: o.Hurry, faults: &faults.Set{}, what: map[string]string{}, Requests: &transport.Counter{}}
 	if o.At.IsZero() {
 		d.At = real.Truncate(time.Hour)
 	} else {
 		d.clock.ahead = d.At.Sub(real.Truncate(time.Second)) // whole seconds, as the file says it; never before At
+		d.outside.ahead = d.clock.ahead
 	}
 	if o.Projects < 1 || o.VMs < 0 {
 		return nil, errors.New("a demo needs at least one project, and no negative number of VMs")
 	}
+	var known bool
+	if d.era, known = openstack.EraNamed(cmp.Or(o.Era, openstack.Current.Name)); !known {
+		return nil, fmt.Errorf("there is no era %q, only %s", o.Era, strings.Join(Eras(), ", "))
+	}
+	if err := d.foresee(o.Faults); err != nil {
+		return nil, err
+	}
 	d.World = world.Generate(world.Options{Seed: o.Seed, At: d.At, Projects: o.Projects, VMs: o.VMs, Site: SiteName})
-	d.clock.stand(d.At)
+	d.stand(d.At)
 	if err := d.start(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -110,11 +133,11 @@ func (d *Demo) start() (err error) {
 	if err := d.directory(); err != nil {
 		return err
 	}
-	d.Cloud = openstack.New(d.World, d.clock.now, openstack.Options{})
+	d.Cloud = openstack.New(d.World, d.outside.now, openstack.Options{Era: d.era, Middleware: d.disturbed})
 	if d.server, err = d.Cloud.Listen("127.0.0.1:0"); err != nil {
 		return err
 	}
-	if d.Federation, err = federation.Start("127.0.0.1", d.clock.now, SiteName); err != nil {
+	if d.Federation, err = federation.Start("127.0.0.1", d.outside.now, SiteName); err != nil {
 		return err
 	}
 	if err := d.write(); err != nil {
@@ -144,13 +167,13 @@ func (d *Demo) Close() error {
 
 // Serve lets the clock run, and waits until the context ends.
 func (d *Demo) Serve(ctx context.Context) {
-	d.clock.run()
+	d.Run()
 	<-ctx.Done()
 }
 
 // open opens fedsite with the demo's configuration and clock.
 func (d *Demo) open(ctx context.Context) (*app.App, error) {
-	a, err := app.Open(ctx, d.Config, app.Options{Version: d.version, Now: d.clock.now, Requests: d.Requests})
+	a, err := app.Open(ctx, d.Config, app.Options{Version: d.version, Now: d.clock.now, Requests: d.Requests, BackOff: d.backOff()})
 	if err != nil {
 		return nil, fmt.Errorf("open fedsite: %w", err)
 	}
@@ -158,4 +181,22 @@ func (d *Demo) open(ctx context.Context) (*app.App, error) {
 }
 
 // Run lets the clock run on from the demo's present, without a history.
-func (d *Demo) Run() { d.clock.run() }
+func (d *Demo) Run() {
+	d.clock.run()
+	d.outside.run()
+}
+
+// stand lets all clocks stand at an instant.
+func (d *Demo) stand(at time.Time) {
+	d.clock.stand(at)
+	d.outside.stand(at)
+}
+
+// Eras are the names of the releases that the cloud can be of.
+func Eras() []string {
+	var names []string
+	for _, e := range openstack.Eras() {
+		names = append(names, e.Name)
+	}
+	return names
+}

@@ -1,0 +1,101 @@
+package demo_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fedsite/fedsite/internal/app/demo"
+	"github.com/fedsite/fedsite/internal/emulator/faults"
+	"github.com/fedsite/fedsite/internal/run"
+)
+
+// shown runs a demo to its end.
+func shown(t *testing.T, o demo.Options) (demo.History, demo.Outcome) {
+	t.Helper()
+	o.At, o.Projects, o.VMs, o.Hurry, o.Version = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), 3, 36, true, "test"
+	o.Seed = 1
+	d, err := demo.Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	h, err := d.Work(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	end, err := d.Check(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range end.Wrong {
+		t.Error(w)
+	}
+	return h, end
+}
+
+// TestEras: in every era truth and server are equal, but for what an old cloud does not tell, which is named.
+func TestEras(t *testing.T) {
+	for _, era := range demo.Eras() {
+		t.Run(era, func(t *testing.T) {
+			_, end := shown(t, demo.Options{Era: era})
+			if (len(end.Known) > 0) != (era == "mitaka") {
+				t.Errorf("known differences: %q", end.Known)
+			}
+		})
+	}
+	if _, err := demo.Start(demo.Options{Era: "bexar", Projects: 1}); err == nil || !strings.Contains(err.Error(), "mitaka, zed, current") {
+		t.Errorf("%v", err)
+	}
+	if _, err := demo.Start(demo.Options{Faults: []string{"rain"}, Projects: 1}); err == nil || !strings.Contains(err.Error(), "rain") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestFaults shows every named fault: it strikes, what it spoils is said with what to do, and in the end truth and server
+// are equal, or differ by what is named.
+func TestFaults(t *testing.T) {
+	usual := func(all []run.Problem) bool {
+		return !slices.ContainsFunc(all, func(p run.Problem) bool { return !p.Notice && !strings.Contains(p.Reason, "belongs to no VO") })
+	}
+	for i, f := range faults.All() {
+		if testing.Short() && i%5 != 0 {
+			continue
+		}
+		t.Run(f.Name, func(t *testing.T) {
+			t.Parallel()
+			h, end := shown(t, demo.Options{Faults: []string{f.Name}})
+			if len(h.Episodes) != 1 {
+				t.Fatalf("%d episodes", len(h.Episodes))
+			}
+			e := h.Episodes[0]
+			ofRequests := f.Place == faults.Cloud || f.Place == faults.Broker || f.Place == faults.Authn
+			if ofRequests && e.Struck == 0 {
+				t.Error("nothing was struck")
+			}
+			if f.Place == faults.World && e.What == "" {
+				t.Error("nothing was done to the world")
+			}
+			silent := f.Place == faults.World || f.Name == "site-forwards"
+			switch {
+			case f.Heals && (!usual(e.Said) || strings.Contains(strings.Join(e.Runs, " "), "failed")):
+				t.Errorf("it was to heal: %v, %+v", e.Runs, e.Said)
+			case !f.Heals && !silent && usual(e.Said):
+				t.Errorf("nothing was said: %v, %+v", e.Runs, e.Said)
+			}
+			for _, p := range append(e.Said, e.Next...) {
+				if !p.Notice && p.Hint == "" {
+					t.Errorf("no hint: %+v", p)
+				}
+			}
+			if len(end.Known) > 0 != (f.Name == "archived") {
+				t.Errorf("known differences: %q", end.Known)
+			}
+		})
+	}
+}
