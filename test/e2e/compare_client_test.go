@@ -23,9 +23,9 @@ import (
 
 // sessions are what python-openstackclient is told to do, one process for each account.
 var sessions = map[string][]string{
-	reader: {"token issue", "catalog list", "server list", "server list --long", "server show fed-web", "server event list fed-stopped", "flavor list", "flavor show m1.small",
-		"image list", "image show almalinux-9", "volume list", "network list", "floating ip list", "usage show --start 2026-01-01", "limits show --absolute"},
-	admin: {"project list --domain default", "project show vo-fedcloud", "user list --domain default", "server list --all-projects --limit 3", "image member list {image EGI Small Ubuntu}"},
+	reader: {"token issue", "catalog list", "server list --name ^fed-", "server list --long --name ^fed-", "server show fed-web", "server event list fed-stopped", "flavor list", "flavor show m1.small",
+		"image list --public --name ubuntu-22.04", "image show almalinux-9", "volume list", "network list", "floating ip list", "usage show --start 2026-01-01", "limits show --absolute"},
+	admin: {"project list --domain default", "project show vo-fedcloud", "user list --domain default", "server list --all-projects --limit 3 --name ^bio-", "image member list {image EGI Small Ubuntu}"},
 }
 
 // clients lets python-openstackclient do the same with both clouds, through a proxy that keeps what it asks and is answered.

@@ -19,7 +19,7 @@ var intended = []struct {
 	{`identity`, `.*users?(\[\])?\.(email|default_project_id): .*`, "the world's users have no mail address and no default project", ""},
 	{`servers/detail|fed-suspended`, `.*OS-EXT-STS:power_state: [47]`, "a suspended server is shut down (4), as by libvirt; the lab's hypervisor is Nova's own for tests, which says suspended (7)", ""},
 	{`compute|volume`, `.*(root_device_name|device): "/dev/[sv]d."`, "libvirt's names of disks; those of the lab's hypervisor are others", ""},
-	{`compute.*servers/detail`, `\$\.servers\[\]\.(OS-EXT-STS:power_state: [01]|security_groups.*|scheduler_hints: null)|\$\.servers\[\]\.addresses.*`,
+	{`compute.*servers/detail`, `\$\.servers\[\]\.(OS-EXT-STS:power_state: [01]|security_groups.*|scheduler_hints: null|image\.properties\..*)|\$\.servers\[\]\.addresses.*`,
 		"what the lab's history wrote into the database has no ports, no power, and nothing to schedule by", ""},
 	{`flavors/detail.*is_public=None`, `.*(is_public: false|name: "bio.scratch")`, "the world's flavors are public", ""},
 	{`image`, `.*disk_format: .*`, "the world's images are qcow2, the lab's raw", ""},

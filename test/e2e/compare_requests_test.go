@@ -130,18 +130,18 @@ func (p *comparison) computeVersions() []request {
 		{as: reader, service: "compute", path: "/v2.1/nothing", note: "unknown"},
 	}
 	for _, version := range []string{"", "2.1", "2.19", "2.25", "2.47", "2.58", "2.69", "2.93", "latest"} {
-		all = append(all, request{as: reader, service: "compute", path: "/v2.1/servers/detail", version: version})
+		all = append(all, request{as: reader, service: "compute", path: "/v2.1/servers/detail?name=%5Efed-", version: version})
 	}
 	for _, version := range []string{"2.0", "2.999", "3.1", "two"} {
 		all = append(all, request{as: reader, service: "compute", path: "/v2.1/servers/detail", version: version, note: "no such version"})
 	}
-	return append(all, request{as: reader, service: "compute", path: "/v2.1/servers/detail", note: "by the older header", header: map[string]string{"X-OpenStack-Nova-API-Version": "2.47"}},
-		request{as: reader, service: "compute", path: "/v2.1/servers/detail", note: "of another service", header: map[string]string{"OpenStack-API-Version": "volume 3.50"}})
+	return append(all, request{as: reader, service: "compute", path: "/v2.1/servers/detail?name=%5Efed-", note: "by the older header", header: map[string]string{"X-OpenStack-Nova-API-Version": "2.47"}},
+		request{as: reader, service: "compute", path: "/v2.1/servers/detail?name=%5Efed-", note: "of another service", header: map[string]string{"OpenStack-API-Version": "volume 3.50"}})
 }
 
 func (p *comparison) listings() []request {
-	list := func(query, version, note string) request {
-		return request{as: reader, service: "compute", path: "/v2.1/servers/detail?" + query, version: version, note: note}
+	list := func(query, version, note string) request { // of servers that no other test makes
+		return request{as: reader, service: "compute", path: "/v2.1/servers/detail?name=%5Efed-&" + query, version: version, note: note}
 	}
 	return []request{
 		list("changes-since={since}", "2.25", ""),
@@ -162,12 +162,12 @@ func (p *comparison) listings() []request {
 		list("nonsense=1", "2.69", "unknown parameter"),
 		list("nonsense=1", "2.93", "unknown parameter"),
 		list("all_tenants=1", "2.69", "denied"),
-		list("name=fed-web", "2.69", ""),
-		{as: reader, service: "compute", path: "/v2.1/servers", version: "2.69"},
-		{as: reader, service: "compute", path: "/v2.1/servers?limit=2", version: "2.69"},
+		{as: reader, service: "compute", path: "/v2.1/servers/detail?name=fed-web", version: "2.69"},
+		{as: reader, service: "compute", path: "/v2.1/servers?name=%5Efed-", version: "2.69"},
+		{as: reader, service: "compute", path: "/v2.1/servers?name=%5Efed-&limit=2", version: "2.69"},
 		{as: admin, service: "compute", path: "/v2.1/servers/detail", version: "2.93"},
 		{as: admin, service: "compute", path: "/v2.1/servers/detail", version: "2.1"},
-		{as: admin, service: "compute", path: "/v2.1/servers/detail?all_tenants=1&limit=5", version: "2.47"},
+		{as: admin, service: "compute", path: "/v2.1/servers/detail?all_tenants=1&limit=5&name=%5Ebio-", version: "2.47"},
 		{as: admin, service: "compute", path: "/v2.1/servers/detail?all_tenants=1&project_id={project vo-biomed}", version: "2.93"},
 		{as: admin, service: "compute", path: "/v2.1/servers/detail?changes-since={since}", version: "2.93", note: "nothing deleted is there but what is the project's"},
 		{as: system, service: "compute", path: "/v2.1/servers/detail", version: "2.69", note: "nothing, or denied"},

@@ -29,8 +29,7 @@ func (c *Cloud) listActions(w http.ResponseWriter, r *http.Request, q *call) {
 	}
 	if limit := c.limit(query); q.minor >= 58 && len(all) >= limit {
 		all = all[:limit]
-		query.Set("marker", all[limit-1]["request_id"].(string))
-		body["links"] = []object{{"rel": "next", "href": c.Base() + r.URL.Path + "?" + query.Encode()}}
+		body["links"] = c.next(r, all[limit-1]["request_id"].(string))
 	}
 	body["instanceActions"] = all
 	reply(w, http.StatusOK, body)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 )
 
@@ -132,4 +133,15 @@ func (c *Cloud) authed(h func(http.ResponseWriter, *http.Request, *token)) http.
 func (c *Cloud) unauthorized(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("WWW-Authenticate", `Keystone uri="`+c.AuthURL()+`"`)
 	refuse(w, r, http.StatusUnauthorized, "The request you have made requires authentication.")
+}
+
+// next is the link to the page that follows a thing: Nova and Cinder put the marker behind the other parameters.
+func (c *Cloud) next(r *http.Request, id string) []object {
+	query := r.URL.Query()
+	query.Del("marker")
+	text := query.Encode()
+	if text != "" {
+		text += "&"
+	}
+	return []object{{"rel": "next", "href": c.Base() + r.URL.Path + "?" + text + "marker=" + url.QueryEscape(id)}}
 }

@@ -37,8 +37,7 @@ func (c *Cloud) listFlavors(w http.ResponseWriter, r *http.Request, q *call) {
 			}
 		}
 		if all = append(all, o); len(all) == limit {
-			query.Set("marker", f.ID)
-			body["flavors_links"] = []object{{"rel": "next", "href": c.Base() + r.URL.Path + "?" + query.Encode()}}
+			body["flavors_links"] = c.next(r, f.ID)
 			break
 		}
 	}

@@ -103,8 +103,7 @@ func (c *Cloud) cinder() {
 				continue
 			}
 			if all = append(all, c.volume(v, minor)); len(all) == limit {
-				query.Set("marker", v.ID)
-				body["volumes_links"] = []object{{"rel": "next", "href": c.Base() + r.URL.Path + "?" + query.Encode()}}
+				body["volumes_links"] = c.next(r, v.ID)
 				break
 			}
 		}

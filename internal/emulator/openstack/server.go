@@ -151,8 +151,7 @@ func (c *Cloud) page(w http.ResponseWriter, r *http.Request, q *call, views []wo
 	query := r.URL.Query()
 	body := object{}
 	if len(views) > 0 && len(views) == c.limit(query) {
-		query.Set("marker", views[len(views)-1].ID)
-		body["servers_links"] = []object{{"rel": "next", "href": c.Base() + r.URL.Path + "?" + query.Encode()}}
+		body["servers_links"] = c.next(r, views[len(views)-1].ID)
 	}
 	servers := make([]object, 0, len(views))
 	for _, v := range views {

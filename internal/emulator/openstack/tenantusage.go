@@ -58,8 +58,7 @@ func (c *Cloud) tenantUsage(w http.ResponseWriter, r *http.Request, q *call) {
 		body[key] = usages[0]
 	}
 	if full && q.minor >= 40 {
-		query.Set("marker", views[len(views)-1].ID)
-		body[key+"_links"] = []object{{"rel": "next", "href": c.Base() + r.URL.Path + "?" + query.Encode()}}
+		body[key+"_links"] = c.next(r, views[len(views)-1].ID)
 	}
 	reply(w, http.StatusOK, body)
 }
