@@ -11,13 +11,20 @@ import (
 	"strconv"
 )
 
-// The site, beside its VMs: 60 % of them are in one project. A fifth of them ends within the hour.
+// The site, beside its VMs: 60 % of them are in one project. Within the hour some end, and some are stopped.
 const (
 	projects = 100
 	users    = 1000
-	changed  = 1000 // VMs that are stopped within the hour
-	perStep  = 400  // VMs whose rows one transaction of fedsite writes
+	perStep  = 400 // VMs whose rows one transaction of fedsite writes
 )
+
+func ended(vms int) int   { return vms / 5 }
+func stopped(vms int) int { return vms / 100 }
+
+// later names the collection after the hour in which something happens.
+func later(vms int) string {
+	return fmt.Sprintf("1 h later, %s ended, %s stopped", whole(int64(ended(vms))), whole(int64(stopped(vms))))
+}
 
 // maxMemory is what fedsite may use for the usual site, and maxGrowth how many times that for the large one.
 const (
@@ -27,33 +34,36 @@ const (
 
 // maxRequests is what a collection may ask for at most: 3 requests per 1,000 VMs, 10 per project, and one per distinct
 // user.
-func maxRequests(vms int) int64 { return int64(3*((vms+999)/1000) + 10*projects + users) }
+func (e *emulator) maxRequests(vms int) int64 {
+	return int64(3*((vms+999)/1000) + 10*len(e.ready.Projects) + e.ready.Users)
+}
 
 // collection is one run of `accounting collect`.
 type collection struct {
 	name    string
-	records int // that are new or changed by it: one per VM that lived since the one before
+	records int   // that are new or changed by it: one per VM that lived since the one before
+	most    int64 // requests
 	measured
 }
 
 // start emulates the site.
 func (b *bench) start(ctx context.Context, dir string, vms int) (*emulator, error) {
 	n := strconv.Itoa
-	return serve(ctx, b.emulator, dir, "-at", at, "-receive=false", "-vms", n(vms), "-projects", n(projects), "-users", n(users), "-ended-after", n(vms/5), "-changed-after", n(changed))
+	return serve(ctx, b.emulator, dir, "-at", at, "-receive=false", "-vms", n(vms), "-projects", n(projects), "-users", n(users), "-ended-after", n(ended(vms)), "-changed-after", n(stopped(vms)))
 }
 
 // collect runs one collection, and sees whether it did what it should with what it may ask.
 func (b *bench) collect(ctx context.Context, e *emulator, name string, records int) (collection, error) {
 	m, err := e.fedsite(ctx, b.fedsite, "accounting", "collect")
-	c := collection{name, records, m}
+	c := collection{name, records, e.maxRequests(records), m}
 	if err != nil {
 		return c, fmt.Errorf("%s: %w", name, err)
 	}
 	if got := m.counts["records_changed"]; got != int64(records) {
 		return c, fmt.Errorf("%s: %d records are new or changed, of %d", name, got, records)
 	}
-	if most := maxRequests(records); m.Requests > most {
-		b.fail("%s: %d requests for %d VMs, %d projects and %d users, at most %d: %v", name, m.Requests, records, projects, users, most, m.Kinds)
+	if m.Requests > c.most {
+		b.fail("%s: %d requests for %d VMs, %d projects and %d users, at most %d: %v", name, m.Requests, records, projects, e.ready.Users, c.most, m.Kinds)
 	}
 	return c, nil
 }
@@ -61,7 +71,7 @@ func (b *bench) collect(ctx context.Context, e *emulator, name string, records i
 // row puts the collection into a table.
 func (c collection) row(t *table) {
 	t.row(c.name, whole(int64(c.records)), whole(c.counts["vms_seen"]), seconds(c.wall), rate(c.records, c.wall), seconds(c.cpu), whole(c.cpu.Microseconds()/int64(c.records)),
-		whole(c.Requests), whole(maxRequests(c.records)), megabytes(c.Bytes), fmt.Sprintf("%.1f", c.Seconds), megabytes(c.peak), megabytes(c.database), megabytes(c.written))
+		whole(c.Requests), whole(c.most), megabytes(c.Bytes), fmt.Sprintf("%.1f", c.Seconds), megabytes(c.peak), megabytes(c.database), megabytes(c.written))
 }
 
 func collecting(title string) *table {
@@ -85,8 +95,8 @@ func (b *bench) site(ctx context.Context, dir string, vms int) (peak int64, err 
 		send    string
 	}{
 		{"first", vms, "first"},
-		{fmt.Sprintf("1 h later, %s ended, %s stopped", whole(int64(vms/5)), whole(changed)), vms, "all records anew"},
-		{"1 h later, nothing happened", vms - vms/5, ""},
+		{later(vms), vms, "all records anew"},
+		{"1 h later, nothing happened", vms - ended(vms), ""},
 	} {
 		if i > 0 {
 			if err := e.control("POST", "/advance?by=1h", nil); err != nil {
@@ -182,7 +192,7 @@ func (b *bench) large(ctx context.Context, usual int64) (err error) {
 	defer func() { err = errors.Join(err, e.end()) }()
 	t := collecting(fmt.Sprintf("MEMORY: %d times as many VMs", b.times))
 	var peak int64
-	for i, name := range []string{"first", fmt.Sprintf("1 h later, %s ended, %s stopped", whole(int64(vms/5)), whole(changed))} {
+	for i, name := range []string{"first", later(vms)} {
 		if i > 0 {
 			if err := e.control("POST", "/advance?by=1h", nil); err != nil {
 				return err

@@ -38,6 +38,7 @@ type emulator struct {
 		Config   string   `json:"config"`
 		AuthURL  string   `json:"auth_url"`
 		Projects []string `json:"projects"`
+		Users    int      `json:"users"`
 	}
 	cmd   *exec.Cmd
 	alive io.Closer

@@ -42,7 +42,7 @@ type Ready struct {
 	Offset     string    `json:"offset"`
 	VMs        int       `json:"vms"`
 	Projects   []string  `json:"projects"` // ids; the largest is the first
-	Users      int       `json:"users"`
+	Users      int       `json:"users"` // distinct ones that the VMs have
 	EndedSoon  int       `json:"ended_soon"`  // VMs that end in the hour after At
 	ChangeSoon int       `json:"change_soon"` // VMs that change state in that hour
 }
@@ -95,7 +95,7 @@ func run(s shape, dir, at string, receive bool) error {
 		c.ahead.Store(int64(wanted.Sub(start))) // whole seconds, as the configuration says them
 		start = wanted.UTC()
 	}
-	w := s.world(start)
+	w, owners := s.world(start)
 	era, _ := openstack.EraNamed(s.era)
 	var asked counters
 	cloud := openstack.New(w, c.now, openstack.Options{Era: era, PageLimit: s.pageLimit, Middleware: asked.count})
@@ -126,7 +126,7 @@ func run(s shape, dir, at string, receive bool) error {
 	go control.Serve(l) //nolint:errcheck // ends with Close
 	ready := Ready{
 		Control: "http://" + l.Addr().String(), Dir: f.dir, Config: f.path(configFile), Clouds: f.path(cloudsFile), AuthURL: cloud.AuthURL(), Region: w.Region,
-		At: start, Offset: c.offset().String(), VMs: s.vms, Users: s.users, EndedSoon: s.endedAfter, ChangeSoon: s.changedAfter,
+		At: start, Offset: c.offset().String(), VMs: s.vms, Users: owners, EndedSoon: s.endedAfter, ChangeSoon: s.changedAfter,
 	}
 	for _, p := range w.Projects {
 		ready.Projects = append(ready.Projects, p.ID)

@@ -52,15 +52,18 @@ func (s *shape) since(at time.Time) time.Time {
 	return time.Date(at.Year(), at.Month()-time.Month(s.months-1), 1, 0, 0, 0, 0, time.UTC)
 }
 
-// world makes the world whose present is at: the same for the same shape and present, ids included.
-func (s *shape) world(at time.Time) *world.World {
-	w := &world.World{Region: "RegionOne"}
+// world makes the world whose present is at: the same for the same shape and present, ids included. It gives how many
+// distinct users the VMs have, too: with few VMs not every user has one.
+func (s *shape) world(at time.Time) (*world.World, int) {
+	w, owners := &world.World{Region: "RegionOne"}, map[string]bool{}
 	s.catalog(w)
 	s.accounts(w)
 	for n := range s.vms + s.endedBefore {
-		w.Add(s.vm(w, n, at))
+		vm := s.vm(w, n, at)
+		owners[vm.User] = true
+		w.Add(vm)
 	}
-	return w
+	return w, len(owners)
 }
 
 func (s *shape) catalog(w *world.World) {
