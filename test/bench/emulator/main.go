@@ -41,8 +41,8 @@ type Ready struct {
 	At         time.Time `json:"at"` // the world's present at the start
 	Offset     string    `json:"offset"`
 	VMs        int       `json:"vms"`
-	Projects   []string  `json:"projects"` // ids; the largest is the first
-	Users      int       `json:"users"` // distinct ones that the VMs have
+	Projects   []string  `json:"projects"`    // ids; the largest is the first
+	Users      int       `json:"users"`       // distinct ones that the VMs have
 	EndedSoon  int       `json:"ended_soon"`  // VMs that end in the hour after At
 	ChangeSoon int       `json:"change_soon"` // VMs that change state in that hour
 }
