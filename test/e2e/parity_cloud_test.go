@@ -108,12 +108,13 @@ type parityRow struct {
 	Created, Updated, Ended, Resized int64 // 0 = never
 	Launched, Deleted                bool
 	VCPUs                            int64
+	Extra                            map[string]string // properties of its flavor
 }
 
 const parityRows = `SELECT JSON_OBJECT('ID', i.uuid, 'Name', i.display_name, 'User', i.user_id, 'State', IFNULL(i.vm_state, ''),
 	'Created', TIMESTAMPDIFF(SECOND, '1970-01-01', i.created_at), 'Updated', IFNULL(TIMESTAMPDIFF(SECOND, '1970-01-01', i.updated_at), 0), 'Ended', IFNULL(TIMESTAMPDIFF(SECOND, '1970-01-01', i.terminated_at), 0),
 	'Launched', i.launched_at IS NOT NULL, 'Deleted', i.deleted <> 0, 'Flavor', JSON_VALUE(e.flavor, '$.cur."nova_object.data".flavorid'),
-	'VCPUs', JSON_EXTRACT(e.flavor, '$.cur."nova_object.data".vcpus'), 'Resized', IFNULL((SELECT MAX(TIMESTAMPDIFF(SECOND, '1970-01-01', a.updated_at))
+	'VCPUs', JSON_EXTRACT(e.flavor, '$.cur."nova_object.data".vcpus'), 'Extra', JSON_EXTRACT(e.flavor, '$.cur."nova_object.data".extra_specs'), 'Resized', IFNULL((SELECT MAX(TIMESTAMPDIFF(SECOND, '1970-01-01', a.updated_at))
 		FROM instance_actions a WHERE a.instance_uuid = i.uuid AND a.action = 'resize' AND a.message IS NULL), 0))
 	FROM instances i JOIN instance_extra e ON e.instance_uuid = i.uuid`
 
@@ -124,10 +125,7 @@ var parityWords = map[string]string{"stopped": "SHUTOFF", "soft-delete": "SOFT_D
 // end of the window: cASO and fedsite did not see the same of them.
 func (p *parity) truth(t *testing.T) map[string]peers.VM {
 	t.Helper()
-	names := map[string]string{}
-	for _, r := range query[struct{ ID, Name string }](t, p.l, "keystone", `SELECT JSON_OBJECT('ID', user_id, 'Name', name) FROM local_user`) {
-		names[r.ID] = r.Name
-	}
+	names := p.names(t)
 	listed := map[string]bool{}
 	for _, r := range query[struct{ ID string }](t, p.l, "nova_api", `SELECT JSON_OBJECT('ID', flavorid) FROM flavors`) {
 		listed[r.ID] = true
@@ -139,7 +137,7 @@ func (p *parity) truth(t *testing.T) map[string]peers.VM {
 			p.moved[r.ID] = true
 		}
 		vm := peers.VM{
-			Name: r.Name, User: names[r.User], Status: strings.ToUpper(r.State),
+			Name: r.Name, User: names[r.User], UserWas: p.users[r.User], Status: strings.ToUpper(r.State), Extra: r.Extra,
 			Launched: r.Launched, Created: time.Unix(r.Created, 0), Listed: listed[r.Flavor],
 		}
 		if word, ok := parityWords[r.State]; ok {
@@ -167,8 +165,20 @@ func (p *parity) rows(t *testing.T) []parityRow {
 	return append(query[parityRow](t, p.l, "nova", parityRows), query[parityRow](t, p.l, "nova_cell0", parityRows)...)
 }
 
-// remember keeps the sizes of all servers before they change: OpenStack does not tell them afterwards.
+// names gives the names of the users that Keystone knows.
+func (p *parity) names(t *testing.T) map[string]string {
+	t.Helper()
+	names := map[string]string{}
+	for _, r := range query[struct{ ID, Name string }](t, p.l, "keystone", `SELECT JSON_OBJECT('ID', user_id, 'Name', name) FROM local_user`) {
+		names[r.ID] = r.Name
+	}
+	return names
+}
+
+// remember keeps the sizes of all servers and the names of all users before they change: OpenStack does not tell them
+// afterwards.
 func (p *parity) remember() {
+	p.users = p.names(p.t)
 	for _, r := range p.rows(p.t) {
 		p.vcpus[r.ID] = r.VCPUs
 	}

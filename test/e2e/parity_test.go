@@ -75,8 +75,9 @@ type parity struct {
 	early   time.Time // the end of cASO's first window, in the last month's last hours
 	to      time.Time
 	usual   *trial
-	vcpus   map[string]int64 // what VMs had before they changed
-	moved   map[string]bool  // changed after p.to, by somebody else
+	vcpus   map[string]int64  // what VMs had before they changed
+	users   map[string]string // their names, likewise
+	moved   map[string]bool   // changed after p.to, by somebody else
 	met     map[string]int
 
 	grows, named, fails, ends string // VMs of our own

@@ -46,7 +46,7 @@ var Catalogue = []Difference{
 	}},
 	{"user deleted", "What was known", []string{"GlobalUserName"}, OnCloud, func(p Pair, field string) bool {
 		caso, ours := p.lines(field)
-		return p.VM.User == "" && caso == "" && ours != ""
+		return p.VM.User == "" && caso == "" && p.VM.UserWas != "" && ours == apel.Escape(p.VM.UserWas)
 	}},
 	{"own user", "Rights", []string{"GlobalUserName"}, OnCloud, func(p Pair, field string) bool {
 		caso, ours := p.lines(field)
@@ -72,7 +72,8 @@ var Catalogue = []Difference{
 	}},
 	{"flavor deleted: benchmark", "Deleted flavors", []string{"Benchmark", "BenchmarkType"}, OnCloud, func(p Pair, field string) bool {
 		caso, ours := p.lines(field)
-		return !p.VM.Listed && caso == "" && ours != ""
+		property := map[string]string{"Benchmark": "accounting:benchmark_value", "BenchmarkType": "accounting:benchmark_type"}[field]
+		return !p.VM.Listed && caso == "" && ours != "" && ours == p.VM.Extra[property]
 	}},
 	{"form of a number", "Numbers", []string{"Benchmark"}, OnCloud, func(p Pair, field string) bool {
 		caso, ours := p.lines(field)

@@ -76,6 +76,9 @@ func another(value string) string {
 	if n, err := strconv.ParseFloat(value, 64); err == nil {
 		return strconv.FormatFloat(n+7, 'f', -1, 64)
 	}
+	if value == "" {
+		return "7"
+	}
 	return value + "x"
 }
 

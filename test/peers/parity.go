@@ -12,11 +12,13 @@ import (
 type VM struct {
 	Name     string // as its owner wrote it
 	User     string // name of its user; "" = Keystone does not know him any more
+	UserWas  string // his name before
 	Status   string // Nova's: "SHUTOFF"
 	Launched bool   // it ran at some time
 	Created  time.Time
-	Ended    time.Time // by Nova's clock, to its precision; zero = it lives
-	Listed   bool      // its flavor is still in the list of flavors
+	Ended    time.Time         // by Nova's clock, to its precision; zero = it lives
+	Listed   bool              // its flavor is still in the list of flavors
+	Extra    map[string]string // properties of its flavor
 	// CPU is what its flavors gave it from its creation up to an instant, vCPU seconds; nil = one flavor all its life.
 	CPU func(at int64) int64
 }
