@@ -177,6 +177,9 @@ func TestPages(t *testing.T) {
 					if len(views) < size {
 						break
 					}
+					if len(got) > 1000 {
+						t.Fatalf("%+v by %d: the pages have no end", q, size)
+					}
 					page.Marker = views[size-1].ID
 					now += step
 				}
