@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -104,21 +105,40 @@ func (c *cli) episodes(all []demo.Episode, usual []run.Problem) {
 			struck = fmt.Sprintf("; %s struck", several(int64(e.Struck), "requests"))
 		}
 		p("   fedsite   %s%s", strings.Join(e.Runs, ", "), struck)
-		unusual := func(all []run.Problem) []run.Problem {
-			return slices.DeleteFunc(slices.Clone(all), func(s run.Problem) bool {
-				return slices.ContainsFunc(usual, func(u run.Problem) bool { return u.Object == s.Object && u.Reason == s.Reason })
-			})
-		}
-		problems(c.out, c.outTerminal, run.Report{Problems: unusual(e.Said), Outcome: run.Partial})
-		if next := unusual(e.Next); len(next) > 0 {
-			p("   the run after it")
-			problems(c.out, c.outTerminal, run.Report{Problems: next, Outcome: run.Partial})
-		}
+		c.said(e, e.Said, usual)
 		if e.Undone {
-			p("   then      fedsite accounting send --retry-parked, with the next run, as the report said")
+			p("   then      fedsite accounting send --retry-parked with the next run, as the report says")
 		}
+		c.said(e, e.Next, usual)
 		p("")
 	}
+}
+
+// saidAtMost is how many problems of a run are shown.
+const saidAtMost = 4
+
+// said shows what is unusual in the report of a run.
+func (c *cli) said(e demo.Episode, all, usual []run.Problem) {
+	all = slices.DeleteFunc(slices.Clone(all), func(s run.Problem) bool {
+		same := func(u run.Problem) bool { return u.Object == s.Object && u.Reason == s.Reason }
+		return slices.ContainsFunc(usual, same) || !e.Concerns(s)
+	})
+	slices.SortStableFunc(all, func(a, b run.Problem) int { return cmp.Compare(weight(b), weight(a)) })
+	problems(c.out, c.outTerminal, run.Report{Problems: all[:min(len(all), saidAtMost)], Outcome: run.Partial})
+	if more := len(all) - saidAtMost; more > 0 {
+		fmt.Fprintf(c.out, "        and %d more\n", more)
+	}
+}
+
+// weight puts failures before other problems, and these before notices.
+func weight(p run.Problem) int {
+	switch {
+	case p.Failed:
+		return 2
+	case p.Notice:
+		return 0
+	}
+	return 1
 }
 
 // tell runs the demo and says what happens.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/app"
@@ -28,6 +29,13 @@ type Episode struct {
 	Said       []run.Problem // what they reported, notices too
 	Next       []run.Problem // what the run after it reported
 	Undone     bool          // records were parked, so that an operator lets them go again with the next run
+}
+
+// Concerns tells whether something that was reported has to do with the fault: which months need clean-up at the
+// accounting server depends on the history, unless it is the VM's that the fault is about.
+func (e Episode) Concerns(p run.Problem) bool {
+	vm, is := strings.CutPrefix(p.Object, "VM ")
+	return !is || !strings.HasPrefix(p.Reason, "needs clean-up") || strings.Contains(e.What, vm)
 }
 
 // foresee spreads the named faults over the middle of the history.
