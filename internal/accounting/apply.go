@@ -99,7 +99,7 @@ func (b *basis) begin(o Observation, start, end int64, size Size) (VM, error) {
 	switch {
 	case o.Actions != nil: // they say what came after, too
 		state = stateAt(o.Actions, start)
-	case state == "DELETED":
+	case state == "DELETED", o.ActionDenied && b.charge().free(state): // until when is told by its row alone
 		state = "ACTIVE"
 	}
 	return VM{

@@ -173,7 +173,7 @@ func changesOf(m Meter, o Observation, size Size, charge Charge, ahead int64) (c
 			was, last = c.State, c.At
 		}
 	}
-	if state == "DELETED" || state == "" || state == was {
+	if state == "DELETED" || state == "" || state == was || resizeStates[state] {
 		return changes, doubt
 	}
 	at := o.Server.Updated.Unix()
@@ -186,7 +186,7 @@ func changesOf(m Meter, o Observation, size Size, charge Charge, ahead int64) (c
 		}
 		return append(changes, Change{At: at, State: state}), doubt
 	}
-	if o.ActionDenied && charge.free(state) != charge.free(m.State) {
+	if o.ActionDenied && charge.free(state) != charge.free(m.State) && m.CountedTo > m.StartedAt { // one that is new changed when its row says, as far as is known
 		at = m.CountedTo
 		doubt = cmp.Or(doubt, fmt.Sprintf("state changed from %s to %s at an unknown time, counted from %s on; possible error %d s", m.State, state, unix(at), seen-at))
 	} else if !dated(at) {
@@ -230,6 +230,9 @@ var stateAfter = map[string]string{
 	"pause": "PAUSED", "suspend": "SUSPENDED", "shelve": "SHELVED", "shelveOffload": "SHELVED_OFFLOADED", "unshelve": "ACTIVE",
 	"rescue": "RESCUE", "unrescue": "ACTIVE", "restore": "ACTIVE",
 }
+
+// resizeStates are those of a resize that goes on, or is to be confirmed: the VM runs, or is stopped, as it was before.
+var resizeStates = map[string]bool{"RESIZE": true, "VERIFY_RESIZE": true, "REVERT_RESIZE": true}
 
 // resting are the states that stay until something is done to the VM.
 var resting = map[string]bool{"ACTIVE": true, "SHUTOFF": true, "PAUSED": true, "SUSPENDED": true, "SHELVED": true, "SHELVED_OFFLOADED": true, "RESCUE": true, "ERROR": true, "SOFT_DELETED": true}

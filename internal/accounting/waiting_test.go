@@ -38,7 +38,7 @@ func TestWhatWaitsIsFoundByIndex(t *testing.T) {
 	whole := strings.Join(plan, "\n")
 	for _, part := range []string{
 		"ledger_by_period (site=? AND kind=? AND period=? AND cloud=? AND subject>?)",
-		"(destination=? AND site=? AND cloud=? AND kind=? AND subject=? AND period=?)",
+		"(site=? AND cloud=? AND kind=? AND subject=? AND period=? AND destination=?)",
 		"message_record_row (site=? AND kind=? AND subject=? AND period=?)",
 	} {
 		if !strings.Contains(whole, part) {

@@ -120,21 +120,33 @@ func (p *Project) Server(ctx context.Context, id string) (Server, error) {
 // from 2.58 on.
 func (p *Project) Actions(ctx context.Context, id string) ([]Action, error) {
 	microversion, _ := p.version.newestOf(58, 21)
-	var answer struct {
-		Actions []struct {
-			Action    string   `json:"action"`
-			Request   string   `json:"request_id"`
-			StartTime novaTime `json:"start_time"`
-			UpdatedAt novaTime `json:"updated_at"`
-			Message   *string  `json:"message"`
-		} `json:"instanceActions"`
-	}
-	if err := p.session.get(ctx, "compute", p.compute+"servers/"+url.PathEscape(id)+"/os-instance-actions", microversion, &answer); err != nil {
-		return nil, err
-	}
-	all := make([]Action, 0, len(answer.Actions))
-	for _, a := range answer.Actions {
-		all = append(all, Action{RequestID: a.Request, Name: a.Action, Start: a.StartTime.Time, Updated: a.UpdatedAt.Time, Failed: a.Message != nil && *a.Message == "Error"})
+	path := p.compute + "servers/" + url.PathEscape(id) + "/os-instance-actions"
+	all, query, markers := []Action{}, "", map[string]bool{}
+	for {
+		var answer struct {
+			Actions []struct {
+				Action    string   `json:"action"`
+				Request   string   `json:"request_id"`
+				StartTime novaTime `json:"start_time"`
+				UpdatedAt novaTime `json:"updated_at"`
+				Message   *string  `json:"message"`
+			} `json:"instanceActions"`
+			Links []pageLink `json:"links"` // from 2.58 on
+		}
+		if err := p.session.get(ctx, "compute", path+query, microversion, &answer); err != nil {
+			return nil, err
+		}
+		for _, a := range answer.Actions {
+			all = append(all, Action{RequestID: a.Request, Name: a.Action, Start: a.StartTime.Time, Updated: a.UpdatedAt.Time, Failed: a.Message != nil && *a.Message == "Error"})
+		}
+		marker, err := nextMarker(answer.Links, markers, path)
+		if err != nil {
+			return nil, err
+		}
+		if marker == "" {
+			break
+		}
+		query = "?" + url.Values{"marker": {marker}}.Encode()
 	}
 	slices.SortStableFunc(all, func(a, b Action) int { return a.Start.Compare(b.Start) })
 	return all, nil

@@ -41,7 +41,7 @@ func (w *World) usage(vm *VM, from, to int64, charge Charge) Usage {
 	}
 	at := vm.Created.Unix()
 	count := func(until int64, v View) {
-		if d := min(until, to) - max(at, from); d > 0 && !free(v.Rest, charge) {
+		if d := min(until, to) - max(at, from); d > 0 && !free(v.Charged, charge) {
 			u.Wall += d
 			u.CPU += d * v.Flavor.VCPUs
 		}

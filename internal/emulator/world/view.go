@@ -10,6 +10,7 @@ type View struct {
 	ID, Name, Project, User string
 	Status                  string // as Nova shows it, also of what is in progress
 	Rest                    string // the same without what is in progress
+	Charged                 string // what the charge goes by: a VM that was resized, and not confirmed, runs or is stopped as before
 	Task                    string // what is in progress, Nova's task_state; "" = null
 	Created, Updated        time.Time
 	Launched, Terminated    time.Time // zero = null
@@ -57,6 +58,9 @@ func (s Sight) view(vm *VM) View {
 			f.Flavor = s.w.Flavors[i]
 			break
 		}
+	}
+	if f.Charged = f.Rest; f.Rest == "VERIFY_RESIZE" {
+		f.Charged = f.resting
 	}
 	return f.View
 }

@@ -177,7 +177,7 @@ func bySecond(w *World, project string, from, to int, c Charge) []Usage {
 		ran := slices.ContainsFunc(vm.Events, func(e Event) bool { return e.Kind == Launch })
 		for s := from; s < to && ran; s++ {
 			v, ok := w.ServerAt(vm.ID, at(s))
-			stopped, shelved := v.Rest == "SHUTOFF", v.Rest == "SHELVED" || v.Rest == "SHELVED_OFFLOADED"
+			stopped, shelved := v.Charged == "SHUTOFF", v.Charged == "SHELVED" || v.Charged == "SHELVED_OFFLOADED"
 			if ok && !v.Deleted && !(stopped && c.StoppedFree) && !(shelved && c.ShelvedFree) {
 				u.Wall++
 				u.CPU += v.Flavor.VCPUs

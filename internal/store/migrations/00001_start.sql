@@ -166,9 +166,8 @@ CREATE TABLE delivery (
 	rev BIGINT NOT NULL,
 	message TEXT NOT NULL,
 	hold_until BIGINT NOT NULL,
-	PRIMARY KEY (destination, site, cloud, kind, subject, period)
+	PRIMARY KEY (site, cloud, kind, subject, period, destination) -- what is known of a row is asked for, too
 );
-CREATE INDEX delivery_row ON delivery (site, cloud, kind, subject, period);
 
 -- times of tasks in milliseconds of the database's clock
 CREATE TABLE task (
