@@ -2,6 +2,7 @@ package world
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -115,10 +116,16 @@ func TestScenarioLife(t *testing.T) {
 			}
 		}
 	}
-	for id, want := range map[string]string{"2024-03-05T23:59:59Z": "ACTIVE", "2024-03-06T00:00:00Z": "SHUTOFF"} {
-		at, _ := time.Parse(time.RFC3339, id)
-		if v, _ := w.ServerAt("00000009-0000-4000-8000-000000000009", at); v.Status != want {
-			t.Errorf("V09 at %s: %s", id, v.Status)
+	for _, c := range []struct {
+		vm            int
+		second, wants string
+	}{{9, "2024-03-05T23:59:59Z", "ACTIVE"}, {9, "2024-03-06T00:00:00Z", "SHUTOFF"}, {18, "2024-02-15T00:00:30Z", "BUILD"}, {18, "2024-02-16T00:00:00Z", "ACTIVE"}} { // V18 was rebuilt later
+		second, err := time.Parse(time.RFC3339, c.second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, _ := w.ServerAt(fmt.Sprintf("%08d-0000-4000-8000-%012d", c.vm, c.vm), second); v.Status != c.wants {
+			t.Errorf("V%02d at %s: %s", c.vm, c.second, v.Status)
 		}
 	}
 }
