@@ -68,6 +68,9 @@ type trial struct {
 	notices     []string                    // what reports said of VMs: "VM id: reason"
 	sights      []sight                     // undisturbed collections
 	ledger      map[string]accounting.Entry // after the last step
+	blind       string                      // a wrong pipeline never sees this VM
+	instead     func(step) bool             // a wrong pipeline's collection; true = done
+	done        func(step)                  // called after each step
 	collections []span                      // when each collection ran, in the host's time
 	faults      []string                    // what the trial found wrong
 }
@@ -216,6 +219,9 @@ func (tr *trial) play() {
 		default:
 			tr.collectStep(s)
 		}
+		if tr.done != nil {
+			tr.done(s)
+		}
 		tr.inspect()
 	}
 }
@@ -232,6 +238,9 @@ func (tr *trial) collectStep(s step) {
 	tr.wire.arm(s, cancel)
 	tr.armCommit(s, cancel)
 	began := tr.cloudNow()
+	if tr.instead != nil && tr.instead(s) {
+		return
+	}
 	d := tr.deps()
 	err := accounting.Collect(ctx, d, tr.target, s.ask)
 	report := d.Run.Finish()
@@ -275,6 +284,7 @@ func (tr *trial) sendStep(s step) run.Report {
 	err := accounting.Send(ctx, d, tr.target, accounting.Sending{Parallel: tr.parallel, Attempts: 1 + int(s.seed%2)})
 	report := d.Run.Finish()
 	tr.archive.commit = func() {}
+	tr.keep(report)
 	tr.tell("send%s: %s%s%s, %d messages, %d records", aboutTrouble(s.trouble, tr.door.struck), report.Outcome, aboutError(err), problems(report), report.Counts["messages_sent"], report.Counts["records_sent"])
 	if err != nil && ctx.Err() == nil {
 		tr.wrong("%s: send failed: %v", stamp(tr.cloudNow()), err)

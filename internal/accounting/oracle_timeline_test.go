@@ -126,15 +126,15 @@ func (tl *timeline) settings(d dice) {
 	tl.previously = pick(d, accounting.CASO, accounting.Nothing)
 	tl.charge = accounting.Charge{StoppedFree: d.one(3), ShelvedFree: d.one(3)}
 	tl.era = pick(d, emulated.Current, emulated.Zed)
-	if oracleMitaka && d.one(3) {
+	if d.one(3) {
 		tl.era = emulated.Mitaka
 	}
 	tl.user = pick(d, "reader", "plain", "admin", "root")
 	tl.denied = d.one(8)
-	if !oracleCharge || tl.denied && !oracleDeniedCharge {
-		tl.charge = accounting.Charge{}
-	}
 	tl.askPage, tl.givePage = pick(d, 1, 2, 3, 1000), pick(d, 1, 2, 1000, 1000)
+	if !oracleActionPages {
+		tl.givePage = 1000
+	}
 	tl.parallel = pick(d, 1, 1, 1, 3)
 	tl.perMessage = pick(d, 1, 2, 3, 100)
 	tl.overTheWire = d.one(100)

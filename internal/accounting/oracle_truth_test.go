@@ -37,9 +37,6 @@ func (tr *trial) judge() {
 }
 
 func (tr *trial) judgeVM(l life, rows []apelserver.Row, end time.Time) {
-	if !oracleVanishedBack && tr.noticed(l.vm.ID, "vanished") {
-		return
-	}
 	slices.SortFunc(rows, func(a, b apelserver.Row) int { return int(a.Measured - b.Measured) })
 	got := map[string]use{}
 	var before use
@@ -69,7 +66,7 @@ func (tr *trial) judgeVM(l life, rows []apelserver.Row, end time.Time) {
 	for _, p := range periods {
 		d := use{got[p].wall - want[p].wall, got[p].cpu - want[p].cpu}
 		sum.wall, sum.cpu = sum.wall+d.wall, sum.cpu+d.cpu
-		off = off || d.cpu != 0 && abs(d.cpu) > slack.silent
+		off = off || d.wall != 0 || abs(d.cpu) > slack.silent
 		if abs(d.wall) > slack.wall || abs(d.cpu) > slack.cpu {
 			tr.wrong("VM %s, %s: wall %d, want %d (%+d, may be off by %d); CPU %d, want %d (%+d, may be off by %d)", l.vm.ID, p, got[p].wall, want[p].wall, d.wall, slack.wall, got[p].cpu, want[p].cpu, d.cpu, slack.cpu)
 		}
@@ -77,7 +74,7 @@ func (tr *trial) judgeVM(l life, rows []apelserver.Row, end time.Time) {
 	if abs(sum.wall) > slack.wall || abs(sum.cpu) > slack.cpu {
 		tr.wrong("VM %s, whole life: wall off by %d, CPU by %d (may be by %d)", l.vm.ID, sum.wall, sum.cpu, slack.cpu)
 	}
-	if off && slack.cpu > 0 && (oracleFirstResize || !slack.first) && !tr.saidOfFlavor(l.vm.ID) {
+	if off && slack.cpu > 0 && !tr.saidOfFlavor(l.vm.ID) {
 		tr.wrong("VM %s: its CPU is off by %d, and no report said that it may be", l.vm.ID, sum.cpu)
 	}
 	if want := endOf(vm); want != 0 && want > tr.since.Unix() && ran(vm) && ended != want {
@@ -125,7 +122,7 @@ func (tr *trial) asEnded(l life, ended int64) world.VM {
 		if !tr.noticed(vm.ID, "vanished") || len(l.hidden) == 0 || ended < seen.from.Unix() || ended > seen.to.Unix() {
 			continue
 		}
-		vm.Events = slices.DeleteFunc(vm.Events, func(e world.Event) bool { return e.At.Unix() >= ended })
+		vm.Events = slices.DeleteFunc(vm.Events, func(e world.Event) bool { return e.At.Unix() >= ended || e.Kind == world.Delete })
 		vm.Events = append(vm.Events, world.Event{At: time.Unix(ended, 0), Kind: world.Delete})
 		break
 	}
@@ -133,8 +130,12 @@ func (tr *trial) asEnded(l life, ended int64) world.VM {
 }
 
 // sees tells whether a collection may have seen the VM, apart from its hiding.
-func (s sight) sees(vm world.VM) bool {
-	return (len(s.projects) == 0 || slices.Contains(s.projects, vm.Project)) && vm.Created.Before(s.at) && vm.Created.Before(s.to) && launchedBy(vm, s.at)
+func (tr *trial) sees(s sight, vm world.VM) bool {
+	begun := vm.Created
+	if tr.previously == accounting.Nothing && begun.Before(tr.since) {
+		begun = tr.since
+	}
+	return (len(s.projects) == 0 || slices.Contains(s.projects, vm.Project)) && vm.Created.Before(s.at) && begun.Before(s.to) && launchedBy(vm, s.at)
 }
 
 func launchedBy(vm world.VM, t time.Time) bool {
@@ -184,13 +185,13 @@ func (tr *trial) expect(vm world.VM, end time.Time) map[string]use {
 type slack struct {
 	wall, cpu int64
 	silent    int64 // of the CPU: without a report
-	first     bool  // it got another size before it was seen at all
 }
 
 // slack reckons what cannot be known of a VM's sizes: with more than one change between two collections, or one before
-// the first, a flavor was never seen; where actions are denied a change has no date; below microversion 2.58 it has the
+// the first, a flavor was never seen; where actions are denied a change of size or state has no date; below microversion 2.58 it has the
 // date at which it was asked for.
 func (tr *trial) slack(l life) (s slack) {
+	const largest = 8 // vCPU
 	changes, most := tr.resizes(l.vm)
 	if tr.era == emulated.Mitaka {
 		s.silent = int64(len(changes)) * most * 20
@@ -199,7 +200,7 @@ func (tr *trial) slack(l life) (s slack) {
 	counted := l.vm.Created // what is counted with a size that was seen reaches to here
 	seen := false
 	for _, at := range tr.sights {
-		if !at.sees(l.vm) || slices.ContainsFunc(l.hidden, func(h span) bool { return h.from.Before(at.done) && h.to.After(at.at) }) {
+		if !tr.sees(at, l.vm) || slices.ContainsFunc(l.hidden, func(h span) bool { return h.from.Before(at.done) && h.to.After(at.at) }) {
 			continue
 		}
 		until := at.done.Add(max(at.skew, 0))
@@ -210,11 +211,14 @@ func (tr *trial) slack(l life) (s slack) {
 			}
 		}
 		if n > 1 || (n == 1 && (!seen || tr.denied)) {
-			s.first = s.first || !seen
 			s.cpu += most * int64(until.Sub(counted)/time.Second)
 			if !seen && tr.previously == accounting.CASO && l.vm.Created.Before(tr.since) {
 				s.silent += most * int64(until.Sub(counted)/time.Second)
 			}
+		}
+		if tr.denied && (tr.charge.StoppedFree || tr.charge.ShelvedFree) && slices.ContainsFunc(l.vm.Events, func(e world.Event) bool { return e.At.After(counted) && !e.At.After(until) }) {
+			s.wall += int64(until.Sub(counted) / time.Second)
+			s.cpu += largest * int64(until.Sub(counted)/time.Second)
 		}
 		to := at.to
 		if at.skew > 0 {
@@ -268,7 +272,7 @@ func (tr *trial) judgeSummaries() {
 	}
 	for key, h := range have {
 		stale := h.wall - kept[key].wall
-		if h == kept[key] || (!oracleLateSending && tr.lateSending(key[:7])) {
+		if h == kept[key] {
 			continue
 		}
 		if r, ok := reported[key]; !ok || float64(stale) > r*3600+360 {
@@ -366,22 +370,4 @@ func (tr *trial) inspect() {
 	if err != nil || doubled > 0 {
 		tr.wrong("%s: %d records are in more than one unsettled message: %v", stamp(tr.cloudNow()), doubled, err)
 	}
-}
-
-// lateSending tells whether what was collected while the server still removed stale summaries of the month was sent later.
-func (tr *trial) lateSending(period string) bool {
-	month, _ := time.Parse("2006-01", period)
-	until := month.AddDate(0, 1, 2)
-	sent := true
-	for _, s := range tr.steps {
-		switch {
-		case !s.at.Before(until):
-			return !sent
-		case !s.send:
-			sent = false
-		default:
-			sent = s.trouble.kind == ""
-		}
-	}
-	return false
 }

@@ -163,6 +163,9 @@ func without(body []byte, hidden []string) []byte {
 func (tr *trial) hiddenNow() (ids []string) {
 	now := tr.cloudNow()
 	for _, l := range tr.lives {
+		if l.vm.ID == tr.blind {
+			ids = append(ids, l.vm.ID)
+		}
 		for _, h := range l.hidden {
 			if end := endOf(l.vm); h.holds(now) && (end == 0 || end > now.Unix() || tr.known(l.vm.ID)) {
 				ids = append(ids, l.vm.ID)
@@ -181,9 +184,10 @@ type door struct {
 	met     int
 	struck  bool
 	chance  dice
-	bodies  map[string]string // of every message, by name
-	onWay   []onWay           // messages that will still arrive
-	before  func(accounting.Message)
+	bodies  map[string]string        // of every message, by name
+	onWay   []onWay                  // messages that will still arrive
+	edit    func(body []byte) []byte // what a wrong pipeline makes of a message
+	after   func(body []byte)        // called when a message was read
 }
 
 type onWay struct {
@@ -268,8 +272,14 @@ func (o *door) arrive() {
 // load gives a message to the accounting server, and looks at what it makes of it.
 func (o *door) load(body []byte) {
 	before := o.trial.rowsNow()
+	if o.edit != nil {
+		body = o.edit(body)
+	}
 	if v := o.trial.server.Load(body, "/DC=org/CN=oracle"); !v.Accepted {
 		o.trial.wrong("the accounting server rejected a message: %s\n%s", v.Reason, body)
 	}
 	o.trial.compareRows(before)
+	if o.after != nil {
+		o.after(body)
+	}
 }
