@@ -135,13 +135,14 @@ func (c *Cloud) unauthorized(w http.ResponseWriter, r *http.Request) {
 	refuse(w, r, http.StatusUnauthorized, "The request you have made requires authentication.")
 }
 
-// next is the link to the page that follows a thing: Nova and Cinder put the marker behind the other parameters.
+// next is the link to the page that follows a thing: Nova and Cinder sort the parameters, and put the marker behind them on
+// the first page.
 func (c *Cloud) next(r *http.Request, id string) []object {
-	query := r.URL.Query()
-	query.Del("marker")
-	text := query.Encode()
-	if text != "" {
-		text += "&"
+	query, behind := r.URL.Query(), ""
+	if query.Has("marker") {
+		query.Set("marker", id)
+	} else if behind = "marker=" + url.QueryEscape(id); len(query) > 0 {
+		behind = "&" + behind
 	}
-	return []object{{"rel": "next", "href": c.Base() + r.URL.Path + "?" + text + "marker=" + url.QueryEscape(id)}}
+	return []object{{"rel": "next", "href": c.Base() + r.URL.Path + "?" + query.Encode() + behind}}
 }
