@@ -65,6 +65,8 @@ func TestWrongArrows(t *testing.T) {
 		{"internal/openstack", []string{"internal/tasks"}, "internal/openstack → internal/tasks: arrows point inward"},
 		{"internal/accounting", []string{"internal/app"}, "internal/accounting → internal/app: arrows point inward"},
 		{"internal/app", []string{"cmd/fedsite"}, "internal/app → cmd/fedsite: arrows point inward"},
+		{"internal/app", []string{"test/peers"}, "internal/app → test/peers: arrows point inward"},
+		{"test/peers", []string{"internal/app", "internal/config", "protocol/apel"}, ""},
 		{"internal/newcomer", nil, "internal/newcomer: it stands on no layer"},
 		{"internal/app/util", nil, `internal/app/util: a package is a noun of the domain, not "util"`},
 		{"protocol/types", nil, `protocol/types: a package is a noun of the domain, not "types"`},

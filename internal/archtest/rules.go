@@ -12,6 +12,7 @@ import (
 // layers are the packages from the outermost to the innermost; a package imports those of its own layer and of the ones
 // below. "x/..." is x and everything beneath it.
 var layers = [][]string{
+	{"test/..."}, // what holds the whole against other programs
 	{"cmd/..."},
 	{"internal/app/..."},
 	{"internal/accounting/...", "internal/discovery/...", "internal/images/...", "internal/access/...", "internal/web/...", "internal/doctor/...",
@@ -143,7 +144,7 @@ func in(pkg string, patterns []string) bool {
 	return slices.ContainsFunc(patterns, func(pattern string) bool {
 		if pattern == std {
 			first, _, _ := strings.Cut(pkg, "/")
-			return !strings.Contains(first, ".") && !slices.Contains([]string{"internal", "protocol", "cmd"}, first)
+			return !strings.Contains(first, ".") && !slices.Contains([]string{"internal", "protocol", "cmd", "test"}, first)
 		}
 		prefix, deep := strings.CutSuffix(pattern, "...")
 		if !deep {
