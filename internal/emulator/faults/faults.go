@@ -147,6 +147,8 @@ func (e Effect) strike(w http.ResponseWriter, r *http.Request, next http.Handler
 		e.Do()
 	}
 	if e.Delay > 0 {
+		body, _ := io.ReadAll(r.Body) // so that the service can work on a request that is given up meanwhile
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		select {
 		case <-time.After(e.Delay):
 		case <-r.Context().Done():
