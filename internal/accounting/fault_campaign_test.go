@@ -48,6 +48,7 @@ func turning() *world.World {
 	}
 	w.Happen(id(11), on(world.Stop, "2024-04-01T03:00"))
 	w.Happen(id(11), on(world.Resize, "2024-04-01T08:00", "1"))
+	w.Happen(id(11), on(world.Confirm, "2024-04-01T08:01"))
 	return w
 }
 
