@@ -34,6 +34,7 @@ var lives = map[string]life{
 	"e2e-starts":    {[]string{"server stop {}"}, []string{"server start {}"}, "stop start", "active"},
 	"e2e-cycles":    {[]string{"server stop {}", "server start {}"}, []string{"server stop {}", "server start {}", "server stop {}"}, "stop start stop start stop", "stopped"},
 	"e2e-rebuilt":   {[]string{"server stop {}"}, []string{"server rebuild --image almalinux-9 {}"}, "stop rebuild", "stopped"},
+	"e2e-unseen":    {nil, []string{"server stop {}", "server rebuild --image almalinux-9 {}", remove}, "stop rebuild delete", "deleted"},
 	"e2e-last":      {[]string{"server stop {}"}, []string{remove}, "stop delete", "deleted"},
 	"e2e-shelves":   {nil, []string{"server shelve {}"}, "shelve", "shelved_offloaded"},
 	"e2e-unshelves": {[]string{"server shelve {}"}, []string{"server unshelve {}"}, "shelve unshelve", "active"},

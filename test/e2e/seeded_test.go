@@ -103,7 +103,7 @@ func (s *stage) changes(t *testing.T) {
 	if f, wall, _, cpu := record(ledger, "e2e-stops"); f["Status"] != "stopped" || cpu != wall {
 		t.Errorf("stopped in between: %v", f)
 	}
-	for _, name := range []string{"e2e-stops", "e2e-starts", "e2e-cycles", "e2e-rebuilt", "e2e-last", "e2e-shelves", "e2e-unshelves"} {
+	for _, name := range []string{"e2e-stops", "e2e-starts", "e2e-cycles", "e2e-rebuilt", "e2e-unseen", "e2e-last", "e2e-shelves", "e2e-unshelves"} {
 		_, wall, none, _ := record(ledger, name)
 		if f, charged, suspended, cpu := record(free, name); none != 0 || suspended <= 0 || charged+suspended != wall || cpu != charged {
 			t.Errorf("%s: not charged while it was stopped or shelved: %v", name, f)
