@@ -111,7 +111,7 @@ func newTimeline(seed uint64) *timeline {
 	}
 	tl.settings(d)
 	tl.rollSteps(d)
-	for i := range 1 + d.IntN(7) {
+	for i := range 1 + d.IntN(6) {
 		tl.lives = append(tl.lives, tl.rollLife(d, i))
 	}
 	return tl
@@ -144,7 +144,7 @@ func (tl *timeline) rollSteps(d dice) {
 	at := tl.since.Add(d.span(0, pick(d, time.Hour, 2*day, 40*day)))
 	end := at.Add(d.span(20*day, 100*day))
 	var instants []time.Time
-	for range 2 + d.IntN(10) {
+	for range 2 + d.IntN(8) {
 		switch d.IntN(4) {
 		case 0:
 			instants = append(instants, monthEndNear(d, at, end).Add(pick(d, 0, oracleSettle)))

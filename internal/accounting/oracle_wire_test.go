@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/fedsite/fedsite/internal/accounting"
+	"github.com/fedsite/fedsite/internal/emulator/world"
 )
 
 // collectTroubles are what may happen to a collection.
@@ -158,8 +159,8 @@ func without(body []byte, hidden []string) []byte {
 	return changed
 }
 
-// hiddenNow gives the VMs that are in no answer now. One that ended before it was ever seen is not hidden: nothing could
-// know of it.
+// hiddenNow gives the VMs that are in no answer now. One that ended, also softly, before it was ever seen is not
+// hidden: no later listing shows it.
 func (tr *trial) hiddenNow() (ids []string) {
 	now := tr.cloudNow()
 	for _, l := range tr.lives {
@@ -167,7 +168,7 @@ func (tr *trial) hiddenNow() (ids []string) {
 			ids = append(ids, l.vm.ID)
 		}
 		for _, h := range l.hidden {
-			if end := endOf(l.vm); h.holds(now) && (end == 0 || end > now.Unix() || tr.known(l.vm.ID)) {
+			if h.holds(now) && (!over(l.vm, now) || tr.known(l.vm.ID)) {
 				ids = append(ids, l.vm.ID)
 			}
 		}
@@ -282,4 +283,14 @@ func (o *door) load(body []byte) {
 	if o.after != nil {
 		o.after(body)
 	}
+}
+
+// over tells whether only what changed since then lists the VM at the instant: it is deleted, or softly so.
+func over(vm world.VM, now time.Time) (is bool) {
+	for _, e := range vm.Events {
+		if !e.At.After(now) {
+			is = e.Kind == world.Delete || e.Kind == world.Soft
+		}
+	}
+	return is
 }
