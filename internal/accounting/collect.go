@@ -194,24 +194,17 @@ func (c *collector) choose(m site.Merged) []site.Project {
 // project collects one project: the listing of existing VMs, then that of changed ones, whose answer is the later one,
 // then what is in neither; the window's mark moves last (design §7, rule 3).
 func (c *collector) project(ctx context.Context, p site.Project, shares []site.Share) error {
-	var mark, last int64
-	err := c.d.DB.Read(ctx, func(tx *store.Tx) error {
-		windows, seen, err := windowsOf(tx, c.c.Cloud.ID, p.ID)
-		mark, last = Mark(c.start.Since, windows), seen
-		return err
-	})
-	if err != nil {
-		return storeError{err}
-	}
 	began := c.d.Now()
-	if began.UnixMilli() < last {
-		return clockError{now: began, last: time.UnixMilli(last).UTC()}
+	mark, last, err := c.known(ctx, p)
+	if err != nil {
+		return err
 	}
 	w, err := next(mark, asked(c.ask), began, c.t.Settings.Settle)
 	if err != nil {
 		return err
 	}
-	if w.To <= w.From {
+	ahead := began.UnixMilli() < last
+	if w.To <= w.From && !ahead {
 		c.d.Run.Count("projects_up_to_date", 1)
 		return nil
 	}
@@ -221,6 +214,12 @@ func (c *collector) project(ctx context.Context, p site.Project, shares []site.S
 	}
 	if compute.ProjectID() != p.ID {
 		return fmt.Errorf("signed in to project %s instead of %s: refused", compute.ProjectID(), p.ID)
+	}
+	if ahead { // the window is another one, then
+		if err := c.takeBack(ctx, p, began, last); err != nil {
+			return err
+		}
+		return c.project(ctx, p, shares)
 	}
 	pages := &pager{collector: c, compute: compute, cells: map[string]bool{}, basis: basis{
 		Target: c.t, Cloud: c.c.Cloud, Project: p.ID, Shares: shares, To: w.To, Since: c.start.Since, Previous: c.start.Previously,
@@ -239,7 +238,7 @@ func (c *collector) project(ctx context.Context, p site.Project, shares []site.S
 		return fmt.Errorf("what was read is kept, but is not complete: %w", pages.incomplete)
 	}
 	if n := len(pages.cells); n > 0 {
-		c.problem(object(p), fmt.Sprintf("a cell is down: the cloud shows %d VMs without data, their last state is kept", n), run.Problem{Notice: true,
+		c.problem(object(p), fmt.Sprintf("a cell is down: the cloud shows %d of its VMs without data, and their last state is kept", n), run.Problem{Notice: true,
 			Hint: "their records go on by themselves when the cell is back: nova-manage cell_v2 list_cells"})
 	}
 	if pages.unnamed > 0 {
@@ -253,12 +252,21 @@ func (c *collector) project(ctx context.Context, p site.Project, shares []site.S
 	return nil
 }
 
-// clockError says that the clock went back: an observation made now would count as older than what is known, and a
-// window that ends before the last one would be taken for an old one. Nothing is collected until the clock has caught up.
-type clockError struct{ now, last time.Time }
-
-func (e clockError) Error() string {
-	return fmt.Sprintf("the clock went back: it says %s, and the last collection began %s", e.now.UTC().Format(time.RFC3339), e.last.Format(time.RFC3339))
+// known gives the project's mark, and when its newest sight was dated, in unix milliseconds.
+func (c *collector) known(ctx context.Context, p site.Project) (mark, last int64, err error) {
+	err = c.d.DB.Read(ctx, func(tx *store.Tx) error {
+		windows, seen, err := windowsOf(tx, c.c.Cloud.ID, p.ID)
+		if err != nil {
+			return err
+		}
+		mark = Mark(c.start.Since, windows)
+		last, err = lastSight(tx, c.c.Cloud.ID, p.ID, seen)
+		return err
+	})
+	if err != nil {
+		return 0, 0, storeError{err}
+	}
+	return mark, last, nil
 }
 
 // storeError marks a failure of the store: it spoils the run, because nothing can be kept.
@@ -302,9 +310,6 @@ func openstackProblem(siteName, cloud, object string, err error) run.Problem {
 	}
 	if p.Hint == "" {
 		p.Hint = "nothing is lost: the next run covers the same window; if it stays so, the cloud's administrator can look at it"
-	}
-	if _, ok := errors.AsType[clockError](err); ok {
-		p.Hint = "set this machine's clock (chrony, ntpd): until it has caught up nothing is collected, and nothing is lost"
 	}
 	return p
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/fedsite/fedsite/internal/emulator/faults"
 	"github.com/fedsite/fedsite/internal/emulator/federation/apelserver"
 	"github.com/fedsite/fedsite/internal/run"
+	"github.com/fedsite/fedsite/internal/transport"
+	"github.com/fedsite/fedsite/protocol/smime"
 )
 
 // names gives the names of the messages that were received from the n-th on.
@@ -72,9 +74,13 @@ func TestBrokerTroubles(t *testing.T) {
 			b.fed, fed.Server = fed, apelserver.New()
 			dest := b.brokerWith("SITE-A", func(cfg *accounting.AMSConfig) {
 				if name == "too slow" {
-					hasty := *cfg.Client.HTTP
-					hasty.Timeout = 100 * time.Millisecond
-					cfg.Client.HTTP = &hasty
+					hasty, err := transport.New(transport.Config{Roots: fed.CA.Pool(), Timeout: 300 * time.Millisecond})
+					if err != nil {
+						t.Fatal(err)
+					}
+					t.Cleanup(hasty.CloseIdleConnections)
+					cfg.Client.HTTP = hasty.Client
+					cfg.Present = func(id smime.Identity) { hasty.SetCertificate(id.TLS()) }
 				}
 			})
 			b.target.Destinations = []accounting.Destination{dest}

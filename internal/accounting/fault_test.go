@@ -112,7 +112,7 @@ func TestTroubleWithTheCloud(t *testing.T) {
 				return []byte(strings.TrimSuffix(strings.TrimSpace(string(body)), "}") + `,"servers_links":[{"rel":"next","href":"http://x/?marker=` + id(5) + `"}]}`)
 			}}})
 		}, run.ExitFailed, []string{theProject, "goes in circles"}},
-		"another's VM": {secondPage(faults.Effect{Change: replacing(`"tenant_id":"`+project, `"tenant_id":"2222`)}), run.ExitNotAuthorised, []string{theProject, "2222"}},
+		"another's VM": {secondPage(faults.Effect{Change: replacing(`"tenant_id":"`+project, `"tenant_id":"`+project2)}), run.ExitNotAuthorised, []string{theProject, project2}},
 		"changed listing 500": {func(b *bed) {
 			b.faults.Add(faults.Fault{Service: "compute", Query: "changes-since", Effect: faults.Effect{Status: 500, Body: "{}"}})
 		}, run.ExitUnavailable, []string{theProject, "list the VMs changed since 2024-03-09T23:45:00Z"}},
@@ -171,9 +171,9 @@ func TestActionsThatCannotBeRead(t *testing.T) {
 // TestOneProjectOfTwo spoils one project: the other goes on, and the run is partly done.
 func TestOneProjectOfTwo(t *testing.T) {
 	w := troubled()
-	w.Projects = append(w.Projects, world.Project{ID: "2222", Name: "vo-two", Properties: map[string]string{"VO": "two"}})
-	w.Users[0].Roles["2222"] = []string{"reader"}
-	w.Add(world.VM{ID: id(99), Project: "2222", User: "u-one", Name: "vm", Flavor: "1", Created: moment("2024-03-02"), Events: []world.Event{on(world.Launch, "2024-03-02T00:01")}})
+	w.Projects = append(w.Projects, world.Project{ID: project2, Name: "vo-two", Properties: map[string]string{"VO": "two"}})
+	w.Users[0].Roles[project2] = []string{"reader"}
+	w.Add(world.VM{ID: id(99), Project: project2, User: "u-one", Name: "vm", Flavor: "1", Created: moment("2024-03-02"), Events: []world.Event{on(world.Launch, "2024-03-02T00:01")}})
 	b := newCloudBed(t, w, onDisk(t), first, "2024-03-01")
 	secondPage(faults.Effect{Status: 500, Body: "{}"})(b)
 	if r := b.collect(""); r.Exit() != run.ExitPartial || r.Counts["projects_collected"] != 1 {
@@ -201,8 +201,8 @@ func TestOneCloudOfTwo(t *testing.T) {
 	}
 	b.told("cloud cloud-x", "connection refused")
 	other := small()
-	other.Projects[0] = world.Project{ID: "3333", Name: "elsewhere", Properties: map[string]string{"VO": "x"}}
-	other.Users[0].Roles = map[string][]string{"3333": {"reader"}}
+	other.Projects[0] = world.Project{ID: project3, Name: "elsewhere", Properties: map[string]string{"VO": "x"}}
+	other.Users[0].Roles = map[string][]string{project3: {"reader"}}
 	b.target.Clouds[0].Source = b.sourceAt(b.cloudOf(other), "reader")
 	b.clean(b.collectFor(b.target, second, accounting.Ask{Projects: []string{"vo-ops"}}))
 }

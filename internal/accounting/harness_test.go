@@ -64,11 +64,15 @@ type bed struct {
 	last   run.Report
 }
 
-const project = "11111111111111111111111111111111"
+const (
+	project  = "11111111111111111111111111111111"
+	project2 = "22222222222222222222222222222222"
+	project3 = "33333333333333333333333333333333"
+)
 
 // small is a world of one project with a VO, its users, and no VM yet.
 func small() *world.World {
-	return &world.World{
+	w := &world.World{
 		Region:   "RegionOne",
 		Projects: []world.Project{{ID: project, Name: "vo-ops", Properties: map[string]string{"VO": "ops"}}},
 		Users: []world.User{
@@ -88,6 +92,15 @@ func small() *world.World {
 			{ID: "image-2", Name: "img2", Visibility: "public", Properties: map[string]string{"vmcatcher_event_ad_mpuri": "https://appdb.egi.eu/store/vo/image/xyz/"}},
 		},
 	}
+	return privileged(w)
+}
+
+// privileged is what an operator gives the reader in an era in which only an admin may read users.
+func privileged(w *world.World) *world.World {
+	if !era.SystemScope {
+		w.Users[0].Roles[project] = []string{"reader", "admin"}
+	}
+	return w
 }
 
 func moment(text string) time.Time {
@@ -108,6 +121,9 @@ func vm(w *world.World, id, created string, events ...world.Event) {
 
 func on(kind world.Kind, at string, value ...string) world.Event {
 	e := world.Event{At: moment(at), Kind: kind}
+	if era.NovaMinor < 58 { // actions tell only when something was asked for: here it takes no time
+		e.Asked = e.At
+	}
 	if len(value) > 0 {
 		e.Value = value[0]
 	}
@@ -146,6 +162,9 @@ func onDisk(t testing.TB) store.Config {
 
 func (b *bed) serve(w *world.World, o emulated.Options) *emulated.Cloud {
 	b.t.Helper()
+	if o.Era.Name == "" {
+		o.Era = era
+	}
 	c := emulated.New(w, b.clock.now, o)
 	srv, err := c.Listen("127.0.0.1:0")
 	if err != nil {

@@ -200,7 +200,7 @@ func (p *pager) judge(ctx context.Context, project site.Project, gone []VM, miss
 	}
 	if missing > u.limit() && len(gone) > len(released) {
 		reason := fmt.Sprintf("held: %d of %d VMs cannot be found any more, none of them is closed", missing, u.open)
-		return errors.Join(p.hold(ctx, project, reason, began), p.vanish(ctx, released))
+		return errors.Join(p.hold(ctx, project, reason, began), p.closeGone(ctx, released))
 	}
 	if held != nil && missing <= u.limit() && len(u.vms) < maxUnseen { // else there are more that were released
 		if err := p.free(ctx, held); err != nil {
@@ -211,7 +211,36 @@ func (p *pager) judge(ctx context.Context, project site.Project, gone []VM, miss
 		p.problem("VM "+v.ID, "cannot be found: no listing shows it, and by its id there is none", run.Problem{Notice: true,
 			Hint: "the next collection looks for it again, and closes it when it was last seen if it is not back"})
 	}
-	return p.vanish(ctx, append(released, again...))
+	return p.closeGone(ctx, append(released, again...))
+}
+
+// closeGone closes VMs that are gone: when their instance actions say that they were deleted, as far as these are still
+// there, else when they were last seen. One whose actions cannot be read now is left to the next run.
+func (p *pager) closeGone(ctx context.Context, gone []VM) error {
+	var closed []VM
+	for _, v := range gone {
+		actions, err := p.compute.Actions(ctx, v.ID)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, openstack.ErrUnavailable):
+			continue
+		case err == nil:
+			v.EndsAt = deletion(actions)
+		}
+		closed = append(closed, v)
+	}
+	return p.vanish(ctx, closed)
+}
+
+// deletion gives when a VM's actions say that it was deleted, in unix seconds; 0 when they don't.
+func deletion(actions []openstack.Action) (at int64) {
+	for _, a := range actions {
+		if (a.Name == "delete" || a.Name == "forceDelete") && !a.Failed {
+			at = finished(a)
+		}
+	}
+	return at
 }
 
 // miss notes since when VMs cannot be found.

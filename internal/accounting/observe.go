@@ -107,7 +107,7 @@ const (
 // wantsActions tells whether the VM's instance actions are needed to date what changed since the meter stood still: a
 // flavor change always, a change of state only where the state decides on the charge. Of a VM that is new they are asked
 // for when it may have had another flavor before: no API tells which, but that there was one must be said.
-func wantsActions(m Meter, o Observation, size Size, charge Charge, since int64) bool {
+func wantsActions(m Meter, o Observation, size Size, charge Charge, since int64, previous Previously) bool {
 	s := o.Server
 	byState := charge.StoppedFree || charge.ShelvedFree
 	if m.CountedTo == 0 {
@@ -116,7 +116,8 @@ func wantsActions(m Meter, o Observation, size Size, charge Charge, since int64)
 		if byState && s.Updated.Unix() >= since && (touched || wait > 10*time.Second) { // an unshelve, too, launches it anew
 			return true
 		}
-		return s.Created.Unix() >= since && (wait > slowBuild || s.Status == "VERIFY_RESIZE" || touched && s.Status == "ACTIVE")
+		counts := s.Created.Unix() >= since || previous == Nothing && s.Updated.Unix() >= since // cASO priced what it counted anew
+		return counts && (wait > slowBuild || s.Status == "VERIFY_RESIZE" || touched && s.Status == "ACTIVE")
 	}
 	if m.Size.resized(size) || s.Launched.Unix() > m.CountedTo { // a resize and its revert launch it anew, too
 		return true
@@ -160,12 +161,8 @@ func changesOf(m Meter, o Observation, size Size, charge Charge, ahead int64) (c
 		doubt = fmt.Sprintf("flavor changed %d times since %s, to one that was not seen: counted as %s until %s", len(resizes), unix(m.CountedTo), m.Size.Flavor, unix(resizes[len(resizes)-1]))
 	}
 	state := o.Server.Status
-	if charge.StoppedFree || charge.ShelvedFree {
-		for _, a := range o.Actions {
-			if s, ok := stateAfter[a.Name]; ok && !a.Failed && dated(finished(a)) {
-				changes = append(changes, Change{At: finished(a), State: s})
-			}
-		}
+	if charge.StoppedFree || charge.ShelvedFree || resizeStates[state] {
+		changes = append(changes, states(m.State, o.Actions, dated)...)
 	}
 	was, last := m.State, m.CountedTo
 	for _, c := range sorted(changes) {
@@ -198,13 +195,24 @@ func changesOf(m Meter, o Observation, size Size, charge Charge, ahead int64) (c
 // stateAt gives the state that the actions say the VM was in at the instant.
 func stateAt(actions []openstack.Action, at int64) string {
 	state := "ACTIVE"
-	var last int64
-	for _, a := range actions {
-		if s, ok := stateAfter[a.Name]; ok && !a.Failed && finished(a) <= at && finished(a) >= last {
-			state, last = s, finished(a)
-		}
+	for _, c := range states(state, actions, func(t int64) bool { return t <= at }) {
+		state = c.State
 	}
 	return state
+}
+
+// states gives the states that a VM got by the actions whose time is wanted, from the given one on, in order of time.
+func states(state string, actions []openstack.Action, wanted func(int64) bool) (changes []Change) {
+	byEnd := slices.SortedStableFunc(slices.Values(actions), func(a, b openstack.Action) int { return cmp.Compare(finished(a), finished(b)) })
+	for _, a := range byEnd {
+		after, ok := stateAfter[a.Name]
+		if !ok || a.Failed || !wanted(finished(a)) || (a.Name == "rebuild" && state == "SHUTOFF") { // a stopped VM stays stopped
+			continue
+		}
+		state = after
+		changes = append(changes, Change{At: finished(a), State: after})
+	}
+	return changes
 }
 
 // before tells of a VM that is seen for the first time how often it had changed its flavor by then; "" for never.

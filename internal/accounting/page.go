@@ -146,7 +146,7 @@ func (p *pager) observe(ctx context.Context, s openstack.Server, seen int64, nam
 	}
 	size, _ := sizeOf(s.Flavor, p.t.Settings.Benchmarks)
 	lives := s.Terminated.IsZero() && s.Status != "DELETED"
-	if (k.vm == nil || k.vm.EndedAt == 0 || k.vm.Vanished != 0 || lives) && wantsActions(meter, o, size, p.t.Settings.Charge, p.basis.Since) {
+	if (k.vm == nil || k.vm.EndedAt == 0 || k.vm.Vanished != 0 || lives) && wantsActions(meter, o, size, p.t.Settings.Charge, p.basis.Since, p.basis.Previous) {
 		if err := p.actions(ctx, &o); err != nil {
 			return entry{}, false, err
 		}
@@ -271,9 +271,11 @@ func (p *pager) actions(ctx context.Context, o *Observation) error {
 		p.d.Run.Count("actions_asked", 1)
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case errors.Is(err, openstack.ErrUnavailable): // the past is never re-priced: better late than at a wrong time
+	case !errors.Is(err, openstack.ErrForbidden) && !errors.Is(err, openstack.ErrNotFound): // the past is never re-priced: better late than at a wrong time
 		o.ActionsLater = true
-		p.lack("instance actions of VM "+o.Server.ID, err)
+		if p.lack("instance actions of VM "+o.Server.ID, err); !errors.Is(err, openstack.ErrUnavailable) {
+			p.problem("VM "+o.Server.ID, "left as it is known: its instance actions cannot be read: "+err.Error(), run.Problem{Hint: openstack.Hint(err)})
+		}
 	default:
 		o.ActionDenied = true
 		p.denied = errors.Is(err, openstack.ErrForbidden)

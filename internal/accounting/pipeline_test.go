@@ -156,15 +156,15 @@ func TestRightsMakeNoDifference(t *testing.T) {
 
 func TestProjectsThatCannotBeCollectedAreSkipped(t *testing.T) {
 	w := small()
-	w.Projects = append(w.Projects, world.Project{ID: "2222", Name: "no-vo"}, world.Project{ID: "3333", Name: "no-role", Properties: map[string]string{"VO": "biomed"}})
-	w.Users[0].Roles["2222"] = []string{"reader"}
+	w.Projects = append(w.Projects, world.Project{ID: project2, Name: "no-vo"}, world.Project{ID: project3, Name: "no-role", Properties: map[string]string{"VO": "biomed"}})
+	w.Users[0].Roles[project2] = []string{"reader"}
 	vm(w, "00000001-0000-4000-8000-000000000001", "2024-03-02")
 	b := newCloudBed(t, w, onDisk(t), "2024-03-10T00:05:00Z", "2024-03-01")
 	r := b.collect("")
 	if r.Outcome != run.Partial || r.Exit() != run.ExitPartial {
 		t.Errorf("outcome %s, exit %d", r.Outcome, r.Exit())
 	}
-	if len(r.Problems) != 1 || r.Problems[0].Object != "project 2222 (no-vo)" || r.Problems[0].Hint == "" {
+	if len(r.Problems) != 1 || r.Problems[0].Object != "project "+project2+" (no-vo)" || r.Problems[0].Hint == "" {
 		t.Errorf("problems %+v", r.Problems)
 	}
 	if len(b.records()) != 1 {

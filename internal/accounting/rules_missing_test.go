@@ -121,28 +121,28 @@ func TestRule03AReleaseCoversWhatWasShown(t *testing.T) {
 func TestRule03AProjectThatIsGone(t *testing.T) {
 	each(t, func(t *testing.T, cfg store.Config) {
 		w := many(3)
-		w.Projects = append(w.Projects, world.Project{ID: "2222", Name: "vo-other", Properties: map[string]string{"VO": "biomed"}})
-		w.Users[0].Roles["2222"] = []string{"reader"}
-		w.Add(world.VM{ID: id(9), Project: "2222", User: "u-one", Name: "other", Flavor: "1", Created: moment("2024-03-02"), Events: []world.Event{on(world.Launch, "2024-03-02T00:01")}})
+		w.Projects = append(w.Projects, world.Project{ID: project2, Name: "vo-other", Properties: map[string]string{"VO": "biomed"}})
+		w.Users[0].Roles[project2] = []string{"reader"}
+		w.Add(world.VM{ID: id(9), Project: project2, User: "u-one", Name: "other", Flavor: "1", Created: moment("2024-03-02"), Events: []world.Event{on(world.Launch, "2024-03-02T00:01")}})
 		b := newCloudBed(t, w, cfg, "2024-03-10T00:05:00Z", "2024-03-01")
 		b.clean(b.collect(""))
-		delete(w.Users[0].Roles, "2222")
+		delete(w.Users[0].Roles, project2)
 		if r := b.collect("2024-03-31T23:55:00Z"); r.Exit() != run.ExitPartial {
 			t.Errorf("exit %d", r.Exit())
 		}
-		b.told("project 2222", "no role on it any more", "1 of its VMs")
-		w.Users[0].Roles["2222"] = []string{"reader"} // it was a mistake
+		b.told("project "+project2, "no role on it any more", "1 of its VMs")
+		w.Users[0].Roles[project2] = []string{"reader"} // it was a mistake
 		b.clean(b.collect("2024-04-01T00:05:00Z"))
-		b.told("project 2222", "no longer held")
+		b.told("project "+project2, "no longer held")
 		if r := b.row(id(9), "2024-03"); r.WallDuration != 30*86400-1 {
 			t.Errorf("it goes on, with the month's end: %+v", r)
 		}
-		delete(w.Users[0].Roles, "2222")
+		delete(w.Users[0].Roles, project2)
 		b.collect("2024-04-02T00:05:00Z")
 		if r, err := b.release("vo-other", false); err == nil { // its name was not known when it was held for the first time
 			t.Errorf("%+v", r)
 		}
-		if _, err := b.release("2222", false); err != nil {
+		if _, err := b.release(project2, false); err != nil {
 			t.Error(err)
 		}
 		b.clean(b.collect("2024-04-03T00:05:00Z"))

@@ -91,7 +91,10 @@ func (f *fold) happened(e Event) {
 	}
 	switch e.Kind {
 	case Launch, Rebuild, Unshelve:
-		f.Rest, f.Launched = "ACTIVE", e.At // Nova dates the launch anew
+		f.Launched = e.At // Nova dates the launch anew
+		if e.Kind != Rebuild || f.Rest != "SHUTOFF" { // a stopped VM that is rebuilt stays stopped
+			f.Rest = "ACTIVE"
+		}
 		if e.Kind == Rebuild && e.Value != "" {
 			f.Image = e.Value
 		}

@@ -1,0 +1,63 @@
+package accounting_test
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+
+	emulated "github.com/fedsite/fedsite/internal/emulator/openstack"
+)
+
+var eraFlag = flag.String("era", "", "the release that the emulated cloud is of: current, zed or mitaka; without it the tests run in each, with -short in current")
+
+// era is what the clouds of the tests that run now can do.
+var era = emulated.Current
+
+// TestMain runs all tests once in every era: what a pipeline makes of a cloud must not depend on its age.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	eras := emulated.Eras()
+	if *eraFlag != "" {
+		e, ok := emulated.EraNamed(*eraFlag)
+		if !ok {
+			fmt.Fprintf(os.Stderr, "there is no era %q\n", *eraFlag)
+			os.Exit(2)
+		}
+		eras = []emulated.Era{e}
+	}
+	if *eraFlag == "" && (testing.Short() || given("test.bench") || given("test.list") || given("test.fuzz")) {
+		eras = []emulated.Era{emulated.Current}
+	}
+	code := 0
+	for _, e := range eras {
+		era = e
+		if len(eras) > 1 {
+			fmt.Println("era", e.Name)
+		}
+		code = cmp.Or(code, m.Run())
+	}
+	os.Exit(code)
+}
+
+func given(name string) bool {
+	f := flag.Lookup(name)
+	return f != nil && f.Value.String() != ""
+}
+
+// inOneEra skips a test that does not ask a cloud, or chooses the eras itself, in all eras but one.
+func inOneEra(t *testing.T) {
+	t.Helper()
+	if *eraFlag == "" && era.Name != emulated.Current.Name {
+		t.Skip("runs once")
+	}
+}
+
+// only skips a test in eras that cannot do what it is about.
+func only(t *testing.T, can bool, what string) {
+	t.Helper()
+	if !can {
+		t.Skipf("a cloud of %s has no %s", era.Name, what)
+	}
+}
