@@ -7,16 +7,19 @@ LAB      = test/openstack/lab
 LAB_DIR ?= /var/lib/openstack-lab
 
 # Python programs for the tests, made by Debian's Python whatever stands first in PATH.
-VENV    ?= .venv
+VENV      ?= .venv
+CASO_VENV ?= .venv-caso
 PYTHON  ?= /usr/bin/python3
 
-FUZZTIME  ?= 30s
-BENCHTIME ?= 1s
+FUZZTIME   ?= 30s
+BENCHTIME  ?= 1s
+BENCHFLAGS ?=
+TIMELINES  ?= 100000
 # more arguments for go test, as in: make test TESTFLAGS='-run Rule -v'
 TESTFLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race fmt vet lint check bench fuzz docs demo venv lab-install lab-up lab-down e2e
+.PHONY: help build test race fmt vet lint check bench benchmarks bench-peers fuzz soak docs demo venv caso-venv lab-install lab-up lab-down e2e e2e-full
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,18 +36,25 @@ race: ## Run the tests under the race detector (needs a C compiler); the longest
 fmt: ## Fail on files that gofmt would change
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then printf 'run gofmt -w on:\n%s\n' "$$files"; exit 1; fi
 
-vet: ## go vet, also of the end-to-end test
+vet: ## go vet, also of what has a build tag
 	CGO_ENABLED=0 $(GO) vet ./...
-	CGO_ENABLED=0 $(GO) vet -tags e2e ./test/...
+	CGO_ENABLED=0 $(GO) vet -tags e2e,bench,peers ./test/...
 
 lint: ## staticcheck, the version pinned in tools/go.mod
-	CGO_ENABLED=0 $(GO) tool -modfile=tools/go.mod staticcheck -tags e2e ./...
+	CGO_ENABLED=0 $(GO) tool -modfile=tools/go.mod staticcheck -tags e2e,bench,peers ./...
 
 check: fmt vet lint test ## What CI runs first: fmt, vet, lint, test, and the demo checking itself
 	CGO_ENABLED=0 $(GO) run ./cmd/fedsite demo --once
 
-bench: ## Run the benchmarks, BENCHTIME each (1s)
+bench: ## Measure fedsite as a process of its own, with 100,000 and 400,000 VMs (BENCHFLAGS='-times 0' leaves out the latter)
+	CGO_ENABLED=0 $(GO) run -tags bench ./test/bench $(BENCHFLAGS)
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench BenchmarkSend -benchtime 1x -benchmem ./internal/accounting
+
+benchmarks: ## Run the Go benchmarks, BENCHTIME each (1s)
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(TESTFLAGS) ./...
+
+bench-peers: caso-venv ## Measure cASO beside fedsite on the same emulated cloud, 1,000 and 10,000 VMs
+	CGO_ENABLED=0 FEDSITE_CASO=$(abspath $(CASO_VENV))/bin/caso-extract $(GO) run -tags peers ./test/peers/bench $(BENCHFLAGS)
 
 fuzz: ## Run each fuzz target for FUZZTIME (30s)
 	@set -e; for package in $$($(GO) list ./...); do \
@@ -53,6 +63,10 @@ fuzz: ## Run each fuzz target for FUZZTIME (30s)
 			CGO_ENABLED=0 $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
 		done; \
 	done
+
+soak: ## The long campaigns: TIMELINES (100,000) random timelines, and a kill at every event of a course, on both databases
+	CGO_ENABLED=0 $(GO) test ./internal/accounting -era current -run 'TestOracle$$' -timelines $(TIMELINES) -seed 1000000 -timeout 0 -count=1 -v
+	CGO_ENABLED=0 FEDSITE_KILLS=all FEDSITE_REQUIRE=postgres $(GO) test -count=1 -timeout 0 -run TestKills -v ./cmd/fedsite
 
 docs: ## Write the generated reference in docs/ anew
 	CGO_ENABLED=0 $(GO) test ./cmd/fedsite -run TestReference -update
@@ -66,6 +80,12 @@ $(VENV)/.made: test/e2e/requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --use-pep517 -r $<
 	touch $@
 
+caso-venv: $(CASO_VENV)/.made ## Install cASO into CASO_VENV (.venv-caso)
+$(CASO_VENV)/.made: test/peers/requirements.txt
+	$(PYTHON) -m venv $(CASO_VENV)
+	$(CASO_VENV)/bin/pip install --quiet --disable-pip-version-check --use-pep517 -r $<
+	touch $@
+
 lab-install: ## As root, once: install the packages of a real OpenStack (Debian 12); starts nothing
 	$(LAB) install
 
@@ -76,6 +96,15 @@ lab-up: ## Start the real OpenStack on loopback and seed it; state in LAB_DIR
 lab-down: ## Stop the real OpenStack; its data stay
 	LAB_DIR=$(LAB_DIR) $(LAB) down
 
-e2e: venv ## Test against the real OpenStack, once lab-up has started it (5 minutes)
-	CGO_ENABLED=0 LAB_DIR=$(LAB_DIR) FEDSITE_OPENSTACKCLIENT=$(abspath $(VENV))/bin/openstack \
-		$(GO) test -tags e2e -count=1 -v -timeout 15m $(TESTFLAGS) ./test/e2e/...
+e2e: venv caso-venv ## Test against the real OpenStack, once lab-up has started it (8 minutes)
+	CGO_ENABLED=0 LAB_DIR=$(LAB_DIR) FEDSITE_OPENSTACKCLIENT=$(abspath $(VENV))/bin/openstack FEDSITE_CASO=$(abspath $(CASO_VENV))/bin/caso-extract \
+		$(GO) test -tags e2e -count=1 -v -timeout 25m $(TESTFLAGS) ./test/e2e/...
+
+# The releases one after the other: a lab with all its services has 2 GiB.
+e2e-full: ## As root: install, start, test and stop each release of OpenStack that the lab knows
+	@set -e; for release in zed current; do \
+		export LAB_RELEASE=$$release LAB_DIR=/var/lib/openstack-lab-full-$$release LAB_PORT_OFFSET=15000; \
+		$(LAB) install; $(LAB) up; $(LAB) seed; \
+		$(MAKE) e2e LAB_DIR=$$LAB_DIR || { $(LAB) down; exit 1; }; \
+		$(LAB) destroy; \
+	done

@@ -49,9 +49,6 @@ func (tl *timeline) rollEvents(d dice, created, final time.Time, flavor string) 
 			return append(events, world.Event{At: t, Kind: world.Delete})
 		}
 		do := pick(d, doable[state]...)
-		if !oracleStoppedResize && state == "SHUTOFF" && do.kind == world.Resize && tl.charge.StoppedFree {
-			continue
-		}
 		e := world.Event{At: t, Kind: do.kind}
 		switch do.kind {
 		case world.Resize:

@@ -14,13 +14,6 @@ var (
 	oracleSeed      = flag.Uint64("seed", 1, "seed of TestOracle's first timeline")
 )
 
-// Event combinations that are left out until the product handles them.
-const (
-	oracleOlderResize   = false // previously: nothing, and a resize between since and the first sight of an older VM
-	oracleActionPages   = false // a cloud that gives instance actions in short pages
-	oracleStoppedResize = false // a stopped VM that is resized, where stopped VMs are free
-)
-
 // perArchive is how many timelines share a store.
 const perArchive = 100
 

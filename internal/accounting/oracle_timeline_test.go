@@ -131,9 +131,6 @@ func (tl *timeline) settings(d dice) {
 	tl.user = pick(d, "reader", "plain", "admin", "root")
 	tl.denied = d.one(8)
 	tl.askPage, tl.givePage = pick(d, 1, 2, 3, 1000), pick(d, 1, 2, 1000, 1000)
-	if !oracleActionPages {
-		tl.givePage = 1000
-	}
 	tl.parallel = pick(d, 1, 1, 1, 3)
 	tl.perMessage = pick(d, 1, 2, 3, 100)
 }

@@ -215,7 +215,7 @@ func (tr *trial) slack(l life) (s slack) {
 			if !seen { // in its first minutes it may be resized without a word
 				s.silent += most * int64(5*time.Minute/time.Second)
 			}
-			if !seen && (tr.previously == accounting.CASO || !oracleOlderResize) && l.vm.Created.Before(tr.since) {
+			if !seen && tr.previously == accounting.CASO && l.vm.Created.Before(tr.since) {
 				s.silent += most * int64(until.Sub(counted)/time.Second)
 			}
 		}
