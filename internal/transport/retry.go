@@ -2,11 +2,13 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -66,16 +68,26 @@ func repeatable(r *http.Request, res *http.Response, err error) bool {
 	return false
 }
 
+// retryAfter reads how long the service asks to wait: seconds, or a date, which is reckoned from the answer's own Date,
+// because the clock here may be wrong; 0 = it does not say.
 func retryAfter(res *http.Response) time.Duration {
-	value := res.Header.Get("Retry-After")
-	if seconds, err := strconv.Atoi(value); err == nil && seconds >= 0 {
-		return time.Duration(seconds) * time.Second
+	value := strings.TrimSpace(res.Header.Get("Retry-After"))
+	if seconds, err := strconv.Atoi(value); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(max(seconds, 0), int(longest/time.Second))) * time.Second
 	}
-	if at, err := http.ParseTime(value); err == nil {
-		return max(0, time.Until(at))
+	until, err := http.ParseTime(value)
+	if err != nil {
+		return 0
 	}
-	return 0
+	now, err := http.ParseTime(res.Header.Get("Date"))
+	if err != nil {
+		now = time.Now()
+	}
+	return min(max(until.Sub(now), 0), longest)
 }
+
+// longest is how far ahead a Retry-After is read; no run waits as long.
+const longest = 24 * time.Hour
 
 func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -131,6 +132,50 @@ func TestRetryPauses(t *testing.T) {
 			t.Errorf("a Retry-After as a date was waited for until %s, want 20s", at)
 		}
 		between(4, 4*time.Second, 12*time.Second) // doubled three times
+	})
+}
+
+// TestRetryAfter: what the header says is a time, by the clock of who says it, and never less than nothing.
+func TestRetryAfter(t *testing.T) {
+	const noon = "Wed, 25 Nov 2026 12:00:00 GMT"
+	for name, c := range map[string]struct {
+		after, date string
+		want        time.Duration
+	}{
+		"nothing":                     {"", noon, 0},
+		"seconds":                     {" 7 ", noon, 7 * time.Second},
+		"seconds gone by":             {"-7", noon, 0},
+		"more seconds than there are": {"99999999999999999999", noon, 24 * time.Hour},
+		"as many as overflow":         {"9223372036854775807", noon, 24 * time.Hour},
+		"a date, reckoned there":      {"Wed, 25 Nov 2026 12:00:20 GMT", noon, 20 * time.Second},
+		"in the form of RFC 850":      {"Wednesday, 25-Nov-26 12:00:20 GMT", noon, 20 * time.Second},
+		"a date gone by":              {"Wed, 25 Nov 2026 11:00:00 GMT", noon, 0},
+		"a date in another age":       {"Wed, 25 Nov 9999 12:00:00 GMT", noon, 24 * time.Hour},
+		"no date":                     {"Wed, 31 Feb 2026 12:00:00 GMT", noon, 0},
+		"a word":                      {"soon", noon, 0},
+		"without a date of its own":   {time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat), "today", 0},
+	} {
+		res := &http.Response{Header: http.Header{"Retry-After": {c.after}, "Date": {c.date}}}
+		if got := retryAfter(res); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+// FuzzRetryAfter: no header makes a pause that is negative or without end, and a number is taken at its word.
+func FuzzRetryAfter(f *testing.F) {
+	for _, value := range []string{"", "7", "-1", "1e3", "99999999999999999999", "Wed, 25 Nov 2026 12:00:20 GMT", "Wednesday, 25-Nov-26 12:00:20 GMT", "Wed Nov 25 12:00:20 2026", "soon"} {
+		f.Add(value, "Wed, 25 Nov 2026 12:00:00 GMT")
+	}
+	f.Add("Wed, 25 Nov 9999 12:00:20 GMT", "Mon, 01 Jan 0001 00:00:00 GMT")
+	f.Fuzz(func(t *testing.T, after, date string) {
+		got := retryAfter(&http.Response{Header: http.Header{"Retry-After": {after}, "Date": {date}}})
+		if got < 0 || got > longest {
+			t.Errorf("%q after %q: %s", after, date, got)
+		}
+		if n, err := strconv.ParseUint(after, 10, 16); err == nil && got != time.Duration(n)*time.Second {
+			t.Errorf("%q: %s", after, got)
+		}
 	})
 }
 

@@ -130,7 +130,7 @@ func (e *Error) tlsRefused() bool {
 // refusal reads an answer that is no success, by status and body: AMS names its JSON text/plain, and a balancer in front
 // answers HTML or nothing (spec ams §3).
 func refusal(op, host string, res *http.Response, text []byte) *Error {
-	e := &Error{Op: op, Host: host, HTTPStatus: res.StatusCode, RetryAfter: retryAfter(res.Header.Get("Retry-After"))}
+	e := &Error{Op: op, Host: host, HTTPStatus: res.StatusCode, RetryAfter: retryAfter(res.Header)}
 	var said struct {
 		Error struct {
 			Message string `json:"message"`
@@ -148,12 +148,25 @@ func refusal(op, host string, res *http.Response, text []byte) *Error {
 	return e
 }
 
-func retryAfter(value string) time.Duration {
-	seconds, err := strconv.Atoi(strings.TrimSpace(value))
-	if err != nil || seconds < 0 {
+// longest is how far ahead a Retry-After is believed.
+const longest = 24 * time.Hour
+
+// retryAfter reads how long AMS asks to wait: seconds, or a date. A date is reckoned from the answer's own Date, because
+// the clock here may be wrong; from an answer without one it says nothing.
+func retryAfter(h http.Header) time.Duration {
+	value := strings.TrimSpace(h.Get("Retry-After"))
+	if seconds, err := strconv.Atoi(value); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(max(seconds, 0), int(longest/time.Second))) * time.Second
+	}
+	until, err := http.ParseTime(value)
+	if err != nil {
 		return 0
 	}
-	return time.Duration(min(seconds, 24*60*60)) * time.Second
+	said, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return 0
+	}
+	return min(max(until.Sub(said), 0), longest)
 }
 
 // shorten gives the beginning of an answer on one line, without control characters.

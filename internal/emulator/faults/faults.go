@@ -32,7 +32,7 @@ type Effect struct {
 	Status     int                      // this answer instead
 	Body       string                   // with this body
 	RetryAfter string                   // and this header
-	RetryIn    time.Duration            // and the same header as a date, so long after now
+	RetryIn    time.Duration            // and the same header as a date, so long after the service's present
 	Worked     bool                     // the service works on the request all the same before that answer
 	Unread     bool                     // the connection is closed before the service has seen the request
 	Change     func(body []byte) []byte // the service's answer with another body
@@ -179,7 +179,11 @@ func (e Effect) refuse(w http.ResponseWriter) {
 		w.Header().Set("Retry-After", e.RetryAfter)
 	}
 	if e.RetryIn > 0 {
-		w.Header().Set("Retry-After", time.Now().Add(e.RetryIn).UTC().Format(http.TimeFormat))
+		now, err := http.ParseTime(w.Header().Get("Date")) // the service's own clock
+		if err != nil {
+			now = time.Now()
+		}
+		w.Header().Set("Retry-After", now.Add(e.RetryIn).UTC().Format(http.TimeFormat))
 	}
 	w.Header().Set("Content-Type", "text/html")
 	if strings.HasPrefix(e.Body, "{") {
