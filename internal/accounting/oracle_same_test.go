@@ -22,6 +22,7 @@ import (
 // TestOracleSame shows that the server ends with the same records whatever the size of pages and messages, the order of
 // projects, how many are collected at once, and whether a reader or an administrator collects.
 func TestOracleSame(t *testing.T) {
+	inOneEra(t)
 	for seed := range uint64(12) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
@@ -72,6 +73,7 @@ func endOn(t *testing.T, tl *timeline) map[string]string {
 
 // TestOracleInEveryTimeZone runs timelines in processes whose host has another zone, and compares how they end.
 func TestOracleInEveryTimeZone(t *testing.T) {
+	inOneEra(t)
 	if os.Getenv("ORACLE_ZONE") != "" {
 		a := openArchive(t)
 		for seed := uint64(1); seed <= 8; seed++ {
@@ -89,7 +91,7 @@ func TestOracleInEveryTimeZone(t *testing.T) {
 	t.Parallel()
 	var first string
 	for _, zone := range []string{"UTC", "Pacific/Kiritimati", "America/St_Johns"} {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestOracleInEveryTimeZone$")
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-era", era.Name, "-test.run", "^TestOracleInEveryTimeZone$")
 		cmd.Env = append(os.Environ(), "TZ="+zone, "ORACLE_ZONE=1")
 		out, err := cmd.CombinedOutput()
 		if err != nil {
@@ -113,6 +115,7 @@ func TestOracleInEveryTimeZone(t *testing.T) {
 
 // TestOracleOverTheBroker sends what timelines collect over the emulated broker: signed, with tokens, over TLS.
 func TestOracleOverTheBroker(t *testing.T) {
+	inOneEra(t)
 	a := openArchive(t)
 	n := uint64(5)
 	if testing.Short() {
