@@ -86,6 +86,12 @@ func (b *basis) apply(was *VM, o Observation) (vm VM, rows []Row, notes []string
 // errNoVO marks a VM of a project that belongs to no VO at the time; what is known of the VM goes on all the same.
 var errNoVO = errors.New("its project belongs to no VO at that time")
 
+// owned tells whether the project belongs to a VO at the window's end.
+func (b *basis) owned() bool {
+	_, ok := site.Accounted(b.Shares, b.Project, time.Unix(b.To, 0).UTC())
+	return ok
+}
+
 // begin gives the meter of a VM not seen before: from its creation, or, where nothing accounted before us, from the
 // site's first instant (design §7, accounting.previously).
 func (b *basis) begin(o Observation, start, end int64, size Size) (VM, error) {

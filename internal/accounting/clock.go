@@ -24,7 +24,7 @@ func (c *collector) takeBack(ctx context.Context, p site.Project, now time.Time,
 	to := now.Add(-c.t.Settings.Settle).Unix()
 	if ahead := time.UnixMilli(last).Sub(now); ahead > c.t.Settings.Settle {
 		c.problem(object(p), fmt.Sprintf("the clock went back: it says %s, and the last collection was dated %s; what was dated later is dated now", now.UTC().Format(time.RFC3339), time.UnixMilli(last).UTC().Format(time.RFC3339)), run.Problem{
-			Notice: true, Hint: "keep the clocks of this machine and of the cloud in time (chrony, ntpd): what was counted ahead stays until time has caught up, or the VMs end"})
+			Hint: "keep the clocks of this machine and of the cloud in time (chrony, ntpd): what was counted ahead stays until time has caught up, or the VMs end"})
 	}
 	for {
 		var some int64

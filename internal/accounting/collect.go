@@ -97,6 +97,7 @@ type collector struct {
 	lookup   Lookup
 	flavors  flavors
 	nameless sync.Once // has said that users may not be read
+	specless sync.Once // and the same of extra specs
 }
 
 func (c *collector) problem(object, reason string, p run.Problem) {
@@ -221,7 +222,7 @@ func (c *collector) project(ctx context.Context, p site.Project, shares []site.S
 		}
 		return c.project(ctx, p, shares)
 	}
-	pages := &pager{collector: c, compute: compute, cells: map[string]bool{}, basis: basis{
+	pages := &pager{collector: c, compute: compute, unnamed: map[string]bool{}, cells: map[string]bool{}, basis: basis{
 		Target: c.t, Cloud: c.c.Cloud, Project: p.ID, Shares: shares, To: w.To, Since: c.start.Since, Previous: c.start.Previously,
 	}}
 	if err := compute.Existing(ctx, pages.page(ctx)); err != nil {
@@ -241,8 +242,8 @@ func (c *collector) project(ctx context.Context, p site.Project, shares []site.S
 		c.problem(object(p), fmt.Sprintf("a cell is down: the cloud shows %d of its VMs without data, and their last state is kept", n), run.Problem{Notice: true,
 			Hint: "their records go on by themselves when the cell is back: nova-manage cell_v2 list_cells"})
 	}
-	if pages.unnamed > 0 {
-		c.problem(object(p), fmt.Sprintf("%d VMs are not accounted: the project belongs to no VO now", pages.unnamed), run.Problem{
+	if n := len(pages.unnamed); n > 0 {
+		c.problem(object(p), fmt.Sprintf("%d VMs are not accounted: the project belongs to no VO now", n), run.Problem{
 			Hint: "name its VO under vos: in the configuration, or take its VMs down"})
 	}
 	err = c.d.DB.Write(ctx, func(tx *store.Tx) error { return covered(tx, c.c.Cloud.ID, p.ID, w, began.UnixMilli()) })

@@ -33,14 +33,22 @@ func (p *pager) flavor(ctx context.Context, s *openstack.Server, k *kept) (bool,
 	switch {
 	case err == nil:
 		s.Flavor = f
+		if f.SpecsDenied {
+			p.specless.Do(func() {
+				p.problem("flavors", "the credential may not read their extra specs: records go without the benchmarks there", run.Problem{Notice: true, Permanent: true,
+					Hint: "name benchmarks under flavors: in the configuration, or let Nova's policy os_compute_api:os-flavor-extra-specs:index allow it"})
+			})
+		}
 		return true, p.remember(ctx, f)
 	case ctx.Err() != nil:
 		return false, context.Cause(ctx)
-	case errors.Is(err, openstack.ErrUnavailable):
+	case errors.Is(err, openstack.ErrNotFound):
+	case errors.Is(err, openstack.ErrForbidden):
+		p.problem("flavor "+id, "it may not be read: "+err.Error(), run.Problem{Permanent: true, Hint: openstack.Hint(err)})
+	default: // better late than at a wrong size
 		p.lack("flavor "+id, err)
+		p.problem("flavor "+id, "its VMs are left as they are known: "+err.Error(), run.Problem{Hint: openstack.Hint(err)})
 		return false, nil
-	case !errors.Is(err, openstack.ErrNotFound):
-		p.problem("flavor "+id, err.Error(), run.Problem{Hint: openstack.Hint(err)})
 	}
 	f, ok, err := p.remembered(ctx, id)
 	switch {

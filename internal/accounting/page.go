@@ -24,7 +24,7 @@ type pager struct {
 
 	mu         sync.Mutex
 	denied     bool            // instance actions may not be read here: asked once only
-	unnamed    int             // VMs without a VO at the window's end
+	unnamed    map[string]bool // VMs without a VO at the window's end
 	incomplete error           // something could not be read now that later runs will not see again
 	named      bool            // a user's name was read
 	cells      map[string]bool // VMs that an unreachable cell shows without data
@@ -165,11 +165,14 @@ func (p *pager) observe(ctx context.Context, s openstack.Server, seen int64, nam
 		p.d.Run.Count("vms_without_use", 1)
 		return entry{}, false, nil
 	case errors.Is(err, errNoVO):
-		p.unnamed++
+		p.unnamed[s.ID] = true
 		return entry{vm: vm}, k.vm != nil, nil
 	case err != nil:
 		p.problem("VM "+s.ID, err.Error(), run.Problem{Step: "record", Permanent: true, Hint: "the cloud's administrator can look at it: openstack server show " + s.ID})
 		return entry{}, false, nil
+	}
+	if vm.EndedAt == 0 && !p.basis.owned() {
+		p.unnamed[s.ID] = true
 	}
 	e, notes = p.basis.compose(vm, rows, k)
 	e.named = k.vm != nil && k.vm.UserName == "" && vm.UserName != ""

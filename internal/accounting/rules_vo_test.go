@@ -102,7 +102,8 @@ func TestRule08AnEndWithoutAVO(t *testing.T) {
 	vm(w, id(2), "2024-03-01", on(world.Delete, "2024-04-20"))
 	b := newCloudBed(t, w, onDisk(t), "2024-03-12T00:05:00Z", "2024-03-01")
 	b.target.Clouds[0].Cloud.VOs = vos([3]string{"ops", "", "2024-03-11"})
-	b.clean(b.collect(""))
+	b.collect("")
+	b.told("project "+project, "2 VMs are not accounted", "belongs to no VO now") // at once, and not when the month is over
 	b.collect("2024-04-30T00:05:00Z")
 	if r := b.row(id(1), "2024-03"); r.EndTime != seconds("2024-03-20") || r.WallDuration != 10*86400 || r.SuspendDuration != 9*86400 {
 		t.Errorf("%+v", r)

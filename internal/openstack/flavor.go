@@ -58,7 +58,7 @@ func (p *Project) flavor(ctx context.Context, id string) (Flavor, error) {
 	if err != nil && !errors.Is(err, ErrForbidden) && !errors.Is(err, ErrNotFound) {
 		return Flavor{}, err
 	}
-	f.ExtraSpecs = extra.Specs
+	f.ExtraSpecs, f.SpecsDenied = extra.Specs, errors.Is(err, ErrForbidden)
 	return f, nil
 }
 

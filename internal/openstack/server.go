@@ -29,6 +29,8 @@ type Flavor struct {
 	Disk       int64 // GiB, root disk
 	Ephemeral  int64 // GiB
 	ExtraSpecs map[string]string
+
+	SpecsDenied bool // extra specs may not be read
 }
 
 // Action is one entry of a VM's instance actions.

@@ -146,7 +146,7 @@ func clockFaults() []Named {
 		{Name: "clock-backwards", Place: Clock, Ours: -60 * day, Text: "this machine's clock is 60 days behind in one run: nothing is collected until it is right again"},
 		{Name: "keystone-skew", Place: Clock, Theirs: 10 * time.Minute, Text: "the cloud's clock is 10 minutes ahead in one run: nothing is collected"},
 		{Name: "site-forwards", Place: Clock, Ours: time.Hour, Theirs: time.Hour, Text: "all clocks of the site are an hour ahead in one run: the same hour is not counted twice"},
-		{Name: "site-backwards", Place: Clock, Ours: -60 * day, Theirs: -60 * day, Text: "all clocks of the site are 60 days behind in one run: nothing is collected until they are right again"},
+		{Name: "site-backwards", Place: Clock, Ours: -60 * day, Theirs: -60 * day, Text: "all clocks of the site are 60 days behind in one run: it is said, and nothing is counted back"},
 	}
 }
 

@@ -91,7 +91,7 @@ func (f *fold) happened(e Event) {
 	}
 	switch e.Kind {
 	case Launch, Rebuild, Unshelve:
-		f.Launched = e.At // Nova dates the launch anew
+		f.Launched = e.At                             // Nova dates the launch anew
 		if e.Kind != Rebuild || f.Rest != "SHUTOFF" { // a stopped VM that is rebuilt stays stopped
 			f.Rest = "ACTIVE"
 		}
