@@ -234,9 +234,13 @@ func (c *Cloud) checkClock(date string, asked time.Time) error {
 	return nil
 }
 
-// endpoint finds a service in the catalog; it ends in a slash.
+// endpoint finds a service in the catalog; it ends in a slash. Without a region there must be no choice: a catalog has no
+// order, and another region has other VMs.
 func (s *session) endpoint(service, region, iface string) (string, error) {
-	var regions []string
+	var (
+		found   string
+		regions []string
+	)
 	for _, entry := range s.catalog {
 		if entry.Type != service {
 			continue
