@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // Kinds of failure that a caller decides by; found with errors.Is.
@@ -57,7 +58,17 @@ func (e *Error) Error() string {
 	if e.RequestID != "" {
 		fmt.Fprintf(&b, " (%s)", e.RequestID)
 	}
-	return b.String()
+	return printable(b.String())
+}
+
+// printable leaves no control character in a text of others: what a cloud says ends in logs and on terminals.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
 }
 
 // Unwrap gives kind and cause.

@@ -250,18 +250,25 @@ func (s *session) endpoint(service, region, iface string) (string, error) {
 				continue
 			}
 			name := cmpOr(e.RegionID, e.Region)
-			if region == "" || name == region {
-				return strings.TrimRight(e.URL, "/") + "/", nil
+			if found == "" && (region == "" || name == region) {
+				found = strings.TrimRight(e.URL, "/") + "/"
 			}
 			regions = append(regions, name)
 		}
 	}
-	message := fmt.Sprintf("the catalog of %s has no %s endpoint for %s", s.scope(), iface, service)
-	if len(regions) > 0 {
-		slices.Sort(regions)
-		message = fmt.Sprintf("the catalog has no %s endpoint in region %s, only in %s", service, region, strings.Join(slices.Compact(regions), ", "))
+	slices.Sort(regions)
+	regions = slices.Compact(regions)
+	e := &Error{Kind: ErrNoService, Service: service, Message: fmt.Sprintf("the catalog of %s has no %s endpoint for %s", s.scope(), iface, service)}
+	switch {
+	case found != "" && (region != "" || len(regions) == 1):
+		return found, nil
+	case found != "":
+		e.Message = fmt.Sprintf("the catalog has %s endpoints in regions %s: one must be chosen", service, strings.Join(regions, ", "))
+		e.Remedy = "name the cloud's region in the configuration, as region; another one is another cloud"
+	case len(regions) > 0:
+		e.Message = fmt.Sprintf("the catalog has no %s endpoint in region %s, only in %s", service, region, strings.Join(regions, ", "))
 	}
-	return "", &Error{Kind: ErrNoService, Service: service, Message: message}
+	return "", e
 }
 
 // get reads a JSON answer. An expired token leads to one new sign-in with the same scope.
@@ -360,7 +367,7 @@ func said(body []byte) (message string, own bool) {
 			text, own = v.Message, true
 		}
 	}
-	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " ")
+	text = strings.Join(strings.Fields(printable(text)), " ")
 	if len(text) > 200 {
 		text = strings.ToValidUTF8(text[:200], "") + "…"
 	}
