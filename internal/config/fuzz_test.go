@@ -4,8 +4,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -60,6 +62,48 @@ func FuzzParse(f *testing.F) {
 		shownProxies := cmp.Transformer("shown", func(n Network) networkShown { return n.shown() })
 		if d := cmp.Diff(c, again, ignoreOrigins, ignoreSecrets, shownProxies); d != "" {
 			t.Errorf("what is shown loads to something else (-file +shown):\n%s\n%s", d, b.String())
+		}
+	})
+}
+
+// FuzzDuration: a duration is refused, or is the same when it is written out; and what Go reads means the same here.
+func FuzzDuration(f *testing.F) {
+	for _, text := range []string{"15m", "1d12h", "-2d", "2d-1h", "0", "1.5h", "99999d", "106751d24h", "1µs", "1us", "2562047h47m16.854775807s", "-2562047h47m16.854775808s", "1d0", "d", "+1d+1h", "9223372036854775808ns"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		x, ok := parseDuration(text)
+		if !ok {
+			return
+		}
+		if again, ok := parseDuration(x.String()); !ok || again != x {
+			t.Errorf("%q is %s, which is read as %s, %v", text, x, again, ok)
+		}
+		if y, err := time.ParseDuration(text); err == nil && y != x {
+			t.Errorf("%q is %s, for Go %s", text, x, y)
+		}
+		if strings.HasPrefix(text, "-") && x > 0 || !strings.HasPrefix(text, "-") && x < 0 {
+			t.Errorf("%q is %s", text, x)
+		}
+	})
+}
+
+// FuzzDate: a day or moment in a configuration is refused with its place, or is the instant that it names, in UTC, and
+// the database can hold it.
+func FuzzDate(f *testing.F) {
+	for _, text := range []string{"2026-11-01", "2026-11-01T00:00:00Z", "2026-11-01T00:00:00.5+02:00", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59Z", "2026-02-30", "yesterday", "2026-11-01t00:00:00z", "2026-11-01T24:00:00Z"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := Parse("f.yaml", []byte(base+"accounting: {since: "+strconv.Quote(text)+"}\n"))
+		if err != nil {
+			return
+		}
+		since := c.Sites[0].Accounting.Since
+		day, derr := time.Parse(time.DateOnly, text)
+		at, merr := time.Parse(time.RFC3339, text)
+		if derr != nil && merr != nil || derr == nil && !since.Equal(day) || merr == nil && !since.Equal(at) || since.Location() != time.UTC || since.Year() < 0 || since.Year() > 9999 {
+			t.Errorf("%q is %s", text, since)
 		}
 	})
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -165,6 +167,41 @@ func FuzzAnswers(f *testing.F) {
 			if err != nil {
 				oneLine(t, err.Error(), 500+len(text))
 			}
+		}
+	})
+}
+
+// FuzzCloudsYAML: any file is an entry with a URL, or an error that says which file and entry it is about, and nothing of
+// a password.
+func FuzzCloudsYAML(f *testing.F) {
+	const password = "hunter2"
+	for _, text := range []string{
+		"clouds:\n  x:\n    region_name: R1\n    interface: internal\n    auth: {auth_url: \"https://k:5000/v3\", username: me, user_domain_name: EGI, password: hunter2}\n",
+		"clouds:\n  x:\n    auth_type: v3applicationcredential\n    auth: {auth_url: \"https://k\", application_credential_id: a, application_credential_secret: hunter2}\n",
+		"clouds:\n  x: {verify: false, auth: {auth_url: \"https://k\", username: me, password: hunter2, system_scope: all}}\n",
+		"clouds:\n  x: {auth: hunter2}\n", "clouds: [hunter2]\n", "a: &a [*a, *a]\nclouds: {x: *a}\n", "\tclouds:\n", "clouds:\n  x: {profile: vexxhost}\n", "clouds: {x: {auth: {auth_url: 5, password: [hunter2]}}}\n",
+	} {
+		f.Add(text)
+	}
+	for _, name := range []string{"OS_CLOUD", "OS_CLIENT_CONFIG_FILE", "OS_USERNAME", "OS_PASSWORD", "OS_AUTH_URL", "OS_REGION_NAME", "OS_INTERFACE"} {
+		f.Setenv(name, "")
+	}
+	path := filepath.Join(f.TempDir(), "clouds.yaml")
+	f.Fuzz(func(t *testing.T, text string) {
+		if strings.Contains(text, "/") && !strings.Contains(text, "://") || strings.Contains(text, "/dev") || strings.Contains(text, "/proc") {
+			return // it may name a file, and a device may never end
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		e, err := FromCloudsYAML(path, "x")
+		switch {
+		case err == nil && e.AuthURL == "":
+			t.Errorf("%+v", e)
+		case err != nil && !strings.Contains(err.Error(), "clouds.yaml, entry x"):
+			t.Errorf("%v", err)
+		case err != nil && strings.Contains(err.Error(), password):
+			t.Errorf("the password is in the error: %v", err)
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -132,4 +133,21 @@ func TestAuthnRefusals(t *testing.T) {
 			t.Errorf("%s: hint %q, want %q", name, e.Hint(), c.hint)
 		}
 	}
+}
+
+// FuzzRetryAfter: no header makes a wait that is negative or without end, and a number is taken at its word.
+func FuzzRetryAfter(f *testing.F) {
+	for _, value := range []string{"", " 7 ", "-1", "1e3", "99999999999999999999", "Wed, 25 Nov 2026 12:00:20 GMT", "Wednesday, 25-Nov-26 12:00:20 GMT", "Wed Nov 25 12:00:20 2026", "soon"} {
+		f.Add(value, "Wed, 25 Nov 2026 12:00:00 GMT")
+	}
+	f.Add("Wed, 25 Nov 9999 12:00:20 GMT", "Mon, 01 Jan 0001 00:00:00 GMT")
+	f.Fuzz(func(t *testing.T, after, date string) {
+		got := retryAfter(http.Header{"Retry-After": {after}, "Date": {date}})
+		if got < 0 || got > longest {
+			t.Errorf("%q after %q: %s", after, date, got)
+		}
+		if n, err := strconv.ParseUint(after, 10, 16); err == nil && got != time.Duration(n)*time.Second {
+			t.Errorf("%q: %s", after, got)
+		}
+	})
 }

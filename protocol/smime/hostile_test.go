@@ -287,3 +287,40 @@ func FuzzEnvelope(f *testing.F) {
 		_, _ = decrypt(der, p.rsa)
 	})
 }
+
+// FuzzIdentity reads certificate and key as they stand in a file: what is taken can sign, and its name is one line of
+// plain text.
+func FuzzIdentity(f *testing.F) {
+	p := testPKI()
+	for _, text := range [][]byte{p.rsaPEM, p.ecPEM, p.caPEM, []byte("-----BEGIN CERTIFICATE-----\n\n-----END CERTIFICATE-----\n"), []byte("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n")} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if c, err := ParseCertificate(text); err == nil {
+			plain(t, SlashDN(c.RawSubject))
+		}
+		id, err := ParseIdentity(text, text)
+		if err != nil {
+			return
+		}
+		if _, err := Sign([]byte(body), id, day); err != nil {
+			t.Errorf("%s cannot sign: %v", id, err)
+		}
+	})
+}
+
+// FuzzSlashDN: any subject has a name of one line of plain text, or none.
+func FuzzSlashDN(f *testing.F) {
+	p := testPKI()
+	f.Add(p.rsa.Certificate.RawSubject)
+	f.Add(subject("2.5.4.3=\xff\n/+"))
+	f.Add([]byte{0x30, 0x02, 0x31, 0x00})
+	f.Fuzz(func(t *testing.T, raw []byte) { plain(t, SlashDN(raw)) })
+}
+
+func plain(t *testing.T, dn string) {
+	t.Helper()
+	if strings.ContainsFunc(dn, func(r rune) bool { return r < 0x20 || r > 0x7E }) || dn != "" && dn[0] != '/' {
+		t.Errorf("a name on the wire is %q", dn)
+	}
+}
