@@ -40,9 +40,10 @@ func (c *collector) goneProjects(ctx context.Context, there []site.Project) erro
 	return nil
 }
 
-// openProjects gives the projects that have VMs open in the ledger, and are not among those there are.
+// openProjects gives the projects that have VMs open in the ledger, or are held, and are not among those there are.
 func openProjects(tx *store.Tx, cloud string, there []site.Project) ([]site.Project, error) {
-	rows, err := tx.Query(`SELECT DISTINCT project FROM vm WHERE cloud = $1 AND ended_at IS NULL ORDER BY project`, cloud)
+	rows, err := tx.Query(`SELECT project FROM vm WHERE cloud = $1 AND ended_at IS NULL
+		UNION SELECT project FROM project_state WHERE cloud = $1 AND part = '`+part+`' ORDER BY project`, cloud)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +88,7 @@ func (c *collector) goneProject(ctx context.Context, p site.Project, held *Held)
 	case len(rest) > 0: // more than one run closes
 		return nil
 	}
-	return c.hold(ctx, p, fmt.Sprintf("held: it was deleted or disabled, or the credential has no role on it any more; %d of its VMs had not ended", open), c.d.Now())
+	return c.hold(ctx, p, fmt.Sprintf("held: it was deleted or disabled, or the credential has no role on it any more; %d of its VMs had not ended", open), held, c.d.Now())
 }
 
 func byVO(vms []VM) map[string][]VM {

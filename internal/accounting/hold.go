@@ -76,12 +76,18 @@ func heldProjects(tx *store.Tx, where string, args ...any) ([]Held, error) {
 	return all, rows.Err()
 }
 
-// hold notes that a project is held, and why; a release that came before covers nothing more.
-func (c *collector) hold(ctx context.Context, p site.Project, reason string, began time.Time) error {
+// hold notes that a project is held, and why; a release that the run knew of covers nothing more, but one that came in
+// the middle of it does.
+func (c *collector) hold(ctx context.Context, p site.Project, reason string, was *Held, began time.Time) error {
+	done := int64(0)
+	if was != nil && !was.Released.IsZero() {
+		done = was.Released.UnixMilli()
+	}
 	err := c.d.DB.Write(ctx, func(tx *store.Tx) error {
 		_, err := tx.Exec(`INSERT INTO project_state (cloud, project, part, name, held, checked, reason) VALUES ($1, $2, $3, $4, $5, $5, $6)
-			ON CONFLICT (cloud, project, part) DO UPDATE SET name = excluded.name, checked = excluded.checked, reason = excluded.reason, released = NULL`,
-			c.c.Cloud.ID, p.ID, part, p.Name, began.UnixMilli(), reason)
+			ON CONFLICT (cloud, project, part) DO UPDATE SET name = excluded.name, checked = excluded.checked, reason = excluded.reason,
+			released = CASE WHEN project_state.released > $7 THEN project_state.released ELSE NULL END`,
+			c.c.Cloud.ID, p.ID, part, p.Name, began.UnixMilli(), reason, done)
 		return err
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/openstack"
@@ -161,7 +162,9 @@ func (p *pager) askByID(ctx context.Context, u unseen) (gone []VM, found int64, 
 			if failures++; failures >= maxFailures {
 				return nil, -1, nil
 			}
-			found++
+			if !u.isReleased(v) {
+				found++
+			}
 			continue
 		default:
 			if s.Partial {
@@ -170,7 +173,9 @@ func (p *pager) askByID(ctx context.Context, u unseen) (gone []VM, found int64, 
 			if err := p.step(ctx, seen.UnixMilli(), []openstack.Server{s}); err != nil {
 				return nil, 0, err
 			}
-			found++
+			if !u.isReleased(v) {
+				found++
+			}
 		}
 		failures = 0
 	}
@@ -198,12 +203,14 @@ func (p *pager) judge(ctx context.Context, project site.Project, gone []VM, miss
 	if err := p.miss(ctx, fresh, began); err != nil {
 		return err
 	}
-	if missing > u.limit() && len(gone) > len(released) {
-		reason := fmt.Sprintf("held: %d of %d VMs cannot be found any more, none of them is closed", missing, u.open)
-		return errors.Join(p.hold(ctx, project, reason, began), p.closeGone(ctx, released))
+	if err := p.closeGone(ctx, released); err != nil { // first: when this run is ended in between, they are still released
+		return err
 	}
-	if held != nil && missing <= u.limit() && len(u.vms) < maxUnseen { // else there are more that were released
-		if err := p.free(ctx, held); err != nil {
+	if missing > u.limit() && len(gone) > len(released) {
+		return p.hold(ctx, project, fmt.Sprintf("held: %d of %d VMs cannot be found any more, none of them is closed", missing, u.open), held, began)
+	}
+	if held != nil && missing <= u.limit() {
+		if err := p.freeUnlessReleased(ctx, held, began); err != nil {
 			return err
 		}
 	}
@@ -211,7 +218,17 @@ func (p *pager) judge(ctx context.Context, project site.Project, gone []VM, miss
 		p.problem("VM "+v.ID, "cannot be found: no listing shows it, and by its id there is none", run.Problem{Notice: true,
 			Hint: "the next collection looks for it again, and closes it when it was last seen if it is not back"})
 	}
-	return p.closeGone(ctx, append(released, again...))
+	return p.closeGone(ctx, again)
+}
+
+// freeUnlessReleased ends the hold of a project, as long as there are no more VMs that were released and are not closed
+// yet.
+func (p *pager) freeUnlessReleased(ctx context.Context, held *Held, began time.Time) error {
+	u, err := p.unseen(ctx, began, held)
+	if err != nil || slices.ContainsFunc(u.vms, u.isReleased) {
+		return err
+	}
+	return p.free(ctx, held)
 }
 
 // closeGone closes VMs that are gone: when their instance actions say that they were deleted, as far as these are still
@@ -226,7 +243,9 @@ func (p *pager) closeGone(ctx context.Context, gone []VM) error {
 		case errors.Is(err, openstack.ErrUnavailable):
 			continue
 		case err == nil:
-			v.EndsAt = deletion(actions)
+			if at := deletion(actions); at >= v.Shown/1000 { // one before that was taken back, or a soft one, which goes by the same name
+				v.EndsAt = at
+			}
 		}
 		closed = append(closed, v)
 	}

@@ -147,7 +147,7 @@ func (p *pager) observe(ctx context.Context, s openstack.Server, seen int64, nam
 	size, _ := sizeOf(s.Flavor, p.t.Settings.Benchmarks)
 	lives := s.Terminated.IsZero() && s.Status != "DELETED"
 	if (k.vm == nil || k.vm.EndedAt == 0 || k.vm.Vanished != 0 || lives) && wantsActions(meter, o, size, p.t.Settings.Charge, p.basis.Since, p.basis.Previous) {
-		if err := p.actions(ctx, &o); err != nil {
+		if err := p.actions(ctx, &o, k.vm == nil); err != nil {
 			return entry{}, false, err
 		}
 		if o.ActionsLater {
@@ -261,8 +261,9 @@ func (p *pager) image(ctx context.Context, o *Observation, fresh bool) error {
 	return nil
 }
 
-// actions asks what was done to the VM.
-func (p *pager) actions(ctx context.Context, o *Observation) error {
+// actions asks what was done to the VM. One that is fresh, and may be shown in this window only, is recorded without them
+// when the next run, too, could hardly read them.
+func (p *pager) actions(ctx context.Context, o *Observation, fresh bool) error {
 	if p.denied {
 		o.ActionDenied = true
 		return nil
@@ -274,7 +275,7 @@ func (p *pager) actions(ctx context.Context, o *Observation) error {
 		p.d.Run.Count("actions_asked", 1)
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case !errors.Is(err, openstack.ErrForbidden) && !errors.Is(err, openstack.ErrNotFound): // the past is never re-priced: better late than at a wrong time
+	case errors.Is(err, openstack.ErrUnavailable), !fresh && !errors.Is(err, openstack.ErrForbidden) && !errors.Is(err, openstack.ErrNotFound): // the past is never re-priced: better late than at a wrong time
 		o.ActionsLater = true
 		if p.lack("instance actions of VM "+o.Server.ID, err); !errors.Is(err, openstack.ErrUnavailable) {
 			p.problem("VM "+o.Server.ID, "left as it is known: its instance actions cannot be read: "+err.Error(), run.Problem{Hint: openstack.Hint(err)})
