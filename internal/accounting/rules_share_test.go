@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/fedsite/fedsite/internal/accounting"
 	"github.com/fedsite/fedsite/internal/emulator/federation/apelserver"
 	emulated "github.com/fedsite/fedsite/internal/emulator/openstack"
 	"github.com/fedsite/fedsite/internal/emulator/world"
@@ -183,8 +184,24 @@ func comings(r *rand.Rand) []site.VO {
 	return all
 }
 
+// asOf gives the list as a file has it that is edited only when the time has come.
+func asOf(list []site.VO, now time.Time) []site.VO {
+	var known []site.VO
+	for _, v := range list {
+		if v.Since.After(now) {
+			continue
+		}
+		if v.Until.After(now) {
+			v.Until = time.Time{}
+		}
+		known = append(known, v)
+	}
+	return known
+}
+
 // TestRule08VOsThatComeAndGo has VOs come and go at random hours in the middle of months, over VMs that begin and end, at
-// random times of collecting and sending: the server counts for each VO what is its.
+// random times of collecting and sending: the server counts for each VO what is its, whether the file said it long before
+// or in time.
 func TestRule08VOsThatComeAndGo(t *testing.T) {
 	seeds := 6
 	if testing.Short() {
@@ -211,13 +228,22 @@ func TestRule08VOsThatComeAndGo(t *testing.T) {
 				if cfg.Path != "" {
 					into = onDisk(t)
 				}
-				b := newBed(t, w, into, "2024-01-11T00:05:00Z", "2024-01-01")
+				since := "2024-01-01"
+				if seed%3 == 2 { // with VMs from before that
+					since = "2024-02-05"
+				}
+				b := newBed(t, w, into, "2024-01-11T00:05:00Z", since)
+				b.target.Settings.Previously = accounting.Nothing
 				list := comings(r)
 				b.target.Clouds[0].Cloud.VOs = list
 				at := moment("2024-01-11")
+				w.Projects[0].Properties = nil // a property would give the project a VO for all time
 				for last := moment("2024-05-03"); at.Before(last); {
 					if at = at.Add(time.Duration(1+r.IntN(30*24)) * time.Hour); at.After(last) {
 						at = last
+					}
+					if seed%2 == 1 {
+						b.target.Clouds[0].Cloud.VOs = asOf(list, at)
 					}
 					b.collect(at.Add(5 * time.Minute).Format("2006-01-02T15:04:05Z"))
 					if r.IntN(3) > 0 {
@@ -225,7 +251,7 @@ func TestRule08VOsThatComeAndGo(t *testing.T) {
 					}
 				}
 				b.clean(b.send())
-				near(t, b.owing(false), owed(w, list, moment("2024-01-01"), at), vms)
+				near(t, b.owing(false), owed(w, list, moment(since), at), vms)
 				for key, e := range b.records() {
 					if rec := b.parse(e); rec.StartTime+rec.SuspendDuration+rec.WallDuration != e.Measured.Unix() || rec.CPUDuration != 2*rec.WallDuration {
 						t.Errorf("%s, measured %s: %+v", key, e.Measured, rec)
