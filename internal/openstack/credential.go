@@ -1,6 +1,7 @@
 package openstack
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -95,7 +96,7 @@ func FromCloudsYAML(path, name string) (Entry, error) {
 		_ = f.Close()
 		opts = append(opts, clouds.WithLocations(path))
 	}
-	auth, endpoint, tlsConfig, err := clouds.Parse(opts...)
+	auth, endpoint, tlsConfig, err := parseClouds(opts)
 	if err != nil {
 		return Entry{}, fmt.Errorf("clouds.yaml, entry %s: %s", name, unquoted(err.Error())) // the cause may quote a secret
 	}
@@ -118,6 +119,16 @@ func FromCloudsYAML(path, name string) (Entry, error) {
 		return Entry{}, fmt.Errorf("clouds.yaml, entry %s: auth.auth_url is missing", name)
 	}
 	return e, nil
+}
+
+// parseClouds reads an entry. The library panics over one without auth, which is no reason to end a daemon.
+func parseClouds(opts []clouds.ParseOption) (auth gophercloud.AuthOptions, endpoint gophercloud.EndpointOpts, t *tls.Config, err error) {
+	defer func() {
+		if recover() != nil {
+			err = errors.New("auth is missing")
+		}
+	}()
+	return clouds.Parse(opts...)
 }
 
 // unquoted leaves out what a YAML parser quotes of a file.

@@ -51,6 +51,8 @@ clouds:
   system: {auth: {auth_url: "https://k", username: me, password: hunter2, system_scope: all}}
   domain: {auth: {auth_url: "https://k", username: me, password: hunter2, domain_name: d}}
   nowhere: {auth: {username: me, password: hunter2}}
+  bare: {region_name: R1}
+  none:
 `, ca))
 	write("secure.yaml", "clouds:\n  full: {auth: {password: hunter2}}\n  app: {auth: {application_credential_secret: hunter2}}\n")
 	me := openstack.Credential{Username: "me", Password: "hunter2"}
@@ -83,7 +85,7 @@ clouds:
 	}
 	broken := write("broken.yaml", "clouds:\n  x: {auth: hunter2}\n")
 	fails := []struct{ path, name, says string }{
-		{path, "absent", "absent"}, {path, "nowhere", "auth_url is missing"}, {path, "unverified", "cacert"}, {path, "noca", "/nonexistent/ca.pem"}, {path, "", "empty"},
+		{path, "absent", "absent"}, {path, "nowhere", "auth_url is missing"}, {path, "bare", "auth is missing"}, {path, "none", "auth is missing"}, {path, "unverified", "cacert"}, {path, "noca", "/nonexistent/ca.pem"}, {path, "", "empty"},
 		{filepath.Join(dir, "none.yaml"), "x", "no such file"}, {broken, "x", "line 2"},
 	}
 	for _, f := range fails {

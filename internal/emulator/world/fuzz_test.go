@@ -17,9 +17,11 @@ func FuzzLoadScenario(f *testing.F) {
 	for _, name := range files {
 		text, err := os.ReadFile(name)
 		if err != nil {
-			continue
+			f.Fatal(err)
 		}
-		f.Add(text)
+		if len(text) < 8<<10 { // what the larger ones have more is more of the same
+			f.Add(text)
+		}
 	}
 	f.Add([]byte(`{"servers":[{"id":"v","tenant_id":"p","status":"ACTIVE","flavor":"1","created":"2024-03-01T00:00:00Z","updated":"2024-03-01T00:01:00Z","launched_at":"2024-03-01T00:01:00"}],"projects":[{"id":"p","tags":[1,null]}],"users":{"u":"name"}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
