@@ -104,25 +104,47 @@ func leftStale(tx *store.Tx, m Message, now time.Time) ([]note, error) {
 		return nil, err
 	}
 	defer rows.Close()
-	var notes []note
-	found := false
+	type row struct {
+		vm, period string
+		was        stale
+	}
+	var resolvedRows []row
 	for rows.Next() {
-		var vm, period, text string
-		if err := rows.Scan(&vm, &period, &text); err != nil {
+		var (
+			r    row
+			text string
+		)
+		if err := rows.Scan(&r.vm, &r.period, &text); err != nil {
 			return nil, err
 		}
-		found = true
-		var was stale
-		if err := json.Unmarshal([]byte(text), &was); err != nil {
-			return nil, fmt.Errorf("VM %s, %s: %w", vm, period, err)
+		if err := json.Unmarshal([]byte(text), &r.was); err != nil {
+			return nil, fmt.Errorf("VM %s, %s: %w", r.vm, r.period, err)
 		}
-		if !cleaned(period, now) {
-			notes = append(notes, note{vm, fmt.Sprintf("needs clean-up at APEL: %s, VO %s, %.1f h, because a label changed in a month whose summaries the server no longer cleans", period, was.VO, float64(was.Wall)/3600),
+		resolvedRows = append(resolvedRows, r)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil || len(resolvedRows) == 0 {
+		return nil, err
+	}
+	var notes []note
+	shared := map[[2]string]bool{} // month and labels: other VMs have them still, so that their sum is made anew
+	for _, r := range resolvedRows {
+		if cleaned(r.period, now) {
+			continue
+		}
+		key := [2]string{r.period, r.was.Labels}
+		others, asked := shared[key]
+		if !asked {
+			err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM ledger WHERE site = $1 AND kind = $2 AND period = $3 AND labels = $4 AND stale IS NULL AND parked IS NULL)`,
+				m.Site, m.Kind, r.period, r.was.Labels).Scan(&others)
+			if err != nil {
+				return nil, err
+			}
+			shared[key] = others
+		}
+		if !others {
+			notes = append(notes, note{r.vm, fmt.Sprintf("needs clean-up at APEL: %s, VO %s, %.1f h, because a label changed in a month whose summaries the server no longer cleans", r.period, r.was.VO, float64(r.was.Wall)/3600),
 				"ask the accounting team to delete the stale summary of that month, VO and site"})
 		}
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil || !found {
-		return nil, err
 	}
 	_, err = tx.Exec(`UPDATE ledger SET stale = NULL WHERE site = $1 AND kind = $2 AND stale IS NOT NULL AND EXISTS (SELECT 1 FROM message_record r
 		WHERE r.message = $3 AND r.site = ledger.site AND r.cloud = ledger.cloud AND r.kind = ledger.kind AND r.subject = ledger.subject AND r.period = ledger.period AND r.rev = ledger.rev)`, m.Site, m.Kind, m.ID)
