@@ -16,7 +16,7 @@ import (
 // month; and the text's other reader reads it back.
 func FuzzEncodedIsAccepted(f *testing.F) {
 	f.Add("6b041c38-0000-4000-8000-000000000000", "SITE-A", "vm", "/ops/group/Role=user", "started", int64(1700000000), int64(0), int64(60), int64(3600), int64(7200), 2.0, 99.5, int64(1), int64(4096))
-	f.Add("id", "SITE", "%%\r\nVMUUID: x", "none", "completed", int64(1700000000), int64(1700003600), int64(0), int64(3600), int64(math.MaxInt64), 0.0005, -0.0, int64(math.MinInt32), int64(0))
+	f.Add("id", "SITE", "%%\r\nVMUUID: x", "none", "completed", int64(1700000000), int64(1700003600), int64(0), int64(3600), int64(math.MaxInt64), 0.0005, math.Copysign(0, -1), int64(math.MinInt32), int64(0))
 	f.Add("id:", "a: b", " señor ", "/", "Completed", int64(1), int64(1), int64(0), int64(0), int64(0), 9999999.9994, 1e-300, int64(0), int64(math.MaxInt64))
 	f.Fuzz(func(t *testing.T, vm, site, machine, fqan, status string, start, end, suspend, wall, cpu int64, cpus, benchmark float64, ips, memory int64) {
 		r := apel.CloudRecord{VMUUID: vm, SiteName: site, MachineName: machine, GlobalUserName: machine, LocalUserID: fqan, ImageID: machine, CloudType: status, FQAN: fqan, Status: status,
