@@ -104,7 +104,7 @@ e2e: venv caso-venv ## Test against the real OpenStack, once lab-up has started 
 e2e-full: ## As root: install, start, test and stop each release of OpenStack that the lab knows
 	@set -e; for release in zed current; do \
 		export LAB_RELEASE=$$release LAB_DIR=/var/lib/openstack-lab-full-$$release LAB_PORT_OFFSET=15000; \
-		$(LAB) install; $(LAB) up; $(LAB) seed; \
-		$(MAKE) e2e LAB_DIR=$$LAB_DIR || { $(LAB) down; exit 1; }; \
+		$(LAB) install; \
+		{ $(LAB) up && $(LAB) seed && $(MAKE) e2e LAB_DIR=$$LAB_DIR; } || { $(LAB) down; exit 1; }; \
 		$(LAB) destroy; \
 	done
