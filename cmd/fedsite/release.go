@@ -24,7 +24,8 @@ func (c *cli) release() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "release PROJECT", Short: "Say that the missing VMs of a held project are gone",
 		Long: `Say of a project that is held, by its id or name, that its missing VMs are gone for good. The next collection looks
-for them once more, and closes those that it does not find when they were last seen.
+for them once more, and closes those that it does not find when they were last seen. Where several clouds of a site have
+the project, as the regions of a cloud do, it is CLOUD/PROJECT.
 
 A project is held when more of its VMs than 5, and than a fifth, cannot be found any more, or when it cannot be signed in
 to: it is far more likely that the cloud does not show them. A project whose VMs are back is free by itself.`,

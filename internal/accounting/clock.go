@@ -46,6 +46,10 @@ func (c *collector) takeBack(ctx context.Context, p site.Project, now time.Time,
 		if _, err := tx.Exec(`DELETE FROM collected WHERE cloud = $1 AND project = $2 AND kind = $3 AND from_time >= $4`, c.c.Cloud.ID, p.ID, KindCloud, to); err != nil {
 			return err
 		}
+		if _, err := tx.Exec(`UPDATE project_state SET checked = CASE WHEN checked >= $1 THEN $1 - 1 ELSE checked END, released = CASE WHEN released >= $1 THEN $1 - 1 ELSE released END
+			WHERE cloud = $2 AND project = $3 AND part = $4`, now.UnixMilli(), c.c.Cloud.ID, p.ID, part); err != nil { // else what is seen from now on would be released
+			return err
+		}
 		_, err := tx.Exec(`UPDATE collected SET to_time = CASE WHEN to_time > $4 THEN $4 ELSE to_time END, seen = CASE WHEN seen > $5 THEN $5 ELSE seen END
 			WHERE cloud = $1 AND project = $2 AND kind = $3`, c.c.Cloud.ID, p.ID, KindCloud, to, now.UnixMilli())
 		return err
@@ -58,7 +62,7 @@ func (c *collector) takeBack(ctx context.Context, p site.Project, now time.Time,
 
 // redate dates some of the project's sights that lie ahead to just before now, and gives how many VMs that concerned.
 func redate(tx *store.Tx, siteID, cloud, project string, now int64) (int64, error) {
-	rows, err := tx.Query(`SELECT vm FROM vm WHERE cloud = $1 AND project = $2 AND (seen >= $3 OR shown >= $3) LIMIT $4`, cloud, project, now, vmsPerStep)
+	rows, err := tx.Query(`SELECT vm FROM vm WHERE cloud = $1 AND project = $2 AND (seen >= $3 OR shown >= $3 OR missing >= $3) LIMIT $4`, cloud, project, now, vmsPerStep)
 	if err != nil {
 		return 0, err
 	}

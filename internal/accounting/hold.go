@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/run"
@@ -34,6 +35,15 @@ type Held struct {
 
 // Object gives the project as reports name it.
 func (h Held) Object() string { return object(site.Project{ID: h.Project, Name: h.Name}) }
+
+// Named tells whether somebody who writes the word means this project: its id or its name, or one of them after the
+// cloud's name and a slash, because the regions of a cloud have their projects in common.
+func (h Held) Named(word string) bool {
+	if rest, ok := strings.CutPrefix(word, h.Cloud+"/"); ok && rest != "" && (rest == h.Project || rest == h.Name) {
+		return true
+	}
+	return word != "" && (word == h.Project || word == h.Name)
+}
 
 // heldOf gives the state of a project that is held, nil for one that is not.
 func heldOf(ctx context.Context, db *store.Store, cloud, project string) (h *Held, err error) {
@@ -163,7 +173,7 @@ type Release struct {
 // ErrNotHeld marks a project that cannot be released, because it is not held.
 var ErrNotHeld = errors.New("is not held")
 
-// ReleaseProject says of a held project, named by id or name, that its missing VMs are gone: the next collection looks for
+// ReleaseProject says of a held project, named by id or name (see Named), that its missing VMs are gone: the next collection looks for
 // them once more, and closes those that it does not find when they were last seen. With dryRun nothing changes. By is who
 // asks. A name that several clouds of the site hold a project of is an error; so is one that is not held: ErrNotHeld.
 func ReleaseProject(ctx context.Context, d Deps, t *Target, project, by string, dryRun bool) (Release, error) {
@@ -171,12 +181,12 @@ func ReleaseProject(ctx context.Context, d Deps, t *Target, project, by string, 
 	if err != nil {
 		return Release{}, err
 	}
-	all = slices.DeleteFunc(all, func(h Held) bool { return h.Project != project && (h.Name != project || project == "") })
+	all = slices.DeleteFunc(all, func(h Held) bool { return !h.Named(project) })
 	if len(all) == 0 {
 		return Release{}, fmt.Errorf("project %s of site %s %w", project, t.Site.Name, ErrNotHeld)
 	}
 	if len(all) > 1 {
-		return Release{}, fmt.Errorf("site %s holds %d projects called %s: name it by its id: %s, %s", t.Site.Name, len(all), project, all[0].Project, all[1].Project)
+		return Release{}, fmt.Errorf("site %s holds %d projects called %s: name one by its cloud and id: %s/%s, %s/%s", t.Site.Name, len(all), project, all[0].Cloud, all[0].Project, all[1].Cloud, all[1].Project)
 	}
 	r := Release{Held: all[0]}
 	now := d.Now()

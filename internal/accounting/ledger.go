@@ -189,6 +189,16 @@ type entry struct {
 	rows  []ledgerRow
 	later bool // it ended before months that have rows (rule 7)
 	named bool // its user's name became known, which its other rows may lack
+	other int  // how many rows it has, which these two may change
+}
+
+// size is how many rows it writes at most.
+func (e entry) size() int {
+	n := 1 + len(e.rows)
+	if e.later || e.named {
+		n += e.other
+	}
+	return n
 }
 
 type ledgerRow struct {
@@ -237,6 +247,7 @@ func (b *basis) compose(vm VM, rows []Row, k *kept) (entry, []string) {
 			e.rows = append(e.rows, row)
 		}
 	}
+	e.other = len(k.rows)
 	for period := range k.rows {
 		e.later = e.later || (vm.EndedAt != 0 && period > Period(vm.EndedAt))
 	}
@@ -247,8 +258,8 @@ func (b *basis) compose(vm VM, rows []Row, k *kept) (entry, []string) {
 func (b *basis) keep(ctx context.Context, db *store.Store, entries []entry) (notes []note, err error) {
 	for len(entries) > 0 {
 		n, size := 0, 0
-		for n < len(entries) && (n == 0 || size+1+len(entries[n].rows) <= maxRows) {
-			size += 1 + len(entries[n].rows)
+		for n < len(entries) && (n == 0 || size+entries[n].size() <= maxRows) {
+			size += entries[n].size()
 			n++
 		}
 		var found []note

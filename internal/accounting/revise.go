@@ -166,7 +166,9 @@ func digestOf(text string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// nameRows gives the name of the VM's user, which could not be read before, to those of its rows that lack it.
+// nameRows gives the name of the VM's user, which could not be read before, to those of its rows that lack it. One that the
+// server may have, in a month whose summaries it no longer cleans, goes without: with the name it would be counted twice
+// there.
 func nameRows(tx *store.Tx, e entry) error {
 	rows, err := tx.Query(`SELECT period, body FROM ledger WHERE site = $1 AND cloud = $2 AND kind = $3 AND subject = $4`, e.vm.Site, e.vm.Cloud, KindCloud, e.vm.ID)
 	if err != nil {
@@ -188,6 +190,13 @@ func nameRows(tx *store.Tx, e entry) error {
 		return err
 	}
 	for period, rec := range lack {
+		if !cleaned(period, time.UnixMilli(e.vm.Seen).UTC()) {
+			if sent, err := known(tx, e.vm, period); err != nil {
+				return err
+			} else if sent {
+				continue
+			}
+		}
 		rec.GlobalUserName = e.vm.UserName
 		if _, err := updateRow(tx, e.vm, period, rec); err != nil {
 			return err

@@ -98,7 +98,7 @@ func (a *App) Release(ctx context.Context, sites []config.Site, project, by stri
 		if err != nil {
 			return accounting.Release{}, err
 		}
-		if slices.ContainsFunc(held, func(h accounting.Held) bool { return h.Project == project || h.Name == project }) {
+		if slices.ContainsFunc(held, func(h accounting.Held) bool { return h.Named(project) }) {
 			holders = append(holders, s)
 		}
 	}

@@ -53,6 +53,7 @@ func TestOddListings(t *testing.T) {
 		{"another project's VM", text(200, servers("", vm("1", ours), vm("2", "other"))), openstack.ErrScope, "shows VM 2 of project other"},
 		{"another project's half VM", text(200, servers("", `{"id":"3","status":"UNKNOWN","tenant_id":"other"}`)), openstack.ErrScope, "VM 3"},
 		{"in circles", text(200, servers("http://nova/servers/detail?marker=1", vm("1", ours))), openstack.ErrBadAnswer, "in circles"},
+		{"no listing", text(200, `{"versions":[]}`), openstack.ErrBadAnswer, "no list of servers"},
 		{"a link to nowhere", text(200, servers("http://nova/servers/detail", vm("1", ours))), openstack.ErrBadAnswer, "no marker"},
 	}
 	for _, c := range cases {

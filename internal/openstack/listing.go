@@ -2,6 +2,7 @@ package openstack
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 )
 
@@ -17,8 +18,10 @@ type pageLink struct {
 	Href string `json:"href"`
 }
 
-// decode reads the answer.
+// decode reads the answer. One without a list of servers is none: to take it for an empty one would lose what it does not
+// say.
 func (l *listing) decode(d *json.Decoder) error {
+	listed := false
 	if err := expect(d, '{'); err != nil {
 		return err
 	}
@@ -29,7 +32,7 @@ func (l *listing) decode(d *json.Decoder) error {
 		}
 		switch key {
 		case "servers":
-			err = l.entries(d)
+			listed, err = true, l.entries(d)
 		case "servers_links":
 			err = d.Decode(&l.Links)
 		default:
@@ -40,7 +43,10 @@ func (l *listing) decode(d *json.Decoder) error {
 			return err
 		}
 	}
-	return expect(d, '}')
+	if err := expect(d, '}'); err != nil || listed {
+		return err
+	}
+	return errors.New("it has no list of servers")
 }
 
 func (l *listing) entries(d *json.Decoder) error {
