@@ -107,3 +107,13 @@ func FuzzDate(f *testing.F) {
 		}
 	})
 }
+
+// TestLineEnds: an error of a file from Windows is at its place, whatever comes before it, and its secrets are hidden.
+func TestLineEnds(t *testing.T) {
+	const text = "# a comment\nsite: {gocdb: A}\n# another\nclouds: [{name: main}]\ncredentials:\n  r: {username: u, password: hunter2, userid: 5}\nvos:\n  -\n"
+	_, want := Parse("f.yaml", []byte(text))
+	_, got := Parse("f.yaml", []byte(strings.ReplaceAll(text, "\n", "\r\n")))
+	if want == nil || got == nil || got.Error() != want.Error() || strings.Contains(got.Error(), "hunter2") {
+		t.Errorf("%v\nwant %v", got, want)
+	}
+}

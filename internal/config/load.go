@@ -39,7 +39,7 @@ func unreadable(err error) error {
 
 // Parse reads a configuration; name is what errors call it. What is wrong comes as *Errors, everything at once.
 func Parse(name string, data []byte) (*Config, error) {
-	text := strings.TrimPrefix(string(data), "\ufeff")
+	text := strings.ReplaceAll(strings.TrimPrefix(string(data), "\ufeff"), "\r\n", "\n") // of Windows' line ends the parser counts one twice after a comment
 	p := newProblems(name, text)
 	if len(data) > maxFile {
 		p = newProblems(name, "")
