@@ -53,11 +53,3 @@ func inOneEra(t *testing.T) {
 		t.Skip("runs once")
 	}
 }
-
-// only skips a test in eras that cannot do what it is about.
-func only(t *testing.T, can bool, what string) {
-	t.Helper()
-	if !can {
-		t.Skipf("a cloud of %s has no %s", era.Name, what)
-	}
-}
