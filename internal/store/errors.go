@@ -17,6 +17,7 @@ var (
 	ErrLocked      = errors.New("the database is locked by another program")
 	ErrReadOnly    = errors.New("the database cannot be written")
 	ErrFull        = errors.New("the disk is full")
+	ErrIO          = errors.New("the file system refuses to read or write it")
 	ErrNewer       = errors.New("the database was made by a newer fedsite")
 	ErrUnavailable = errors.New("the database cannot be reached")
 	ErrCorrupt     = errors.New("the file is no database of fedsite, or is damaged")
@@ -28,8 +29,9 @@ var hints = []struct {
 	hint string
 }{
 	{ErrLocked, "another program holds a lock on the file: see who with fuser, and try again"},
-	{ErrReadOnly, "the file and its directory must belong to the user that fedsite runs as"},
+	{ErrReadOnly, "the file and its directory must belong to the user that fedsite runs as, on a file system that is mounted for writing"},
 	{ErrFull, "make room on the file system of the database: nothing was lost, the next run does this again"},
+	{ErrIO, "see the system's log (dmesg), the user's quota, and the limit of a file's size (ulimit -f): nothing was lost"},
 	{ErrNewer, "install the newer fedsite again, or restore a backup made before it"},
 	{ErrUnavailable, "see that PostgreSQL runs and that store.url names the right host"},
 	{ErrCorrupt, "restore a backup, or name another file in store.path"},
@@ -68,6 +70,8 @@ func classify(err error) error {
 			return ErrReadOnly
 		case sqlite3.SQLITE_FULL:
 			return ErrFull
+		case sqlite3.SQLITE_IOERR:
+			return ErrIO
 		case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
 			return ErrCorrupt
 		}
