@@ -3,6 +3,7 @@ package openstack
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"unicode"
 )
@@ -49,7 +50,11 @@ func (e *Error) Error() string {
 	if b.Len() > 0 {
 		b.WriteString(": ")
 	}
-	fmt.Fprintf(&b, "%v", e.Kind)
+	if e.Status == http.StatusTooManyRequests {
+		b.WriteString("too many requests")
+	} else {
+		fmt.Fprintf(&b, "%v", e.Kind)
+	}
 	if e.Message != "" {
 		fmt.Fprintf(&b, ": %s", e.Message)
 	} else if e.Cause != nil {
