@@ -287,7 +287,8 @@ The form "wire" is the exact text of the records, as the accounting server gets 
 				if err := c.ledger(form.value, entries); err != nil {
 					return err
 				}
-				return c.held(cmd.Context(), a, sites)
+				_, err = c.held(cmd.Context(), a, sites)
+				return err
 			})
 		},
 	}

@@ -31,7 +31,7 @@ A project is held when more of its VMs than 5, and than a fifth, cannot be found
 to: it is far more likely that the cloud does not show them. A project whose VMs are back is free by itself.`,
 		Example: "  fedsite accounting release vo-ops --dry-run\n  fedsite accounting release vo-ops",
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
+			if len(args) != 1 || args[0] == "" {
 				return usage(cmd, fmt.Errorf("%s takes one project, by its id or name", cmd.CommandPath()))
 			}
 			return nil
@@ -40,12 +40,10 @@ to: it is far more likely that the cloud does not show them. A project whose VMs
 			return c.with(cmd, siteName, app.Options{}, func(a *app.App, sites []config.Site) error {
 				r, err := a.Release(cmd.Context(), sites, args[0], operator(), dryRun)
 				if errors.Is(err, accounting.ErrNotHeld) {
-					if err := c.held(cmd.Context(), a, sites); err != nil {
-						return err
-					}
+					return c.notHeld(cmd.Context(), a, sites, err)
 				}
 				if err != nil {
-					return &exit{code: run.ExitFailed, err: err, hint: "fedsite accounting records tells at its end which projects are held"}
+					return err
 				}
 				return c.released(form.value, r, dryRun)
 			})
@@ -86,11 +84,28 @@ func (c *cli) released(form string, r accounting.Release, dryRun bool) error {
 	return err
 }
 
-// held says which projects are held.
-func (c *cli) held(ctx context.Context, a *app.App, sites []config.Site) error {
+// held says which projects are held, and gives how many.
+func (c *cli) held(ctx context.Context, a *app.App, sites []config.Site) (int, error) {
 	all, err := a.Held(ctx, sites)
 	for _, h := range all {
-		c.note(fmt.Sprintf("%s of cloud %s, site %s, is %s (since %s UTC)", h.Object(), h.Cloud, h.Site, h.Reason, stamp(h.Since)))
+		released := ""
+		if !h.Released.IsZero() {
+			released = "; released: the next collection closes what it does not find"
+		}
+		c.note(fmt.Sprintf("%s of cloud %s, site %s, is %s (since %s UTC)%s", h.Object(), h.Cloud, h.Site, h.Reason, stamp(h.Since), released))
 	}
-	return err
+	return len(all), err
+}
+
+// notHeld is the error for a project that is not held, after those that are.
+func (c *cli) notHeld(ctx context.Context, a *app.App, sites []config.Site, err error) error {
+	n, herr := c.held(ctx, a, sites)
+	if herr != nil {
+		return herr
+	}
+	hint := "no project is: there is nothing to release"
+	if n > 0 {
+		hint = "those that are stand above, with id and name"
+	}
+	return &exit{code: run.ExitFailed, err: err, hint: hint}
 }

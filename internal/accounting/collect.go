@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -162,7 +163,9 @@ func (c *collector) cloud(ctx context.Context) error {
 			case spoilsAll(err):
 				return err
 			}
-			c.fail(openstackProblem(c.t.Site.Name, c.c.Cloud.Name, object(p), err))
+			failed := openstackProblem(c.t.Site.Name, c.c.Cloud.Name, object(p), err)
+			failed.Hint = strings.ReplaceAll(failed.Hint, "<project>", p.ID)
+			c.fail(failed)
 			return nil
 		})
 	}
@@ -240,7 +243,7 @@ func (c *collector) project(ctx context.Context, p site.Project, shares []site.S
 	}
 	if n := len(pages.cells); n > 0 {
 		c.problem(object(p), fmt.Sprintf("a cell is down: the cloud shows %d of its VMs without data, and their last state is kept", n), run.Problem{Notice: true,
-			Hint: "their records go on by themselves when the cell is back: nova-manage cell_v2 list_cells"})
+			Hint: "their records go on by themselves when the cell is back: see its database and message queue (nova-manage cell_v2 list_cells)"})
 	}
 	if n := len(pages.unnamed); n > 0 {
 		c.problem(object(p), fmt.Sprintf("%d VMs are not accounted: the project belongs to no VO now", n), run.Problem{

@@ -88,7 +88,8 @@ func (c *collector) goneProject(ctx context.Context, p site.Project, held *Held)
 	case len(rest) > 0: // more than one run closes
 		return nil
 	}
-	return c.hold(ctx, p, fmt.Sprintf("held: it was deleted or disabled, or the credential has no role on it any more; %d of its VMs had not ended", open), held, c.d.Now())
+	remedy := fmt.Sprintf("if it is there: openstack role add --user <the credential's user> --project %[1]s reader; if it is gone for good: fedsite accounting release %[1]s", p.ID)
+	return c.hold(ctx, p, fmt.Sprintf("held: it was deleted or disabled, or the credential has no role on it any more; %d of its VMs had not ended, none of them is closed", open), remedy, held, c.d.Now())
 }
 
 func byVO(vms []VM) map[string][]VM {

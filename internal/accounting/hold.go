@@ -87,8 +87,8 @@ func heldProjects(tx *store.Tx, where string, args ...any) ([]Held, error) {
 }
 
 // hold notes that a project is held, and why; a release that the run knew of covers nothing more, but one that came in
-// the middle of it does.
-func (c *collector) hold(ctx context.Context, p site.Project, reason string, was *Held, began time.Time) error {
+// the middle of it does. The remedy says what else to do than to release it.
+func (c *collector) hold(ctx context.Context, p site.Project, reason, remedy string, was *Held, began time.Time) error {
 	done := int64(0)
 	if was != nil && !was.Released.IsZero() {
 		done = was.Released.UnixMilli()
@@ -103,8 +103,7 @@ func (c *collector) hold(ctx context.Context, p site.Project, reason string, was
 	if err != nil {
 		return storeError{err}
 	}
-	c.problem(object(p), reason, run.Problem{Permanent: true,
-		Hint: fmt.Sprintf("nothing of it is closed: see whether the cloud shows all its VMs (openstack server list --project %s); if they are gone for good, fedsite accounting release %s", p.ID, p.ID)})
+	c.problem(object(p), reason, run.Problem{Permanent: true, Hint: remedy})
 	return nil
 }
 
@@ -149,8 +148,12 @@ func HeldProjects(ctx context.Context, db *store.Store, t *Target) (all []Held, 
 func tellHeld(ctx context.Context, d Deps, t *Target) error {
 	all, err := HeldProjects(ctx, d.DB, t)
 	for _, h := range all {
-		d.Run.Problem(run.Problem{Site: t.Site.Name, Cloud: h.Cloud, Object: h.Object(), Step: "collect", Notice: true,
-			Reason: fmt.Sprintf("%s (since %s)", h.Reason, h.Since.Format("2006-01-02 15:04")), Hint: "what its missing VMs used since is in no record; fedsite accounting release " + h.Project + " --dry-run shows which they are"})
+		p := run.Problem{Site: t.Site.Name, Cloud: h.Cloud, Object: h.Object(), Step: "collect", Notice: true, Reason: fmt.Sprintf("%s (since %s UTC)", h.Reason, h.Since.Format("2006-01-02 15:04")),
+			Hint: "what its missing VMs used since is in no record; fedsite accounting release " + h.Project + " --dry-run shows which they are"}
+		if !h.Released.IsZero() {
+			p.Hint = "released: the next collection closes those of its missing VMs that it does not find"
+		}
+		d.Run.Problem(p)
 	}
 	return err
 }

@@ -207,7 +207,8 @@ func (p *pager) judge(ctx context.Context, project site.Project, gone []VM, miss
 		return err
 	}
 	if missing > u.limit() && len(gone) > len(released) {
-		return p.hold(ctx, project, fmt.Sprintf("held: %d of %d VMs cannot be found any more, none of them is closed", missing, u.open), held, began)
+		remedy := fmt.Sprintf("see whether the cloud shows all its VMs: openstack server list --project %[1]s; if they are gone for good: fedsite accounting release %[1]s", project.ID)
+		return p.hold(ctx, project, fmt.Sprintf("held: %d of %d VMs cannot be found any more, none of them is closed", missing, u.open), remedy, held, began)
 	}
 	if held != nil && missing <= u.limit() {
 		if err := p.freeUnlessReleased(ctx, held, began); err != nil {
@@ -216,7 +217,7 @@ func (p *pager) judge(ctx context.Context, project site.Project, gone []VM, miss
 	}
 	for _, v := range once {
 		p.problem("VM "+v.ID, "cannot be found: no listing shows it, and by its id there is none", run.Problem{Notice: true,
-			Hint: "the next collection looks for it again, and closes it when it was last seen if it is not back"})
+			Hint: fmt.Sprintf("a collection at least %s later looks for it again, and closes it when it was last seen if it is not back", minutes(p.t.Settings.Overlap))})
 	}
 	return p.closeGone(ctx, again)
 }
@@ -230,6 +231,9 @@ func (p *pager) freeUnlessReleased(ctx context.Context, held *Held, began time.T
 	}
 	return p.free(ctx, held)
 }
+
+// minutes writes a duration of the configuration for people.
+func minutes(d time.Duration) string { return fmt.Sprintf("%.0f minutes", d.Minutes()) }
 
 // closeGone closes VMs that are gone: when their instance actions say that they were deleted, as far as these are still
 // there, else when they were last seen. One whose actions cannot be read now is left to the next run.

@@ -158,7 +158,7 @@ func changesOf(m Meter, o Observation, size Size, charge Charge, ahead int64) (c
 		changes = append(changes, Change{At: at, Size: &size})
 	}
 	if len(resizes) > 1 || (len(resizes) == 1 && !m.Size.resized(size)) {
-		doubt = fmt.Sprintf("flavor changed %d times since %s, to one that was not seen: counted as %s until %s", len(resizes), unix(m.CountedTo), m.Size.Flavor, unix(resizes[len(resizes)-1]))
+		doubt = fmt.Sprintf("flavor changed %s since %s, to one that was not seen: counted as %s until %s", often(len(resizes)), unix(m.CountedTo), m.Size.Flavor, unix(resizes[len(resizes)-1]))
 	}
 	state := o.Server.Status
 	if charge.StoppedFree || charge.ShelvedFree || resizeStates[state] {
@@ -226,7 +226,15 @@ func before(o Observation, since int64, size Size) string {
 	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf("flavor changed %d times before the VM was first seen, from one that nothing tells: counted as %s (%d vCPU) from %s on", n, size.Flavor, size.VCPUs, unix(since))
+	return fmt.Sprintf("flavor changed %s before the VM was first seen, from one that nothing tells: counted as %s (%d vCPU) from %s on", often(n), size.Flavor, size.VCPUs, unix(since))
+}
+
+// often says a number of times in words.
+func often(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 // resizing are the instance actions after which a VM has another flavor.

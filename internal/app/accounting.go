@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/accounting"
@@ -23,7 +24,8 @@ const (
 // SiteReport is the report of one site's run, or why there was none.
 type SiteReport struct {
 	Site   string     `json:"site"`
-	Report run.Report `json:"report"`
+	Report run.Report `json:"report,omitzero"`
+	Error  string     `json:"error,omitempty"` // of Err, for programs
 	Err    error      `json:"-"`
 }
 
@@ -39,7 +41,7 @@ func (a *App) Sites(name string) ([]config.Site, error) {
 		}
 		known = append(known, s.Site.Name)
 	}
-	return nil, fmt.Errorf("the configuration has no site %s, only %v", name, known)
+	return nil, fmt.Errorf("the configuration has no site %s, only %s", name, strings.Join(known, ", "))
 }
 
 // Collect collects each of the sites in turn.
@@ -81,7 +83,11 @@ func (a *App) each(ctx context.Context, kind string, sites []config.Site, fn fun
 		report, err := a.task(ctx, kind+"/"+s.Site.ID, s.Site.Name, func(ctx context.Context, r *run.Recorder) error {
 			return fn(ctx, a.deps(r), a.target(s))
 		})
-		all = append(all, SiteReport{Site: s.Site.Name, Report: report, Err: err})
+		r := SiteReport{Site: s.Site.Name, Report: report, Err: err}
+		if err != nil {
+			r.Error = err.Error()
+		}
+		all = append(all, r)
 	}
 	return all
 }
