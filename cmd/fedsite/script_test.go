@@ -13,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/fedsite/fedsite/internal/app/demo"
+	"github.com/fedsite/fedsite/internal/emulator/world"
 )
 
 func TestMain(m *testing.M) {
@@ -29,11 +30,12 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
+			env.Values[emulated{}] = &emulated{}
 			repository, err := filepath.Abs("../..")
 			env.Setenv("REPOSITORY", repository)
 			return err
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"emulate": emulate, "exits": exits, "replace": replace, "try": try},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"emulate": emulate, "exits": exits, "hide": hide, "later": later, "replace": replace, "try": try},
 	})
 }
 
@@ -46,9 +48,40 @@ func emulate(ts *testscript.TestScript, neg bool, args []string) {
 	d, err := demo.Start(demo.Options{Dir: ts.MkAbs(args[0]), At: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), Seed: 1, Projects: 3, VMs: 24, Version: "test"})
 	ts.Check(err)
 	d.Run()
+	ts.Value(emulated{}).(*emulated).Demo = d
 	ts.Defer(func() { ts.Check(d.Close()) })
 	ts.Setenv("FEDSITE_CONFIG", d.ConfigFile())
 	ts.Setenv("KEYSTONE", d.Cloud.AuthURL())
+}
+
+// emulated is the demo that a script has started; its zero value is the key under which the script keeps it.
+type emulated struct{ *demo.Demo }
+
+// hide takes all VMs of a project out of every answer of the emulated cloud: "hide PROJECT", by its name. "! hide" shows
+// them again.
+func hide(ts *testscript.TestScript, neg bool, args []string) {
+	d := ts.Value(emulated{}).(*emulated)
+	if neg {
+		d.World.ClearFaults()
+		return
+	}
+	for _, p := range d.World.Projects {
+		if len(args) == 1 && p.Name == args[0] {
+			d.World.AddFault(world.Fault{Name: world.Hidden, Project: p.ID})
+			return
+		}
+	}
+	ts.Fatalf("usage: hide PROJECT, a name of the emulated cloud")
+}
+
+// later lets time go by in the emulated cloud and for the commands to come: "later DURATION".
+func later(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: later DURATION")
+	}
+	by, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	ts.Check(ts.Value(emulated{}).(*emulated).Forward(by))
 }
 
 // exits runs a program and checks its exit code: "exits CODE PROGRAM ARGS…".

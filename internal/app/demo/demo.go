@@ -8,6 +8,7 @@
 package demo
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -93,6 +94,12 @@ func (s *stepped) stand(at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stands = at
+}
+
+func (s *stepped) forward(by time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ahead += by
 }
 
 func (s *stepped) run() {
@@ -184,6 +191,24 @@ func (d *Demo) open(ctx context.Context) (*app.App, error) {
 func (d *Demo) Run() {
 	d.clock.run()
 	d.outside.run()
+}
+
+// Forward moves clocks that run on: those of the services, and, by the configuration that is written anew, that of commands
+// to come. Whole seconds.
+func (d *Demo) Forward(by time.Duration) error {
+	before := d.offset()
+	d.clock.forward(by)
+	d.outside.forward(by)
+	text, err := os.ReadFile(d.ConfigFile())
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(d.ConfigFile(), bytes.Replace(text, []byte(before), []byte(d.offset()), 1), 0o600)
+}
+
+// offset is the clock's line of the configuration.
+func (d *Demo) offset() string {
+	return fmt.Sprintf("demo: {offset: %ds}", int64(d.clock.ahead/time.Second))
 }
 
 // stand lets all clocks stand at an instant.

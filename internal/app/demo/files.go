@@ -141,7 +141,7 @@ func (d *Demo) configuration() string {
 	p("    certificate: {cert: %s, key: %s}", file("hostcert.pem"), file("hostkey.pem"))
 	p("    network: {ca_file: %s}", file("ca.pem"))
 	p("store: {path: %s}", file(stateDir))
-	p("demo: {offset: %ds}", int64(d.clock.ahead/time.Second))
+	p("%s", d.offset())
 	return b.String()
 }
 
