@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -166,6 +167,9 @@ func TestTwoRunsOfOneTaskExcludeEachOther(t *testing.T) {
 		holder, ok := errors.AsType[*tasks.HeldError](reports[0].Err)
 		if !ok || !strings.Contains(holder.Error(), fmt.Sprintf("process %d on node", os.Getpid())) {
 			t.Fatalf("collected although the task is held: %+v", reports[0])
+		}
+		if text, err := json.Marshal(reports[0]); err != nil || !strings.Contains(string(text), `"error":"task `+name) || strings.Contains(string(text), "report") {
+			t.Errorf("programs are told %s, %v", text, err)
 		}
 		if err := held.Finish(context.Background(), "done", nil, time.Time{}); err != nil {
 			t.Fatal(err)

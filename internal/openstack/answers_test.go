@@ -40,7 +40,7 @@ func TestOddListings(t *testing.T) {
 	}{
 		{"forbidden", text(403, `{"forbidden":{"code":403,"message":"Policy doesn't allow it."}}`), openstack.ErrForbidden, "Policy doesn't allow it. (req-1)"},
 		{"not found", text(404, `{"itemNotFound":{"message":"no such thing"}}`), openstack.ErrNotFound, "no such thing"},
-		{"too many", text(429, "", "Retry-After", "3600"), openstack.ErrUnavailable, "429"},
+		{"too many", text(429, "", "Retry-After", "3600"), openstack.ErrUnavailable, "429: too many requests"},
 		{"broken", text(500, `{"computeFault":{"message":"Unexpected API Error."}}`), openstack.ErrUnavailable, "500"},
 		{"a balancer's page", text(502, "<html><body>Bad Gateway</body></html>"), openstack.ErrUnavailable, "502"},
 		{"not acceptable", text(406, `{"computeFault":{"message":"Version 2.69 is not supported"}}`), openstack.ErrBadAnswer, "Version 2.69"},
