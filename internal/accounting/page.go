@@ -217,7 +217,7 @@ func (p *pager) userNames(ctx context.Context, servers []openstack.Server) (map[
 			case errors.Is(err, openstack.ErrForbidden):
 				p.nameless.Do(func() {
 					p.problem("users", "the credential may not read users: records go without GlobalUserName", run.Problem{Notice: true, Permanent: true,
-						Hint: "openstack role add --user <the credential's user> --system all reader"})
+						Hint: "openstack role add --user <the credential's user> --system all reader; on clouds older than Queens only an administrator may read them"})
 				})
 			case errors.Is(err, openstack.ErrNotFound):
 				p.d.Run.Count("users_unknown", 1)
