@@ -216,7 +216,8 @@ func TestProjectsOfTheFile(t *testing.T) {
 	}
 	b.told("project not-mine", "biomed", "openstack role add")
 	b.target.Clouds[0].Cloud.VOs = b.target.Clouds[0].Cloud.VOs[:1]
-	b.clean(b.collect("2024-03-31T23:00:00Z"))
+	b.collect("2024-03-31T23:00:00Z")
+	b.told("project "+project, "9 VMs", "no VO")
 	for _, at := range []string{"2024-04-02T00:05:00Z", "2024-04-03T00:05:00Z", "2024-04-04T00:05:00Z"} {
 		b.collect(at)
 	}

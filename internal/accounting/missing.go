@@ -159,7 +159,7 @@ func (p *pager) askByID(ctx context.Context, u unseen) (gone []VM, found int64, 
 			return nil, 0, context.Cause(ctx)
 		case err != nil:
 			p.problem("VM "+v.ID, "no listing shows it, and it cannot be asked for: "+err.Error(), run.Problem{Hint: openstack.Hint(err)})
-			if failures++; failures >= maxFailures {
+			if failures++; failures >= maxFailures && errors.Is(err, openstack.ErrUnavailable) {
 				return nil, -1, nil
 			}
 			if !u.isReleased(v) {
@@ -342,6 +342,22 @@ func (p *pager) partial(ctx context.Context, ids []string, seen int64) error {
 		return nil
 	}
 	p.d.Run.Count("vms_without_data", int64(len(ids)))
+	if err := p.touch(ctx, ids, seen); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, id := range ids {
+		p.cells[id] = true
+	}
+	return nil
+}
+
+// touch notes of VMs that the cloud showed them, and that nothing else is known of them now.
+func (p *pager) touch(ctx context.Context, ids []string, seen int64) error {
+	if len(ids) == 0 {
+		return nil
+	}
 	err := p.d.DB.Write(ctx, func(tx *store.Tx) error {
 		in, args := list(3, ids)
 		_, err := tx.Exec(`UPDATE vm SET shown = $1, missing = NULL WHERE cloud = $2 AND shown < $1 AND vm IN (`+in+`)`, append([]any{seen, p.c.Cloud.ID}, args...)...)
@@ -349,11 +365,6 @@ func (p *pager) partial(ctx context.Context, ids []string, seen int64) error {
 	})
 	if err != nil {
 		return storeError{err}
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, id := range ids {
-		p.cells[id] = true
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -92,7 +93,8 @@ func (p *pager) step(ctx context.Context, seen int64, servers []openstack.Server
 	var (
 		entries   []entry
 		rows      int64
-		unreached []string
+		unreached []string // shown without data
+		left      []string // shown, and left as they are known
 	)
 	for _, s := range servers {
 		if s.Partial {
@@ -103,12 +105,17 @@ func (p *pager) step(ctx context.Context, seen int64, servers []openstack.Server
 		if err != nil {
 			return err
 		}
-		if ok {
+		if k := known[s.ID].vm; ok {
 			entries = append(entries, e)
 			rows += int64(len(e.rows))
+		} else if k != nil && k.EndedAt == 0 {
+			left = append(left, s.ID)
 		}
 	}
 	if err := p.write(ctx, entries); err != nil {
+		return err
+	}
+	if err := p.touch(ctx, left, seen); err != nil {
 		return err
 	}
 	if err := p.partial(ctx, unreached, seen); err != nil {
@@ -147,7 +154,7 @@ func (p *pager) observe(ctx context.Context, s openstack.Server, seen int64, nam
 	size, _ := sizeOf(s.Flavor, p.t.Settings.Benchmarks)
 	lives := s.Terminated.IsZero() && s.Status != "DELETED"
 	if (k.vm == nil || k.vm.EndedAt == 0 || k.vm.Vanished != 0 || lives) && wantsActions(meter, o, size, p.t.Settings.Charge, p.basis.Since, p.basis.Previous) {
-		if err := p.actions(ctx, &o, k.vm == nil); err != nil {
+		if err := p.actions(ctx, &o, k.vm); err != nil {
 			return entry{}, false, err
 		}
 		if o.ActionsLater {
@@ -263,7 +270,7 @@ func (p *pager) image(ctx context.Context, o *Observation, fresh bool) error {
 
 // actions asks what was done to the VM. One that is fresh, and may be shown in this window only, is recorded without them
 // when the next run, too, could hardly read them.
-func (p *pager) actions(ctx context.Context, o *Observation, fresh bool) error {
+func (p *pager) actions(ctx context.Context, o *Observation, was *VM) error {
 	if p.denied {
 		o.ActionDenied = true
 		return nil
@@ -275,15 +282,31 @@ func (p *pager) actions(ctx context.Context, o *Observation, fresh bool) error {
 		p.d.Run.Count("actions_asked", 1)
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case errors.Is(err, openstack.ErrUnavailable), !fresh && !errors.Is(err, openstack.ErrForbidden) && !errors.Is(err, openstack.ErrNotFound): // the past is never re-priced: better late than at a wrong time
+	case leftToNext(err, was): // the past is never re-priced: better late than at a wrong time
 		o.ActionsLater = true
 		if p.lack("instance actions of VM "+o.Server.ID, err); !errors.Is(err, openstack.ErrUnavailable) {
 			p.problem("VM "+o.Server.ID, "left as it is known: its instance actions cannot be read: "+err.Error(), run.Problem{Hint: openstack.Hint(err)})
 		}
 	default:
 		o.ActionDenied = true
-		p.denied = errors.Is(err, openstack.ErrForbidden)
+		p.denied = p.denied || errors.Is(err, openstack.ErrForbidden)
 		p.problem("VM "+o.Server.ID, "its instance actions cannot be read: "+err.Error(), run.Problem{Notice: true, Hint: openstack.Hint(err)})
 	}
 	return nil
 }
+
+// leftToNext tells whether a VM whose instance actions could not be read is left to the next run: when they cannot be reached.
+// What is refused stays so; an answer of no use is given a day, so that a VM whose actions are spoilt for good is counted
+// all the same.
+func leftToNext(err error, was *VM) bool {
+	switch {
+	case errors.Is(err, openstack.ErrUnavailable):
+		return true
+	case errors.Is(err, openstack.ErrForbidden), errors.Is(err, openstack.ErrNotFound), was == nil:
+		return false
+	}
+	return was.Shown-was.Seen < actionsFor.Milliseconds()
+}
+
+// actionsFor is how long a known VM is left as it is for want of an answer of use about its instance actions.
+const actionsFor = 24 * time.Hour

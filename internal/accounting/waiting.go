@@ -29,11 +29,12 @@ type outbox struct {
 }
 
 // waits is the condition for rows of one month and cloud; $7 and on are the caller's. With month and cloud given the
-// index of the ledger by period serves it as a range of subjects, on both databases.
+// index of the ledger by period serves it as a range of subjects, on both databases. A hold of more than ten minutes from
+// now was set by a clock that was ahead.
 const waits = ` FROM ledger l
 	LEFT JOIN delivery d ON d.destination = $1 AND d.site = l.site AND d.cloud = l.cloud AND d.kind = l.kind AND d.subject = l.subject AND d.period = l.period
 	WHERE l.site = $2 AND l.kind = $3 AND l.period = $4 AND l.cloud = $5 AND l.parked IS NULL
-	AND (d.rev IS NULL OR (d.rev < l.rev AND d.hold_until <= $6))
+	AND (d.rev IS NULL OR (d.rev < l.rev AND (d.hold_until <= $6 OR d.hold_until > $6 + 600)))
 	AND NOT EXISTS (SELECT 1 FROM message_record r JOIN message m ON m.id = r.message
 		WHERE r.site = l.site AND r.kind = l.kind AND r.subject = l.subject AND r.period = l.period
 		AND m.destination = $1 AND m.state IN ('cut', 'parked'))`
@@ -137,7 +138,7 @@ func (o outbox) tellHeld(tx *store.Tx, d Deps) error {
 	)
 	err := tx.QueryRow(`SELECT count(*), max(d.hold_until) FROM delivery d
 		JOIN ledger l ON l.site = d.site AND l.cloud = d.cloud AND l.kind = d.kind AND l.subject = d.subject AND l.period = d.period
-		WHERE d.destination = $1 AND d.site = $2 AND d.kind = $3 AND d.hold_until > $4 AND d.rev < l.rev AND l.parked IS NULL`,
+		WHERE d.destination = $1 AND d.site = $2 AND d.kind = $3 AND d.hold_until > $4 AND d.hold_until <= $4 + 600 AND d.rev < l.rev AND l.parked IS NULL`,
 		o.destination, o.site, KindCloud, d.Now().Unix()).Scan(&n, &until)
 	if err != nil || n == 0 {
 		return err
