@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/fedsite/fedsite/internal/accounting"
@@ -56,12 +57,12 @@ func TestRule03AReleaseThatIsInterrupted(t *testing.T) {
 					b.hide(append(ids(0, 8), ids(10, 20)...)...)
 				}
 				ctx, cancel := context.WithCancel(t.Context())
-				n := int64(0)
+				var n atomic.Int64
 				b.clock.set("2024-03-12T00:05:00Z")
 				d := b.deps()
 				err = accounting.Collect(store.Watched(ctx, func(committed bool) {
 					if committed {
-						if n++; n == stop {
+						if n.Add(1) == stop {
 							cancel()
 						}
 					}
