@@ -106,7 +106,7 @@ func (l *lab) boot(t *testing.T, name string) string {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		cmd := exec.CommandContext(ctx, l.client, "--os-cloud", owner, "server", "delete", id)
+		cmd := exec.CommandContext(ctx, l.client, "--os-cloud", owner, "server", "delete", "--wait", id)
 		cmd.Env = append(os.Environ(), "OS_CLIENT_CONFIG_FILE="+l.clouds())
 		_ = cmd.Run() // it may be deleted already
 	})

@@ -159,14 +159,14 @@ func (l *lab) interactive(ctx context.Context, all []string) string {
 	return strings.TrimSpace(problems.String())
 }
 
-// remove deletes servers; those that are gone already don't matter.
+// remove deletes servers, and waits until they are gone; those that are gone already don't matter.
 func (l *lab) remove(t *testing.T, ids []string) {
 	if len(ids) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // the test's own has ended
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute) // the test's own has ended
 	defer cancel()
-	if problems := l.interactive(ctx, []string{"server delete " + strings.Join(ids, " ")}); problems != "" {
+	if problems := l.interactive(ctx, []string{"server delete --wait " + strings.Join(ids, " ")}); problems != "" {
 		t.Logf("deleting the test's servers: %s", problems)
 	}
 }
