@@ -97,16 +97,16 @@ func relabelled(tx *store.Tx, v VM, period, labels string) error {
 // leftStale gives, when the server has got a message, what it keeps counting under former labels of the message's rows: of
 // months that it cleans it is nothing (design §7, rule 8).
 func leftStale(tx *store.Tx, m Message, now time.Time) ([]note, error) {
-	const resolved = ` FROM ledger l JOIN message_record r ON r.site = l.site AND r.cloud = l.cloud AND r.kind = l.kind AND r.subject = l.subject AND r.period = l.period AND r.rev = l.rev
-		WHERE l.site = $1 AND l.kind = $2 AND l.stale IS NOT NULL AND r.message = $3`
-	rows, err := tx.Query(`SELECT l.subject, l.period, l.stale`+resolved+` ORDER BY l.subject, l.period`, m.Site, m.Kind, m.ID)
+	rows, err := tx.Query(`SELECT l.cloud, l.subject, l.period, l.stale FROM message_record r
+		JOIN ledger l ON l.site = r.site AND l.cloud = r.cloud AND l.kind = r.kind AND l.subject = r.subject AND l.period = r.period AND l.rev = r.rev
+		WHERE r.message = $1 AND l.stale IS NOT NULL ORDER BY l.subject, l.period`, m.ID)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	type row struct {
-		vm, period string
-		was        stale
+		cloud, vm, period string
+		was               stale
 	}
 	var resolvedRows []row
 	for rows.Next() {
@@ -114,7 +114,7 @@ func leftStale(tx *store.Tx, m Message, now time.Time) ([]note, error) {
 			r    row
 			text string
 		)
-		if err := rows.Scan(&r.vm, &r.period, &text); err != nil {
+		if err := rows.Scan(&r.cloud, &r.vm, &r.period, &text); err != nil {
 			return nil, err
 		}
 		if err := json.Unmarshal([]byte(text), &r.was); err != nil {
@@ -146,9 +146,12 @@ func leftStale(tx *store.Tx, m Message, now time.Time) ([]note, error) {
 				"ask the accounting team to delete the stale summary of that month, VO and site"})
 		}
 	}
-	_, err = tx.Exec(`UPDATE ledger SET stale = NULL WHERE site = $1 AND kind = $2 AND stale IS NOT NULL AND EXISTS (SELECT 1 FROM message_record r
-		WHERE r.message = $3 AND r.site = ledger.site AND r.cloud = ledger.cloud AND r.kind = ledger.kind AND r.subject = ledger.subject AND r.period = ledger.period AND r.rev = ledger.rev)`, m.Site, m.Kind, m.ID)
-	return notes, err
+	for _, r := range resolvedRows {
+		if _, err := tx.Exec(`UPDATE ledger SET stale = NULL WHERE site = $1 AND cloud = $2 AND kind = $3 AND subject = $4 AND period = $5`, m.Site, r.cloud, m.Kind, r.vm, r.period); err != nil {
+			return nil, err
+		}
+	}
+	return notes, nil
 }
 
 // labelsOf gives, as a digest, what a summary row of the server is grouped by.

@@ -119,7 +119,6 @@ CREATE TABLE ledger (
 	stale TEXT, -- what it had been told under other labels, until it is told of these
 	PRIMARY KEY (site, cloud, kind, subject, period)
 );
-CREATE INDEX ledger_stale ON ledger (site, kind) WHERE stale IS NOT NULL;
 CREATE INDEX ledger_by_period ON ledger (site, kind, period, cloud, subject);
 
 CREATE TABLE message (
