@@ -62,20 +62,8 @@ func (c *collector) takeBack(ctx context.Context, p site.Project, now time.Time,
 
 // redate dates some of the project's sights that lie ahead to just before now, and gives how many VMs that concerned.
 func redate(tx *store.Tx, siteID, cloud, project string, now int64) (int64, error) {
-	rows, err := tx.Query(`SELECT vm FROM vm WHERE cloud = $1 AND project = $2 AND (seen >= $3 OR shown >= $3 OR missing >= $3) LIMIT $4`, cloud, project, now, vmsPerStep)
-	if err != nil {
-		return 0, err
-	}
-	defer rows.Close()
-	var ids []string
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return 0, err
-		}
-		ids = append(ids, id)
-	}
-	if err := rows.Close(); err != nil || len(ids) == 0 {
+	ids, err := column(tx, `SELECT vm FROM vm WHERE cloud = $1 AND project = $2 AND (seen >= $3 OR shown >= $3 OR missing >= $3) LIMIT $4`, cloud, project, now, vmsPerStep)
+	if err != nil || len(ids) == 0 {
 		return 0, err
 	}
 	const least = ` = CASE WHEN %[1]s >= $1 THEN $1 - 1 ELSE %[1]s END`

@@ -42,23 +42,15 @@ func (c *collector) goneProjects(ctx context.Context, there []site.Project) erro
 
 // openProjects gives the projects that have VMs open in the ledger, or are held, and are not among those there are.
 func openProjects(tx *store.Tx, cloud string, there []site.Project) ([]site.Project, error) {
-	rows, err := tx.Query(`SELECT project FROM vm WHERE cloud = $1 AND ended_at IS NULL
+	ids, err := column(tx, `SELECT project FROM vm WHERE cloud = $1 AND ended_at IS NULL
 		UNION SELECT project FROM project_state WHERE cloud = $1 AND part = '`+part+`' ORDER BY project`, cloud)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
 	var gone []site.Project
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
+	for _, id := range ids {
 		if !slices.ContainsFunc(there, func(p site.Project) bool { return p.ID == id }) {
 			gone = append(gone, site.Project{ID: id})
 		}
 	}
-	return gone, rows.Err()
+	return gone, err
 }
 
 func (c *collector) goneProject(ctx context.Context, p site.Project, held *Held) error {

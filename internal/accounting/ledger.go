@@ -169,6 +169,24 @@ func recallTwins(tx *store.Tx, cloud string, ids []string, known map[string]*kep
 	return rows.Err()
 }
 
+// column reads a query of one column of text.
+func column(tx *store.Tx, query string, args ...any) ([]string, error) {
+	rows, err := tx.Query(query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []string
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			return nil, err
+		}
+		all = append(all, text)
+	}
+	return all, rows.Err()
+}
+
 // list gives the placeholders from $first on for the values, and the values as arguments.
 func list(first int, values []string) (string, []any) {
 	var b strings.Builder

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"math/big"
 	"strings"
@@ -303,20 +302,8 @@ func unpark(tx *store.Tx, siteID, destination string) (int64, error) {
 	if err := lockSite(tx, siteID); err != nil {
 		return 0, err
 	}
-	rows, err := tx.Query(`SELECT id FROM message WHERE site = $1 AND destination = $2 AND state = 'parked' ORDER BY id LIMIT $3`, siteID, destination, unparked)
-	if err != nil {
-		return 0, err
-	}
-	defer rows.Close()
-	var ids []string
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return 0, err
-		}
-		ids = append(ids, id)
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil || len(ids) == 0 {
+	ids, err := column(tx, `SELECT id FROM message WHERE site = $1 AND destination = $2 AND state = 'parked' ORDER BY id LIMIT $3`, siteID, destination, unparked)
+	if err != nil || len(ids) == 0 {
 		return 0, err
 	}
 	in, args := list(1, ids)

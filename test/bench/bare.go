@@ -38,7 +38,7 @@ func (e *emulator) list(ctx context.Context) (l listed, err error) {
 	if err != nil {
 		return l, err
 	}
-	nova := strings.TrimSuffix(e.ready.AuthURL, "/identity/v3") + "/compute/v2.1/servers/detail?limit=1000"
+	nova := strings.TrimSuffix(e.AuthURL, "/identity/v3") + "/compute/v2.1/servers/detail?limit=1000"
 	began := time.Now()
 	for marker := ""; ; {
 		req, err := http.NewRequestWithContext(ctx, "GET", nova+marker, nil)
@@ -73,12 +73,12 @@ func (e *emulator) token(ctx context.Context) (string, error) {
 	type object = map[string]any
 	body, err := json.Marshal(object{"auth": object{
 		"identity": object{"methods": []string{"password"}, "password": object{"user": object{"name": world.Reader, "password": world.ReaderPass, "domain": object{"id": "default"}}}},
-		"scope":    object{"project": object{"id": e.ready.Projects[0]}},
+		"scope":    object{"project": object{"id": e.Projects[0]}},
 	}})
 	if err != nil {
 		return "", err
 	}
-	req, err := http.NewRequestWithContext(ctx, "POST", e.ready.AuthURL+"/auth/tokens", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, "POST", e.AuthURL+"/auth/tokens", bytes.NewReader(body))
 	if err != nil {
 		return "", err
 	}

@@ -21,6 +21,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/fedsite/fedsite/test/bench/process"
 )
 
 // at is the present of the emulated world at the start: in the middle of a month, so that a run ends no month.
@@ -56,10 +58,7 @@ func (b *bench) run(ctx context.Context, parent string) (err error) {
 		return err
 	}
 	defer os.RemoveAll(b.dir) //nolint:errcheck // in a directory for temporary files
-	if b.fedsite, err = build(ctx, b.dir, "fedsite", "./cmd/fedsite"); err != nil {
-		return err
-	}
-	if b.emulator, err = build(ctx, b.dir, "emulator", "./test/bench/emulator", "-tags", "bench"); err != nil {
+	if b.fedsite, b.emulator, err = process.Programs(ctx, b.dir); err != nil {
 		return err
 	}
 	usual, err := b.site(ctx, filepath.Join(b.dir, "usual"), b.vms)

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"github.com/fedsite/fedsite/test/bench/process"
 )
 
 // The site, beside its VMs: 60 % of them are in one project. Within the hour some end, and some are stopped.
@@ -35,7 +37,7 @@ const (
 // maxRequests is what a collection may ask for at most: 3 requests per 1,000 VMs, 10 per project, and one per distinct
 // user.
 func (e *emulator) maxRequests(vms int) int64 {
-	return int64(3*((vms+999)/1000) + 10*len(e.ready.Projects) + e.ready.Users)
+	return int64(3*((vms+999)/1000) + 10*len(e.Projects) + e.Users)
 }
 
 // collection is one run of `accounting collect`.
@@ -49,7 +51,8 @@ type collection struct {
 // start emulates the site.
 func (b *bench) start(ctx context.Context, dir string, vms int) (*emulator, error) {
 	n := strconv.Itoa
-	return serve(ctx, b.emulator, dir, "-at", at, "-receive=false", "-vms", n(vms), "-projects", n(projects), "-users", n(users), "-ended-after", n(ended(vms)), "-changed-after", n(stopped(vms)))
+	e, err := process.Serve(ctx, b.emulator, dir, "-at", at, "-receive=false", "-vms", n(vms), "-projects", n(projects), "-users", n(users), "-ended-after", n(ended(vms)), "-changed-after", n(stopped(vms)))
+	return &emulator{e}, err
 }
 
 // collect runs one collection, and sees whether it did what it should with what it may ask.
@@ -63,7 +66,7 @@ func (b *bench) collect(ctx context.Context, e *emulator, name string, records i
 		return c, fmt.Errorf("%s: %d records are new or changed, of %d", name, got, records)
 	}
 	if m.Requests > c.most {
-		b.fail("%s: %d requests for %d VMs, %d projects and %d users, at most %d: %v", name, m.Requests, records, projects, e.ready.Users, c.most, m.Kinds)
+		b.fail("%s: %d requests for %d VMs, %d projects and %d users, at most %d: %v", name, m.Requests, records, projects, e.Users, c.most, m.Kinds)
 	}
 	return c, nil
 }
@@ -84,7 +87,7 @@ func (b *bench) site(ctx context.Context, dir string, vms int) (peak int64, err 
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, e.end(), os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, e.Close(), os.RemoveAll(dir)) }()
 	t := collecting(fmt.Sprintf("COLLECTING: %s VMs, 60 %% of them in one of %d projects, %s users, Nova's pages of 1,000", whole(int64(vms)), projects, whole(users)))
 	s := &table{title: "SENDING: messages of 100 records, signed with RSA 2048; the receiver's work left out",
 		head: []string{"run", "messages", "records", "s", "messages/s", "CPU s", "requests", "MB sent", "VmHWM MB", "database MB", "MB written"}}
@@ -99,7 +102,7 @@ func (b *bench) site(ctx context.Context, dir string, vms int) (peak int64, err 
 		{"1 h later, nothing happened", vms - ended(vms), ""},
 	} {
 		if i > 0 {
-			if err := e.control("POST", "/advance?by=1h", nil); err != nil {
+			if err := e.Control("POST", "/advance?by=1h", nil); err != nil {
 				return 0, err
 			}
 		}
@@ -189,12 +192,12 @@ func (b *bench) large(ctx context.Context, usual int64) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, e.end()) }()
+	defer func() { err = errors.Join(err, e.Close()) }()
 	t := collecting(fmt.Sprintf("MEMORY: %d times as many VMs", b.times))
 	var peak int64
 	for i, name := range []string{"first", later(vms)} {
 		if i > 0 {
-			if err := e.control("POST", "/advance?by=1h", nil); err != nil {
+			if err := e.Control("POST", "/advance?by=1h", nil); err != nil {
 				return err
 			}
 		}

@@ -6,97 +6,20 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/fedsite/fedsite/test/bench/process"
 )
 
-// build makes one of the programs that are measured, or that serve what is measured.
-func build(ctx context.Context, dir, name, pkg string, args ...string) (string, error) {
-	out := filepath.Join(dir, name)
-	cmd := exec.CommandContext(ctx, "go", append(append([]string{"build", "-trimpath", "-o", out}, args...), pkg)...)
-	cmd.Env, cmd.Stderr = append(os.Environ(), "CGO_ENABLED=0"), os.Stderr
-	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("build %s: %w", pkg, err)
-	}
-	return out, nil
-}
-
-// emulator is the process that serves the world. It dies with this one, because it reads from a pipe of it.
-type emulator struct {
-	ready struct {
-		Control  string   `json:"control"`
-		Dir      string   `json:"dir"`
-		Config   string   `json:"config"`
-		AuthURL  string   `json:"auth_url"`
-		Projects []string `json:"projects"`
-		Users    int      `json:"users"`
-	}
-	cmd   *exec.Cmd
-	alive io.Closer
-}
-
-// counters is what the services were asked.
-type counters struct {
-	Requests int64            `json:"requests"`
-	Bytes    int64            `json:"bytes"`
-	Seconds  float64          `json:"seconds"`
-	Kinds    map[string]int64 `json:"kinds"`
-	Broker   int64            `json:"broker"`
-	Messages int64            `json:"messages"`
-}
-
-// serve starts the emulator, and waits until it serves.
-func serve(ctx context.Context, program, dir string, args ...string) (*emulator, error) {
-	e := &emulator{cmd: exec.CommandContext(ctx, program, append([]string{"-dir", dir}, args...)...)}
-	e.cmd.Stderr = os.Stderr
-	in, err := e.cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	out, err := e.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := e.cmd.Start(); err != nil {
-		return nil, err
-	}
-	e.alive = in
-	if err := json.NewDecoder(out).Decode(&e.ready); err != nil {
-		return nil, errors.Join(fmt.Errorf("the emulator did not say that it serves: %w", err), e.end())
-	}
-	return e, nil
-}
-
-func (e *emulator) end() error { return errors.Join(e.alive.Close(), e.cmd.Wait()) }
-
-// control makes a control request, and reads its answer into v unless that is nil.
-func (e *emulator) control(method, path string, v any) error {
-	req, err := http.NewRequest(method, e.ready.Control+path, nil)
-	if err != nil {
-		return err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close() //nolint:errcheck // only read
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s %s: %s", method, path, res.Status)
-	}
-	if v == nil {
-		return nil
-	}
-	return json.NewDecoder(res.Body).Decode(v)
-}
+// emulator is the process that serves the world, for what is measured of fedsite.
+type emulator struct{ *process.Emulator }
 
 // measured is what one command of fedsite, as a process of its own, did and took.
 type measured struct {
@@ -105,21 +28,21 @@ type measured struct {
 	written   int64         // bytes that it had written to disks
 	database  int64         // bytes of its files afterwards
 	counts    map[string]int64
-	counters
+	process.Counters
 }
 
 // fedsite runs one command to its end, and measures it. One that does not end well is an error.
 func (e *emulator) fedsite(ctx context.Context, program string, args ...string) (measured, error) {
 	var m measured
-	if err := e.control("POST", "/forget", nil); err != nil {
+	if err := e.Forget(); err != nil {
 		return m, err
 	}
-	var before counters
-	if err := e.control("GET", "/counters", &before); err != nil {
+	before, err := e.Counters()
+	if err != nil {
 		return m, err
 	}
 	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(ctx, program, append(append([]string{"--config", e.ready.Config}, args...), "-o", "json")...)
+	cmd := exec.CommandContext(ctx, program, append(append([]string{"--config", e.Config}, args...), "-o", "json")...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
@@ -128,7 +51,7 @@ func (e *emulator) fedsite(ctx context.Context, program string, args ...string) 
 	ended := make(chan struct{})
 	seen := make(chan [2]int64)
 	go func() { seen <- watch(cmd.Process.Pid, ended) }()
-	err := cmd.Wait()
+	err = cmd.Wait()
 	m.wall = time.Since(began)
 	close(ended)
 	last := <-seen
@@ -146,11 +69,11 @@ func (e *emulator) fedsite(ctx context.Context, program string, args ...string) 
 		return m, fmt.Errorf("fedsite %s: its report cannot be read (%w): %.200s", strings.Join(args, " "), err, &out)
 	}
 	m.counts = reports[0].Report.Counts
-	if err := e.control("GET", "/counters", &m.counters); err != nil {
+	if m.Counters, err = e.Emulator.Counters(); err != nil {
 		return m, err
 	}
 	m.Broker, m.Messages = m.Broker-before.Broker, m.Messages-before.Messages
-	m.database, err = size(filepath.Join(e.ready.Dir, "state"))
+	m.database, err = size(filepath.Join(e.Dir, "state"))
 	return m, err
 }
 

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"text/tabwriter"
 	"time"
+
+	"github.com/fedsite/fedsite/test/bench/process"
 )
 
 // kinds of run, in the order in which they are made.
@@ -21,7 +23,7 @@ func (b *bench) compare(ctx context.Context, s shape, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, e.end()) }()
+	defer func() { err = errors.Join(err, e.Close()) }()
 	names := []string{"fedsite", "cASO"}
 	if s.default3 {
 		names = append(names, "cASO, also cinder, neutron")
@@ -64,7 +66,7 @@ func nextSecond(ctx context.Context) error {
 	}
 }
 
-func (b *bench) program(e *emulator, name, dir string) (program, error) {
+func (b *bench) program(e *process.Emulator, name, dir string) (program, error) {
 	switch name {
 	case "fedsite":
 		return b.ours(e, dir)

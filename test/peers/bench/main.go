@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/fedsite/fedsite/test/bench/process"
 	"github.com/fedsite/fedsite/test/peers"
 )
 
@@ -62,10 +63,7 @@ func (b *bench) run(ctx context.Context, most int) (err error) {
 		return err
 	}
 	defer os.RemoveAll(b.dir) //nolint:errcheck // in a directory for temporary files
-	if b.fedsite, err = build(ctx, b.dir, "fedsite", "./cmd/fedsite"); err != nil {
-		return err
-	}
-	if b.emulator, err = build(ctx, b.dir, "emulator", "./test/bench/emulator", "-tags", "bench"); err != nil {
+	if b.fedsite, b.emulator, err = process.Programs(ctx, b.dir); err != nil {
 		return err
 	}
 	fmt.Printf("cASO %s beside fedsite: one project, %d flavors, %d users; median of %d rounds\n", peers.CASOVersion, flavors, users, b.rounds)

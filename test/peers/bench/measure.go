@@ -15,6 +15,7 @@ import (
 
 	"github.com/fedsite/fedsite/internal/emulator/world"
 	"github.com/fedsite/fedsite/protocol/apel"
+	"github.com/fedsite/fedsite/test/bench/process"
 	"github.com/fedsite/fedsite/test/peers"
 )
 
@@ -42,17 +43,17 @@ type program interface {
 
 // casoRun runs cASO as a site does that keeps its last-run files.
 type casoRun struct {
-	e    *emulator
+	e    *process.Emulator
 	caso peers.CASO
 }
 
-func (b *bench) cASO(e *emulator, dir string, extractors []string) program {
+func (b *bench) cASO(e *process.Emulator, dir string, extractors []string) program {
 	return casoRun{e, peers.CASO{Program: b.caso, Dir: dir, AuthURL: e.AuthURL, User: world.Reader, Password: world.ReaderPass,
 		Site: "BENCH-SITE", Service: "BENCH-SITE", Property: "egi.VO", Projects: e.Projects, Extractors: extractors}}
 }
 
 func (c casoRun) run(ctx context.Context) (f figures, err error) {
-	if err := c.e.forget(); err != nil {
+	if err := c.e.Forget(); err != nil {
 		return f, err
 	}
 	began := time.Now()
@@ -64,7 +65,7 @@ func (c casoRun) run(ctx context.Context) (f figures, err error) {
 	if got.Crashed {
 		return f, fmt.Errorf("cASO lost records of the project:\n%s", got.Log)
 	}
-	if f.requests, err = c.e.requests(); err != nil {
+	if f.requests, err = asked(c.e); err != nil {
 		return f, err
 	}
 	f.records, err = count(got.Messages)
@@ -73,11 +74,11 @@ func (c casoRun) run(ctx context.Context) (f figures, err error) {
 
 // ourRun runs fedsite, into a directory queue.
 type ourRun struct {
-	e                      *emulator
+	e                      *process.Emulator
 	program, config, queue string
 }
 
-func (b *bench) ours(e *emulator, dir string) (program, error) {
+func (b *bench) ours(e *process.Emulator, dir string) (program, error) {
 	r := ourRun{e: e, program: b.fedsite, config: filepath.Join(dir, "fedsite.yaml"), queue: filepath.Join(dir, "outgoing")}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -99,7 +100,7 @@ func (b *bench) ours(e *emulator, dir string) (program, error) {
 }
 
 func (r ourRun) run(ctx context.Context) (f figures, err error) {
-	if err := r.e.forget(); err != nil {
+	if err := r.e.Forget(); err != nil {
 		return f, err
 	}
 	for _, command := range []string{"collect", "send"} {
@@ -111,7 +112,7 @@ func (r ourRun) run(ctx context.Context) (f figures, err error) {
 		}
 		f.add(time.Since(began), cmd.ProcessState)
 	}
-	if f.requests, err = r.e.requests(); err != nil {
+	if f.requests, err = asked(r.e); err != nil {
 		return f, err
 	}
 	messages, err := peers.Drain(r.queue)
