@@ -103,7 +103,6 @@ func (b *bed) arrived(w way) {
 }
 
 func TestDestinationDelivers(t *testing.T) {
-	inOneEra(t)
 	eachWay(t, 7, func(t *testing.T, b *bed, w way) {
 		b.target.Settings.MaxRecords = 4
 		b.clean(b.send())
@@ -117,7 +116,6 @@ func TestDestinationDelivers(t *testing.T) {
 
 // TestDestinationTakesTheSameAgain delivers one message twice, as after a lost answer.
 func TestDestinationTakesTheSameAgain(t *testing.T) {
-	inOneEra(t)
 	eachWay(t, 1, func(t *testing.T, b *bed, w way) {
 		m := accounting.Message{ID: "1", Name: "65ecf140/65ecf14c123450", Body: []byte("APEL-cloud-message: v0.4\n" + b.records()[id(0)+" 2024-02"].Wire), Records: 1}
 		prepare(t, w.dest, b.clock.now())
@@ -145,7 +143,6 @@ func prepare(t *testing.T, d accounting.Destination, now time.Time) {
 
 // TestDestinationRefusesWhatCannotTravel seals bodies that would harm the receiver.
 func TestDestinationRefusesWhatCannotTravel(t *testing.T) {
-	inOneEra(t)
 	eachWay(t, 1, func(t *testing.T, b *bed, w way) {
 		prepare(t, w.dest, b.clock.now())
 		for _, body := range []string{"", " \n", "caf\xc3\xa9", "a\r\nb"} {
@@ -162,7 +159,6 @@ func TestDestinationRefusesWhatCannotTravel(t *testing.T) {
 
 // TestDestinationHasALimit lowers the limit, so that messages are cut in two before they are sent.
 func TestDestinationHasALimit(t *testing.T) {
-	inOneEra(t)
 	eachWay(t, 60, func(t *testing.T, b *bed, w way) {
 		b.target.Destinations = []accounting.Destination{tight{passing{w.dest}}}
 		b.clean(b.slowly())
@@ -204,7 +200,6 @@ func said(code int, message, status string) string {
 // TestAMSAnswers gives each answer of AMS and of the balancer in front of it to as many requests as Send makes of one
 // message, and checks what it does; then nothing disturbs, and everything arrives once.
 func TestAMSAnswers(t *testing.T) {
-	inOneEra(t)
 	type states = map[string]int64
 	stays := states{"cut": 1}
 	fed := newBed(t, small(), onDisk(t), "2024-03-10T00:05:00Z", "2024-03-01").fed // its keys take their time
@@ -270,7 +265,6 @@ func TestAMSAnswers(t *testing.T) {
 
 // TestAMSLargeMessageAnd500 shows that 500 means too large for a large message only, and that it may be there all the same.
 func TestAMSLargeMessageAnd500(t *testing.T) {
-	inOneEra(t)
 	b := newBed(t, small(), onDisk(t), "2024-03-10T00:05:00Z", "2024-03-01")
 	dest := b.broker("SITE-A")
 	prepare(t, dest, b.clock.now())
@@ -288,7 +282,6 @@ func TestAMSLargeMessageAnd500(t *testing.T) {
 // TestAMSTokens replaces the token at the broker: with the certificate a fresh one is fetched once; a fixed one stops the
 // destination.
 func TestAMSTokens(t *testing.T) {
-	inOneEra(t)
 	b := newBed(t, crowd(8, "2024-03-02"), onDisk(t), "2024-03-10T00:05:00Z", "2024-03-01")
 	b.target.Settings.MaxRecords = 4
 	b.clean(b.collect(""))
@@ -323,7 +316,6 @@ func identity(cert, key []byte) func() (smime.Identity, error) {
 
 // TestAMSPreparesBeforeAnythingIsSent has certificates that SSM would not send with.
 func TestAMSPreparesBeforeAnythingIsSent(t *testing.T) {
-	inOneEra(t)
 	b := newBed(t, crowd(2, "2024-03-02"), onDisk(t), "2024-03-10T00:05:00Z", "2024-03-01")
 	b.clean(b.collect(""))
 	unknown, key, err := b.fed.CA.Issue("STRANGER", "stranger.example.org")
@@ -365,7 +357,6 @@ func TestAMSPreparesBeforeAnythingIsSent(t *testing.T) {
 
 // TestDirqTroubles has queues that cannot be written, or read back.
 func TestDirqTroubles(t *testing.T) {
-	inOneEra(t)
 	for name, c := range map[string]struct {
 		spoil func(t *testing.T, path string) dirq.Queue
 		says  string
@@ -422,7 +413,6 @@ func TestDirqTroubles(t *testing.T) {
 
 // TestDirqElementIsAnothers has another program write under the name of a message.
 func TestDirqElementIsAnothers(t *testing.T) {
-	inOneEra(t)
 	dest := accounting.NewDirq("dirq", dirq.Queue{Path: t.TempDir()})
 	name := "65ecf140/65ecf14c123450"
 	for i, body := range []string{"mine", "mine", "another's"} {
@@ -436,7 +426,6 @@ func TestDirqElementIsAnothers(t *testing.T) {
 // TestDirqAnotherQueueInItsPlace has a message in a queue that is not at its path any more, but another one is: nobody
 // has taken the message. It counts as sent when its own queue is back and emptied, or it goes into the present one.
 func TestDirqAnotherQueueInItsPlace(t *testing.T) {
-	inOneEra(t)
 	for name, back := range map[string]bool{"its own comes back": true, "its own is lost": false} {
 		t.Run(name, func(t *testing.T) {
 			b := newBed(t, crowd(3, "2024-03-02"), onDisk(t), "2024-03-10T00:05:00Z", "2024-03-01")

@@ -30,7 +30,6 @@ func (b *bed) names(n int) []string {
 // without a token; a message that may have arrived goes again as the same, and no newer revision of its records before ten
 // minutes are over; then everything arrives, and each message counts once.
 func TestBrokerTroubles(t *testing.T) {
-	inOneEra(t)
 	type states = map[string]int64
 	fed := newBed(t, small(), onDisk(t), "2024-03-10T00:05:00Z", "2024-03-01").fed // its keys take their time
 	authn := func(e faults.Effect) func(*bed) {

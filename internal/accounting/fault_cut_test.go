@@ -30,7 +30,6 @@ func everyCut(length int, do func(name string, e faults.Effect, n int)) {
 
 // TestCutAtAnyByte cuts answers of OpenStack at every byte: what was cut is an error, and never a shorter listing.
 func TestCutAtAnyByte(t *testing.T) {
-	inOneEra(t)
 	c := newCourse(t, 2)
 	source := func() accounting.Source { return c.fresh(c.hasty, c.cloud.AuthURL()) }
 	compute := func() (accounting.Compute, error) { return source().Project(t.Context(), project) }
@@ -83,7 +82,6 @@ func TestCutAtAnyByte(t *testing.T) {
 // TestCutAnswersOfTheBroker cuts the broker's answers at every byte: without a whole one a message is not taken for sent,
 // nor for refused.
 func TestCutAnswersOfTheBroker(t *testing.T) {
-	inOneEra(t)
 	c := newCourse(t, 2)
 	dest := c.broker("SITE-A")
 	prepare(t, dest, c.clock.now())

@@ -22,7 +22,6 @@ import (
 // TestOracleSame shows that the server ends with the same records whatever the size of pages and messages, the order of
 // projects, how many are collected at once, and whether a reader or an administrator collects.
 func TestOracleSame(t *testing.T) {
-	inOneEra(t)
 	for seed := range uint64(12) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
@@ -73,7 +72,6 @@ func endOn(t *testing.T, tl *timeline) map[string]string {
 
 // TestOracleInEveryTimeZone runs timelines in processes whose host has another zone, and compares how they end.
 func TestOracleInEveryTimeZone(t *testing.T) {
-	inOneEra(t)
 	if os.Getenv("ORACLE_ZONE") != "" {
 		a := openArchive(t)
 		for seed := uint64(1); seed <= 8; seed++ {
@@ -115,7 +113,6 @@ func TestOracleInEveryTimeZone(t *testing.T) {
 
 // TestOracleOverTheBroker sends what timelines collect over the emulated broker: signed, with tokens, over TLS.
 func TestOracleOverTheBroker(t *testing.T) {
-	inOneEra(t)
 	a := openArchive(t)
 	n := uint64(5)
 	if testing.Short() {

@@ -20,7 +20,6 @@ const perArchive = 100
 // TestOracle runs random timelines with random schedules of collecting and sending over them, and compares what the
 // accounting server has at the end with the world's truth (rules 1 to 11 of the ledger).
 func TestOracle(t *testing.T) {
-	inOneEra(t)
 	n := *oracleTimelines
 	if n == 0 {
 		n = 1000

@@ -16,7 +16,6 @@ import (
 // TestOracleCatches shows that the oracle is one: it puts a wrong part into the pipeline, and demands that timelines fail
 // for the reason that it has; TestOracle shows that they pass without it.
 func TestOracleCatches(t *testing.T) {
-	inOneEra(t)
 	for name, c := range map[string]struct {
 		bend   func(*trial)
 		reason string

@@ -26,7 +26,6 @@ func ids(first, end int) (all []string) {
 // TestRule03AReleaseThatIsInterrupted ends the collection after a release at each of its commits: the next one closes the
 // rest, and nobody must release the project again.
 func TestRule03AReleaseThatIsInterrupted(t *testing.T) {
-	inOneEra(t)
 	for name, c := range map[string]struct {
 		project string
 		gone    func(*bed)
