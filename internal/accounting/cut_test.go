@@ -18,8 +18,8 @@ func (b *bed) fill(n int) {
 	for from := 0; from < n; from += 1000 {
 		err := b.db.Write(context.Background(), func(tx *store.Tx) error {
 			_, err := tx.Exec(`WITH RECURSIVE c(i) AS (SELECT CAST($1 AS BIGINT) UNION ALL SELECT i + 1 FROM c WHERE i + 1 < $2)
-				INSERT INTO ledger (site, cloud, kind, subject, period, measured, seen, rev, digest, body, vo, project, parked)
-				SELECT site, cloud, kind, 'vm-' || CAST(100000000 + i AS TEXT), period, measured, seen, 1, digest, body, vo, project, parked
+				INSERT INTO ledger (site, cloud, kind, subject, period, measured, seen, rev, digest, body, vo, project, parked, labels, wall)
+				SELECT site, cloud, kind, 'vm-' || CAST(100000000 + i AS TEXT), period, measured, seen, 1, digest, body, vo, project, parked, labels, wall
 				FROM ledger, c WHERE subject = $3`, from, min(from+1000, n), id(0))
 			return err
 		})

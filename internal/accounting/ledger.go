@@ -225,7 +225,8 @@ type ledgerRow struct {
 	digest string
 	body   string
 	labels string
-	other  bool // labels than the row had
+	wall   int64 // WallDuration
+	other  bool  // labels than the row had
 	parked string
 }
 
@@ -252,7 +253,7 @@ func (b *basis) compose(vm VM, rows []Row, k *kept) (entry, []string) {
 		}
 		row := ledgerRow{Row: r, rev: was.rev + 1, parked: parked}
 		rec := record(v, r.Reading, b.labels(r.At))
-		row.labels = labelsOf(rec)
+		row.labels, row.wall = labelsOf(rec), rec.WallDuration
 		row.other = known && was.labels != row.labels
 		body, err := apel.EncodeCloudRecord(rec)
 		if err != nil {

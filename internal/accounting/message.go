@@ -81,9 +81,9 @@ func cut(tx *store.Tx, m *Message, records []waiting, now time.Time) error {
 	}
 	values := make([][]any, len(records))
 	for i, r := range records {
-		values[i] = []any{m.ID, m.Site, r.cloud, m.Kind, r.subject, r.period, r.rev}
+		values[i] = []any{m.ID, m.Site, r.cloud, m.Kind, r.subject, r.period, r.rev, r.wall}
 	}
-	return insert(tx, `INSERT INTO message_record (message, site, cloud, kind, subject, period, rev)`, ``, values)
+	return insert(tx, `INSERT INTO message_record (message, site, cloud, kind, subject, period, rev, wall)`, ``, values)
 }
 
 // unusedName gives the message another name when one that was cut in the same second has it: a name has 24 random bits
@@ -132,10 +132,10 @@ func settle(tx *store.Tx, m Message, now time.Time, counts bool) (notes []note, 
 			return nil, err
 		}
 	}
-	_, err = tx.Exec(`INSERT INTO delivery (destination, site, cloud, kind, subject, period, rev, message, hold_until)
-		SELECT $1, site, cloud, kind, subject, period, rev, message, $2 FROM message_record WHERE message = $3
+	_, err = tx.Exec(`INSERT INTO delivery (destination, site, cloud, kind, subject, period, rev, wall, message, hold_until)
+		SELECT $1, site, cloud, kind, subject, period, rev, wall, message, $2 FROM message_record WHERE message = $3
 		ON CONFLICT (destination, site, cloud, kind, subject, period) DO UPDATE
-		SET rev = excluded.rev, message = excluded.message, hold_until = excluded.hold_until`, m.Destination, m.HoldUntil, m.ID)
+		SET rev = excluded.rev, wall = excluded.wall, message = excluded.message, hold_until = excluded.hold_until`, m.Destination, m.HoldUntil, m.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +197,7 @@ func split(tx *store.Tx, m Message, reason string, now time.Time) (halves []Mess
 
 // recordsOf gives a message's records with the texts they had when it was cut. The order is the one they were cut in.
 func recordsOf(tx *store.Tx, m Message) ([]waiting, error) {
-	rows, err := tx.Query(`SELECT cloud, subject, period, rev FROM message_record WHERE message = $1 ORDER BY period, cloud, subject`, m.ID)
+	rows, err := tx.Query(`SELECT cloud, subject, period, rev, wall FROM message_record WHERE message = $1 ORDER BY period, cloud, subject`, m.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +205,7 @@ func recordsOf(tx *store.Tx, m Message) ([]waiting, error) {
 	var all []waiting
 	for rows.Next() {
 		var w waiting
-		if err := rows.Scan(&w.cloud, &w.subject, &w.period, &w.rev); err != nil {
+		if err := rows.Scan(&w.cloud, &w.subject, &w.period, &w.rev, &w.wall); err != nil {
 			return nil, err
 		}
 		all = append(all, w)
@@ -308,8 +308,8 @@ func unpark(tx *store.Tx, siteID, destination string) (int64, error) {
 	}
 	in, args := list(1, ids)
 	for _, statement := range []string{
-		`INSERT INTO delivery (destination, site, cloud, kind, subject, period, rev, message, hold_until)
-			SELECT m.destination, r.site, r.cloud, r.kind, r.subject, r.period, 0, m.id, m.hold_until FROM message_record r JOIN message m ON m.id = r.message
+		`INSERT INTO delivery (destination, site, cloud, kind, subject, period, rev, wall, message, hold_until)
+			SELECT m.destination, r.site, r.cloud, r.kind, r.subject, r.period, 0, r.wall, m.id, m.hold_until FROM message_record r JOIN message m ON m.id = r.message
 			WHERE m.id IN (` + in + `) ON CONFLICT (destination, site, cloud, kind, subject, period) DO UPDATE
 			SET hold_until = CASE WHEN excluded.hold_until > delivery.hold_until THEN excluded.hold_until ELSE delivery.hold_until END`,
 		`DELETE FROM message_record WHERE message IN (` + in + `)`,

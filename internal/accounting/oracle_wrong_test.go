@@ -105,8 +105,8 @@ func cutTwice(tr *trial) {
 		tr.write(`INSERT INTO message (id, destination, site, kind, name, state, attempts, last_attempt, next, hold_until, reason, body, records, created, period)
 			SELECT 'x' || id, destination, site, kind, 'x' || name, state, attempts, last_attempt, next, hold_until, reason, body, records, created, period
 			FROM message m WHERE site = $1 AND state = 'cut' AND id NOT LIKE 'x%' AND NOT EXISTS (SELECT 1 FROM message x WHERE x.id = 'x' || m.id)`, tr.target.Site.ID)
-		tr.write(`INSERT INTO message_record (message, site, cloud, kind, subject, period, rev)
-			SELECT 'x' || message, site, cloud, kind, subject, period, rev FROM message_record r
+		tr.write(`INSERT INTO message_record (message, site, cloud, kind, subject, period, rev, wall)
+			SELECT 'x' || message, site, cloud, kind, subject, period, rev, wall FROM message_record r
 			WHERE site = $1 AND EXISTS (SELECT 1 FROM message x WHERE x.id = 'x' || r.message) AND NOT EXISTS (SELECT 1 FROM message_record y WHERE y.message = 'x' || r.message)`, tr.target.Site.ID)
 	}
 }

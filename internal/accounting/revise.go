@@ -59,9 +59,9 @@ func relabelled(tx *store.Tx, v VM, period, labels string) error {
 		return err
 	}
 	var (
-		body, earlier string
-		noted         sql.NullString
-		was           stale
+		body  string
+		noted sql.NullString
+		was   stale
 	)
 	row := []any{v.Site, v.Cloud, KindCloud, v.ID, period}
 	if err := tx.QueryRow(`SELECT body, stale FROM ledger WHERE site = $1 AND cloud = $2 AND kind = $3 AND subject = $4 AND period = $5`, row...).Scan(&body, &noted); err != nil {
@@ -78,20 +78,35 @@ func relabelled(tx *store.Tx, v VM, period, labels string) error {
 	if err != nil {
 		return nil //nolint:nilerr // a row without a wire form was never sent
 	}
-	err = tx.QueryRow(`SELECT body FROM ledger WHERE site = $1 AND cloud = $2 AND kind = $3 AND subject = $4 AND period < $5 ORDER BY period DESC LIMIT 1`, row...).Scan(&earlier)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+	was = stale{Labels: labelsOf(rec), VO: rec.FQAN}
+	of, err := sentWall(tx, "=", row)
+	if err != nil {
 		return err
 	}
-	was = stale{Labels: labelsOf(rec), VO: rec.FQAN, Wall: rec.WallDuration}
-	if before, err := parseRecord(earlier); err == nil {
-		was.Wall -= before.WallDuration
+	before, err := sentWall(tx, "<", row)
+	if err != nil {
+		return err
 	}
+	was.Wall = of - before
 	text, err := json.Marshal(was)
 	if err != nil {
 		return err
 	}
 	_, err = tx.Exec(`UPDATE ledger SET stale = $6 WHERE site = $1 AND cloud = $2 AND kind = $3 AND subject = $4 AND period = $5`, append(row, string(text))...)
 	return err
+}
+
+// sentWall gives the WallDuration that a server has, or is about to get, of a VM's month, or of the last one before it (<);
+// 0 when it has none. It may be that of an older revision than the ledger's.
+func sentWall(tx *store.Tx, which string, row []any) (wall int64, err error) {
+	err = tx.QueryRow(`SELECT wall FROM (
+		SELECT period, wall, 1 AS newer FROM message_record WHERE site = $1 AND cloud = $2 AND kind = $3 AND subject = $4 AND period `+which+` $5
+		UNION ALL SELECT period, wall, 0 FROM delivery WHERE site = $1 AND cloud = $2 AND kind = $3 AND subject = $4 AND period `+which+` $5) s
+		ORDER BY period DESC, newer DESC LIMIT 1`, row...).Scan(&wall)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return wall, err
 }
 
 // leftStale gives, when the server has got a message, what it keeps counting under former labels of the message's rows: of
@@ -283,9 +298,9 @@ func updateRow(tx *store.Tx, v VM, period string, rec apel.CloudRecord) (bool, e
 			return false, err
 		}
 	}
-	n, err := tx.Exec(`UPDATE ledger SET body = $6, digest = $7, labels = $8, rev = rev + 1, seen = $9
+	n, err := tx.Exec(`UPDATE ledger SET body = $6, digest = $7, labels = $8, wall = $9, rev = rev + 1, seen = $10
 		WHERE site = $1 AND cloud = $2 AND kind = $3 AND subject = $4 AND period = $5 AND digest <> $7`,
-		append(row, string(body), digestOf(string(body)), labels, v.Seen)...)
+		append(row, string(body), digestOf(string(body)), labels, rec.WallDuration, v.Seen)...)
 	return n > 0, err
 }
 
@@ -337,12 +352,12 @@ func (b *basis) writeRows(tx *store.Tx, entries []entry) error {
 	var values [][]any
 	for _, e := range entries {
 		for _, r := range e.rows {
-			values = append(values, []any{e.vm.Site, e.vm.Cloud, KindCloud, r.VM, r.Period, r.At, e.vm.Seen, r.rev, r.digest, r.body, r.VO, e.vm.Project, nullText(r.parked), r.labels})
+			values = append(values, []any{e.vm.Site, e.vm.Cloud, KindCloud, r.VM, r.Period, r.At, e.vm.Seen, r.rev, r.digest, r.body, r.VO, e.vm.Project, nullText(r.parked), r.labels, r.wall})
 		}
 	}
-	return insert(tx, `INSERT INTO ledger (site, cloud, kind, subject, period, measured, seen, rev, digest, body, vo, project, parked, labels)`,
+	return insert(tx, `INSERT INTO ledger (site, cloud, kind, subject, period, measured, seen, rev, digest, body, vo, project, parked, labels, wall)`,
 		`ON CONFLICT (site, cloud, kind, subject, period) DO UPDATE SET measured = excluded.measured, seen = excluded.seen,
-		rev = ledger.rev + 1, digest = excluded.digest, body = excluded.body, vo = excluded.vo, project = excluded.project, parked = excluded.parked, labels = excluded.labels
+		rev = ledger.rev + 1, digest = excluded.digest, body = excluded.body, vo = excluded.vo, project = excluded.project, parked = excluded.parked, labels = excluded.labels, wall = excluded.wall
 		WHERE excluded.seen >= ledger.seen`, values)
 }
 

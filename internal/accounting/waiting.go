@@ -17,6 +17,7 @@ type cursor struct{ period, cloud, subject string }
 type waiting struct {
 	cloud, subject, period string
 	rev                    int64
+	wall                   int64 // its WallDuration
 	body                   string
 }
 
@@ -113,7 +114,7 @@ func (o outbox) take(tx *store.Tx, found []cursor, now time.Time) ([]waiting, er
 
 func (o outbox) takeOf(tx *store.Tx, group cursor, subjects []string, now time.Time) ([]waiting, error) {
 	in, args := list(7, subjects)
-	rows, err := tx.Query(`SELECT l.cloud, l.subject, l.period, l.rev, l.body`+waits+` AND l.subject IN (`+in+`) ORDER BY l.subject`,
+	rows, err := tx.Query(`SELECT l.cloud, l.subject, l.period, l.rev, l.wall, l.body`+waits+` AND l.subject IN (`+in+`) ORDER BY l.subject`,
 		o.args(group.period, group.cloud, now, args...)...)
 	if err != nil {
 		return nil, err
@@ -122,7 +123,7 @@ func (o outbox) takeOf(tx *store.Tx, group cursor, subjects []string, now time.T
 	var all []waiting
 	for rows.Next() {
 		var w waiting
-		if err := rows.Scan(&w.cloud, &w.subject, &w.period, &w.rev, &w.body); err != nil {
+		if err := rows.Scan(&w.cloud, &w.subject, &w.period, &w.rev, &w.wall, &w.body); err != nil {
 			return nil, err
 		}
 		all = append(all, w)

@@ -116,6 +116,7 @@ CREATE TABLE ledger (
 	project TEXT NOT NULL,
 	parked TEXT,
 	labels TEXT NOT NULL, -- what the server groups its sums by, as a digest
+	wall BIGINT NOT NULL, -- the record's WallDuration
 	stale TEXT, -- what it had been told under other labels, until it is told of these
 	PRIMARY KEY (site, cloud, kind, subject, period)
 );
@@ -151,6 +152,7 @@ CREATE TABLE message_record (
 	subject TEXT NOT NULL,
 	period TEXT NOT NULL,
 	rev BIGINT NOT NULL,
+	wall BIGINT NOT NULL, -- of the revision that goes
 	PRIMARY KEY (message, site, cloud, kind, subject, period)
 );
 CREATE INDEX message_record_row ON message_record (site, kind, subject, period); -- the server knows no clouds
@@ -163,6 +165,7 @@ CREATE TABLE delivery (
 	subject TEXT NOT NULL,
 	period TEXT NOT NULL,
 	rev BIGINT NOT NULL,
+	wall BIGINT NOT NULL, -- of the revision that is there
 	message TEXT NOT NULL,
 	hold_until BIGINT NOT NULL,
 	PRIMARY KEY (site, cloud, kind, subject, period, destination) -- what is known of a row is asked for, too
