@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// order keeps VMs as Nova lists them: newest first.
+// order keeps VMs as Nova lists them: newest first, and by id those created in the same second (Nova 26,
+// compute/instance_list.py: created_at desc, uuid asc).
 type order struct {
 	vms   []*VM
 	mixed bool // something was added since it was sorted
@@ -17,10 +18,10 @@ func (o *order) add(vm *VM) {
 }
 
 func newestFirst(a, b *VM) int {
-	if c := b.Created.Compare(a.Created); c != 0 {
+	if c := cmp.Compare(b.Created.Unix(), a.Created.Unix()); c != 0 {
 		return c
 	}
-	return cmp.Compare(b.ID, a.ID)
+	return cmp.Compare(a.ID, b.ID)
 }
 
 // ordered gives the VMs of a project, of all for "", newest first, with the world locked for reading until done is

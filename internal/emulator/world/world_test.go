@@ -89,9 +89,9 @@ func TestServers(t *testing.T) {
 		since   *time.Time
 		want    []string
 	}{
-		{"p", 4, nil, []string{"a"}}, {"p", 49, nil, []string{"d", "b", "a"}}, {"p", 50, nil, []string{"d", "a"}}, {"p", 60, nil, []string{"a"}}, {"", 49, nil, []string{"d", "c", "b", "a"}},
+		{"p", 4, nil, []string{"a"}}, {"p", 49, nil, []string{"b", "d", "a"}}, {"p", 50, nil, []string{"d", "a"}}, {"p", 60, nil, []string{"a"}}, {"", 49, nil, []string{"b", "c", "d", "a"}},
 		{"q", 100, nil, []string{"c"}}, {"none", 100, nil, nil}, {"p", 100, nil, []string{"e", "a"}},
-		{"p", 100, since(0), []string{"e", "d", "b", "a"}}, {"p", 100, since(50), []string{"e", "d", "b"}}, {"p", 100, since(51), []string{"e", "d"}}, {"p", 100, since(91), nil},
+		{"p", 100, since(0), []string{"e", "b", "d", "a"}}, {"p", 100, since(50), []string{"e", "b", "d"}}, {"p", 100, since(51), []string{"e", "d"}}, {"p", 100, since(91), nil},
 		{"p", 30, since(10), []string{"b", "a"}},
 	}
 	for _, c := range cases {
