@@ -17,7 +17,6 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
-	_ "modernc.org/sqlite" // driver "sqlite"
 )
 
 //go:embed migrations/*.sql
@@ -54,15 +53,16 @@ func openSQLite(ctx context.Context, cfg Config) (*Store, error) {
 			"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)" +
 			"&_pragma=wal_autocheckpoint(8000)" + extra // 32 MB: with the default of 4 MB each transaction of a collection, which touches many pages, would be followed by a checkpoint
 	}
-	write, err := sql.Open("sqlite", dsn("&_txlock=immediate"))
+	writing, err := newPreparing(dsn("&_txlock=immediate"))
 	if err != nil {
 		return nil, explain("open", cfg.Path, err)
 	}
-	write.SetMaxOpenConns(1)
-	read, err := sql.Open("sqlite", dsn("&_pragma=query_only(1)"))
+	reading, err := newPreparing(dsn("&_pragma=query_only(1)"))
 	if err != nil {
-		return nil, errors.Join(explain("open", cfg.Path, err), write.Close())
+		return nil, explain("open", cfg.Path, err)
 	}
+	write, read := sql.OpenDB(writing), sql.OpenDB(reading)
+	write.SetMaxOpenConns(1)
 	read.SetMaxOpenConns(4)
 	s := &Store{read: read, write: write, dialect: onSQLite, where: cfg.Path, onCommit: cfg.OnCommit,
 		close: func() error { return errors.Join(read.Close(), write.Close()) }}
