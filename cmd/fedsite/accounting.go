@@ -81,22 +81,30 @@ func (c *cli) send() *cobra.Command {
 	var (
 		siteName, dest string
 		dryRun, parked bool
+		yes            bool
 		form           *form
 	)
 	cmd := &cobra.Command{
 		Use: "send", Short: "Send the ledger's records that a destination has not got", Args: noArgs,
 		Long: `Cut messages out of the records that a destination has not got, sign them, and deliver them.
-A site in mode observe sends nothing; --dry-run shows what would go.`,
+A site in mode observe sends nothing; --dry-run shows what would go. When a site has become active, the first call shows
+what will go and asks.`,
 		Example: "  fedsite accounting send --dry-run\n  fedsite accounting send",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.with(cmd, siteName, app.Options{}, func(a *app.App, sites []config.Site) error {
-				if err := knownDestination(sites, dest); err != nil {
+				err := knownDestination(sites, dest)
+				if err != nil {
 					return usage(cmd, err)
 				}
 				if dryRun {
 					return c.preview(cmd.Context(), a, sites, dest, form.value)
 				}
-				return c.reports(form.value, "send", a.Send(cmd.Context(), sites, app.SendOptions{To: dest, RetryParked: parked}), []counted{
+				if !yes {
+					if yes, err = c.goActive(cmd.Context(), a, sites, dest); err != nil {
+						return err
+					}
+				}
+				return c.reports(form.value, "send", a.Send(cmd.Context(), sites, app.SendOptions{To: dest, RetryParked: parked, GoActive: yes}), []counted{
 					{name: "messages_sent", word: "messages sent", always: true}, {name: "messages_queued", word: "messages queued"}, {name: "records_sent", word: "records", always: true},
 					{name: "bytes_sent", word: "on the wire", bytes: true}, {name: "messages_waiting_in_queue", word: "messages still in the queue"},
 					{name: "attempts_repeated", word: "attempts repeated"}, {name: "messages_split", word: "messages split"}, {name: "records_parked", word: "records parked"}, {name: "records_held", word: "records held back"}})
@@ -107,6 +115,7 @@ A site in mode observe sends nothing; --dry-run shows what would go.`,
 	flags := cmd.Flags()
 	flags.StringVar(&siteName, "site", "", "only this site")
 	flags.StringVar(&dest, "to", "", "only this destination: ams, dirq")
+	flags.BoolVar(&yes, "yes", false, "don't ask whether a site that became active may send")
 	flags.BoolVar(&dryRun, "dry-run", false, "show what would be cut, for where and how large; send nothing")
 	flags.BoolVar(&parked, "retry-parked", false, "cut parked records anew from their present rows, and write again what waits in a queue that is lost")
 	return cmd
@@ -213,6 +222,28 @@ func (c *cli) preview(ctx context.Context, a *app.App, sites []config.Site, dest
 		return &exit{code: code}
 	}
 	return nil
+}
+
+// goActive shows what sites that became active will send first, and asks. What it shows goes where no program reads.
+func (c *cli) goActive(ctx context.Context, a *app.App, sites []config.Site, dest string) (bool, error) {
+	undecided, err := a.Undecided(ctx, sites)
+	if err != nil || len(undecided) == 0 || !c.inTerminal {
+		return false, err // send says what is to be done
+	}
+	plan, reports, err := a.Preview(ctx, undecided, dest)
+	if err != nil {
+		return false, err
+	}
+	asking := *c
+	asking.out, asking.outTerminal = c.err, c.errTerminal
+	if err := asking.forecast(plan, reports, undecided); err != nil {
+		return false, err
+	}
+	names := make([]string, 0, len(undecided))
+	for _, s := range undecided {
+		names = append(names, s.Site.Name)
+	}
+	return c.ask(fmt.Sprintf("%s will send this now, and from now on whatever is collected. Send?", strings.Join(names, ", ")))
 }
 
 // forecast is what send --dry-run prints for programs.

@@ -230,6 +230,9 @@ store: {path: %[9]q}
 
 func (p *preserve) file(name string) string { return filepath.Join(p.dir, name) }
 
+// verbFlags are what a command of the course needs beside its verb.
+var verbFlags = map[string][]string{"send": {"--yes"}}
+
 // hunt starts "fedsite accounting VERB" at the preserve's instant, on a database, to be killed at an event; 0 = at none.
 func (p *preserve) hunt(t *testing.T, db store.Config, verb string, at int) *prey {
 	t.Helper()
@@ -237,7 +240,7 @@ func (p *preserve) hunt(t *testing.T, db store.Config, verb string, at int) *pre
 	if where == "" {
 		where = filepath.Dir(db.Path)
 	}
-	q := newPrey(t, at, []string{"FEDSITE_CONFIG=" + p.file("fedsite.yaml"), "FEDSITE_DATABASE=" + where, victimEnv + "=" + p.clock().Format(time.RFC3339Nano), "HOME=" + p.dir}, "accounting", verb)
+	q := newPrey(t, at, []string{"FEDSITE_CONFIG=" + p.file("fedsite.yaml"), "FEDSITE_DATABASE=" + where, victimEnv + "=" + p.clock().Format(time.RFC3339Nano), "HOME=" + p.dir}, append([]string{"accounting", verb}, verbFlags[verb]...)...)
 	p.mu.Lock()
 	p.onto[map[string]string{"collect": "cloud", "send": "broker"}[verb]] = q
 	p.mu.Unlock()

@@ -33,13 +33,15 @@ func main() {
 func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	c := &cli{out: os.Stdout, err: os.Stderr, getenv: os.Getenv,
+	c := &cli{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, inTerminal: term.IsTerminal(int(os.Stdin.Fd())),
 		outTerminal: term.IsTerminal(int(os.Stdout.Fd())), errTerminal: term.IsTerminal(int(os.Stderr.Fd()))}
 	return c.run(ctx, os.Args[1:])
 }
 
 // cli is one call of the program.
 type cli struct {
+	in                       io.Reader
+	inTerminal               bool // somebody can answer
 	out, err                 io.Writer
 	outTerminal, errTerminal bool
 	getenv                   func(string) string

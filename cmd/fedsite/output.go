@@ -8,6 +8,7 @@ package main
 //   - JSON and YAML are stable: fields are added, never renamed.
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -254,4 +255,18 @@ func (c *cli) logger() (*slog.Logger, func(), error) {
 		return nil, nil, &exit{code: run.ExitUsage, err: fmt.Errorf("FEDSITE_LOG: %w", err)}
 	}
 	return log, func() { telemetry.Flush(log) }, nil
+}
+
+// ask asks a question on standard error; only yes is yes.
+func (c *cli) ask(question string) (bool, error) {
+	fmt.Fprintf(c.err, "%s [y/N] ", question)
+	line, err := bufio.NewReader(io.LimitReader(c.in, 100)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	switch strings.ToLower(strings.TrimSpace(line)) {
+	case "y", "yes":
+		return true, nil
+	}
+	return false, nil
 }

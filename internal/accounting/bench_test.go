@@ -156,7 +156,7 @@ func benchmarkSend(b *testing.B, messages int) {
 		bed.write(`UPDATE ledger SET rev = rev + 1`)
 		d, before, began := bed.deps(), bed.db.Commits(), time.Now()
 		b.StartTimer()
-		if err := accounting.Send(b.Context(), d, bed.target, accounting.Sending{Parallel: 4, Attempts: 1}); err != nil {
+		if err := accounting.Send(b.Context(), d, bed.target, accounting.Sending{GoActive: true, Parallel: 4, Attempts: 1}); err != nil {
 			b.Fatal(err)
 		}
 		spent += time.Since(began)

@@ -60,7 +60,7 @@ func eachWay(t *testing.T, vms int, test func(t *testing.T, b *bed, w way)) {
 func (b *bed) slowly() run.Report {
 	b.t.Helper()
 	d := b.deps()
-	if err := accounting.Send(context.Background(), d, b.target, accounting.Sending{Parallel: 1, Attempts: 3, Base: time.Millisecond}); err != nil {
+	if err := accounting.Send(context.Background(), d, b.target, accounting.Sending{GoActive: true, Parallel: 1, Attempts: 3, Base: time.Millisecond}); err != nil {
 		b.t.Fatal(err)
 	}
 	b.last = d.Run.Finish()

@@ -271,7 +271,7 @@ func (b *bed) send() run.Report { return b.sendFor(b.target) }
 func (b *bed) sendFor(target *accounting.Target) run.Report {
 	b.t.Helper()
 	d := b.deps()
-	if err := accounting.Send(context.Background(), d, target, accounting.Sending{Parallel: 3, Attempts: 3, Base: time.Millisecond}); err != nil {
+	if err := accounting.Send(context.Background(), d, target, accounting.Sending{GoActive: true, Parallel: 3, Attempts: 3, Base: time.Millisecond}); err != nil {
 		b.t.Fatal(err)
 	}
 	b.last = d.Run.Finish()

@@ -31,7 +31,7 @@ func TestCollectingAndSendingAtOnce(t *testing.T) {
 		return accounting.Collect(context.Background(), b.deps(), &t, accounting.Ask{})
 	}
 	sends := func(b *bed) error {
-		return accounting.Send(context.Background(), b.deps(), b.target, accounting.Sending{Parallel: 1, Attempts: 1})
+		return accounting.Send(context.Background(), b.deps(), b.target, accounting.Sending{GoActive: true, Parallel: 1, Attempts: 1})
 	}
 	lateEnd := func(b *bed) {
 		b.answers(func(s map[string]any) bool {

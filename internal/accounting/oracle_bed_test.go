@@ -290,7 +290,7 @@ func (tr *trial) sendStep(s step) run.Report {
 	}
 	tr.armCommit(s, cancel)
 	d := tr.deps()
-	err := accounting.Send(ctx, d, tr.target, accounting.Sending{Parallel: tr.parallel, Attempts: 1 + int(s.seed%2)})
+	err := accounting.Send(ctx, d, tr.target, accounting.Sending{GoActive: true, Parallel: tr.parallel, Attempts: 1 + int(s.seed%2)})
 	report := d.Run.Finish()
 	tr.archive.commit = func() {}
 	tr.keep(report)

@@ -440,7 +440,7 @@ func TestALostLeaseWritesNothing(t *testing.T) {
 			t.Errorf("%d rows were written", n)
 		}
 		b.clean(b.collect("")) // without a lease of a task nothing is fenced
-		if err := accounting.Send(lost, b.deps(), b.target, accounting.Sending{Attempts: 1, Base: time.Millisecond}); !errors.Is(err, store.ErrFenced) {
+		if err := accounting.Send(lost, b.deps(), b.target, accounting.Sending{GoActive: true, Attempts: 1, Base: time.Millisecond}); !errors.Is(err, store.ErrFenced) {
 			t.Errorf("send: %v", err)
 		}
 		if n := len(b.fed.Received()); n != 0 {

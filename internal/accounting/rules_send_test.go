@@ -121,7 +121,7 @@ func TestRule10MessagesAreCutOnce(t *testing.T) {
 			t.Errorf("sizes %v, periods %v", sizes, periods)
 		}
 		d := b.deps()
-		if err := accounting.Send(t.Context(), d, b.target, accounting.Sending{Parallel: 1, Attempts: 1}); err != nil {
+		if err := accounting.Send(t.Context(), d, b.target, accounting.Sending{GoActive: true, Parallel: 1, Attempts: 1}); err != nil {
 			t.Fatal(err)
 		}
 		b.touchAll("renamed")
@@ -191,7 +191,7 @@ func TestRule11ALostAnswerHoldsNewerRevisions(t *testing.T) {
 		once := func() run.Report {
 			t.Helper()
 			d := b.deps()
-			if err := accounting.Send(t.Context(), d, b.target, accounting.Sending{Attempts: 1}); err != nil {
+			if err := accounting.Send(t.Context(), d, b.target, accounting.Sending{GoActive: true, Attempts: 1}); err != nil {
 				t.Fatal(err)
 			}
 			return d.Run.Finish()
@@ -258,7 +258,7 @@ func TestRule11ATakeoverHoldsNewerRevisions(t *testing.T) {
 		return &accounting.DeliveryError{Verdict: accounting.Unanswered, Err: context.Canceled}
 	}}
 	b.target.Destinations = []accounting.Destination{dest}
-	if err := accounting.Send(ctx, b.deps(), b.target, accounting.Sending{Attempts: 1}); !errors.Is(err, context.Canceled) {
+	if err := accounting.Send(ctx, b.deps(), b.target, accounting.Sending{GoActive: true, Attempts: 1}); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	dest.judge = nil
@@ -301,7 +301,7 @@ func TestRule11AFrozenProcessBeginsAnew(t *testing.T) {
 	b.target.Destinations = []accounting.Destination{dest}
 	freezes = 4 // after going active, cutting, and two attempts that come to nothing
 	d := b.deps()
-	if err := accounting.Send(t.Context(), d, b.target, accounting.Sending{Parallel: 1, Attempts: 1}); err != nil {
+	if err := accounting.Send(t.Context(), d, b.target, accounting.Sending{GoActive: true, Parallel: 1, Attempts: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if len(dest.got) != 1 || dest.got[0].Attempts != 4 {
@@ -397,7 +397,7 @@ func TestRule12NothingElseParks(t *testing.T) {
 			return &accounting.DeliveryError{Verdict: verdict, Err: errors.New("not now"), Hint: "wait"}
 		}
 		d := b.deps()
-		if err := accounting.Send(t.Context(), d, b.target, accounting.Sending{Parallel: 1, Attempts: 1}); err != nil {
+		if err := accounting.Send(t.Context(), d, b.target, accounting.Sending{GoActive: true, Parallel: 1, Attempts: 1}); err != nil {
 			t.Fatal(err)
 		}
 		if r := d.Run.Finish(); r.Outcome != run.Failed || len(dest.seen) != 1 || b.count(`SELECT count(*) FROM message WHERE state <> 'cut'`) != 0 {

@@ -24,6 +24,7 @@ type Sending struct {
 	Parallel int           // messages on their way at once, per destination
 	Attempts int           // tries of one message in one run
 	Base     time.Duration // the first back-off; it grows fourfold each time, with jitter
+	GoActive bool          // somebody has seen what goes first, and wants it sent; asked for once (design §4, Modes)
 }
 
 // spare is how many bytes a signed copy must stay below a destination's limit: the next signature may be longer.
@@ -48,6 +49,10 @@ func Send(ctx context.Context, d Deps, t *Target, how Sending) error {
 		d.Run.Fail(*p)
 		return nil
 	}
+	if start.Undecided() && !how.GoActive {
+		d.Run.Fail(t.undecided())
+		return nil
+	}
 	if start, err = goActive(ctx, d, t); err != nil {
 		return fmt.Errorf("start of site %s: %w", t.Site.Name, err)
 	}
@@ -67,6 +72,13 @@ func Send(ctx context.Context, d Deps, t *Target, how Sending) error {
 		}
 	}
 	return nil
+}
+
+// undecided says that nobody has agreed yet to what goes first.
+func (t *Target) undecided() run.Problem {
+	return run.Problem{Site: t.Site.Name, Object: "accounting", Step: "send", Permanent: true,
+		Reason: "mode is active, and nobody has seen yet what will be sent first: nothing is sent",
+		Hint:   "fedsite accounting send shows it and asks; with --yes it only sends"}
 }
 
 // unready tells what must be said, or done, before anything may be sent: what went before (the durations depend on it),

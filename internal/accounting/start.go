@@ -20,6 +20,9 @@ type Start struct {
 	Fixed      bool  // something was cut: the words of the configuration change nothing any more
 }
 
+// Undecided tells whether something was collected, and nobody has agreed yet to its being sent.
+func (s Start) Undecided() bool { return s.Since != 0 && s.ActiveFrom == 0 }
+
 // begin gives the site's stored start, and stores it at the first collection. As long as nothing was cut, another word
 // in the configuration begins anew: what was collected is forgotten, and collected again from the new start.
 func begin(ctx context.Context, d Deps, t *Target) (Start, bool, error) {
@@ -137,6 +140,15 @@ func lockUncut(tx *store.Tx, siteID string) (cut bool, err error) {
 	}
 	err = tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM message WHERE site = $1)`, siteID).Scan(&cut)
 	return cut, err
+}
+
+// Undecided tells whether the site's records would go out, if somebody agreed (see Sending.GoActive).
+func Undecided(ctx context.Context, d Deps, t *Target) (bool, error) {
+	if t.Settings.Mode != site.Active {
+		return false, nil
+	}
+	s, err := stored(ctx, d, t)
+	return s.Undecided() && t.unready(s) == nil, err
 }
 
 // stored gives the site's stored start; before the first collection a zero one.

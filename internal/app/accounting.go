@@ -55,6 +55,7 @@ func (a *App) Collect(ctx context.Context, sites []config.Site, ask accounting.A
 type SendOptions struct {
 	To          string // only this destination; "" = all
 	RetryParked bool   // cut parked records anew first
+	GoActive    bool   // agreed: sites that are active for the first time may send
 }
 
 // Send sends what each of the sites has for its destinations.
@@ -72,7 +73,7 @@ func (a *App) Send(ctx context.Context, sites []config.Site, o SendOptions) []Si
 				d.Run.Count("messages_unparked", n)
 			}
 		}
-		return accounting.Send(ctx, d, t, accounting.Sending{To: o.To, Parallel: sendParallel, Attempts: sendAttempts, Base: cmp.Or(a.opts.BackOff, sendBackOff)})
+		return accounting.Send(ctx, d, t, accounting.Sending{To: o.To, GoActive: o.GoActive, Parallel: sendParallel, Attempts: sendAttempts, Base: cmp.Or(a.opts.BackOff, sendBackOff)})
 	})
 }
 
@@ -117,6 +118,21 @@ func (a *App) Release(ctx context.Context, sites []config.Site, project, by stri
 	}
 	r := run.NewRecorder("release", a.Now, nil)
 	return accounting.ReleaseProject(ctx, a.deps(r), a.target(holders[0]), project, by, dryRun)
+}
+
+// Undecided gives those of the sites whose records would go out if somebody agreed.
+func (a *App) Undecided(ctx context.Context, sites []config.Site) ([]config.Site, error) {
+	var all []config.Site
+	for _, s := range sites {
+		is, err := accounting.Undecided(ctx, a.deps(run.NewRecorder("send", a.Now, nil)), a.target(s))
+		if err != nil {
+			return nil, fmt.Errorf("site %s: %w", s.Site.Name, err)
+		}
+		if is {
+			all = append(all, s)
+		}
+	}
+	return all, nil
 }
 
 // Held gives the projects of the sites that are held.

@@ -70,7 +70,7 @@ func TestAKeystoneThatMoved(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, r := range append(a.Collect(t.Context(), sites, accounting.Ask{}), a.Send(t.Context(), sites, app.SendOptions{})...) {
+			for _, r := range append(a.Collect(t.Context(), sites, accounting.Ask{}), a.Send(t.Context(), sites, app.SendOptions{GoActive: true})...) {
 				if r.Err != nil || r.Report.Outcome != run.Done || len(r.Report.Problems) > 0 {
 					t.Errorf("step %d: %+v", i, r)
 				}

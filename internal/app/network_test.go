@@ -86,7 +86,7 @@ func deliver(t *testing.T, cfg *config.Config) (collected, sent run.Report) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, s := a.Collect(t.Context(), sites, accounting.Ask{})[0], a.Send(t.Context(), sites, app.SendOptions{})[0]
+	c, s := a.Collect(t.Context(), sites, accounting.Ask{})[0], a.Send(t.Context(), sites, app.SendOptions{GoActive: true})[0]
 	if c.Err != nil || s.Err != nil {
 		t.Fatal(c.Err, s.Err)
 	}

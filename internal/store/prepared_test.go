@@ -52,7 +52,7 @@ func TestStatementsUsedAgain(t *testing.T) {
 				for round := range 2 {
 					for n := 1; n <= 400; n++ {
 						var got int
-						if err := tx.QueryRow(`SELECT count(*) FROM site WHERE id IN (''`+strings.Repeat(`, 's1'`, n)+`)`).Scan(&got); err != nil || got != 1 {
+						if err := tx.QueryRow(`SELECT count(*) FROM site WHERE id IN (''` + strings.Repeat(`, 's1'`, n) + `)`).Scan(&got); err != nil || got != 1 {
 							return fmt.Errorf("round %d, %d: %d, %w", round, n, got, err)
 						}
 					}

@@ -140,7 +140,7 @@ func (b *bench) site(ctx context.Context, dir string, vms int) (peak int64, err 
 
 // send sends what waits, and sees whether all of it went.
 func (b *bench) send(ctx context.Context, e *emulator, name string, records int, t *table) (measured, error) {
-	m, err := e.fedsite(ctx, b.fedsite, "accounting", "send")
+	m, err := e.fedsite(ctx, b.fedsite, "accounting", "send", "--yes")
 	if err != nil {
 		return m, err
 	}

@@ -95,7 +95,7 @@ func (s *site) collect(t *testing.T, exit int, to time.Time) string {
 
 func (s *site) send(t *testing.T) string {
 	t.Helper()
-	out, problems := s.call(t, 0, "accounting", "send")
+	out, problems := s.call(t, 0, "accounting", "send", "--yes")
 	t.Logf("send\n%s%s", out, problems)
 	return out
 }

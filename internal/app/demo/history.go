@@ -115,7 +115,7 @@ func (d *Demo) both(ctx context.Context, a *app.App, h *History, retry bool) ([]
 		return nil, err
 	}
 	collected := a.Collect(ctx, sites, accounting.Ask{})
-	sent := a.Send(ctx, sites, app.SendOptions{RetryParked: retry})
+	sent := a.Send(ctx, sites, app.SendOptions{GoActive: true, RetryParked: retry})
 	var reports []run.Report
 	for _, r := range append(collected, sent...) {
 		if r.Err != nil {

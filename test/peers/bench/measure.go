@@ -103,8 +103,8 @@ func (r ourRun) run(ctx context.Context) (f figures, err error) {
 	if err := r.e.Forget(); err != nil {
 		return f, err
 	}
-	for _, command := range []string{"collect", "send"} {
-		cmd := exec.CommandContext(ctx, r.program, "accounting", command, "--config", r.config)
+	for _, command := range []string{"collect", "send --yes"} {
+		cmd := exec.CommandContext(ctx, r.program, append([]string{"accounting", "--config", r.config}, strings.Fields(command)...)...)
 		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(r.config)}
 		began := time.Now()
 		if out, err := cmd.CombinedOutput(); err != nil {
