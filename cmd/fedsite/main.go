@@ -175,6 +175,9 @@ func (c *cli) open(ctx context.Context, o app.Options) (*app.App, func(), error)
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := dropRoot(cfg.Store.Path); err != nil {
+		return nil, nil, err
+	}
 	log, flush, err := c.logger()
 	if err != nil {
 		return nil, nil, err

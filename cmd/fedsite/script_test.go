@@ -2,11 +2,14 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -35,7 +38,13 @@ func TestScripts(t *testing.T) {
 			env.Setenv("REPOSITORY", repository)
 			return err
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"emulate": emulate, "exits": exits, "hide": hide, "later": later, "replace": replace, "try": try},
+		Condition: func(cond string) (bool, error) {
+			if cond == "root" {
+				return os.Geteuid() == 0, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"emulate": emulate, "exits": exits, "hide": hide, "later": later, "own": own, "replace": replace, "try": try},
 	})
 }
 
@@ -82,6 +91,37 @@ func later(ts *testscript.TestScript, neg bool, args []string) {
 	by, err := time.ParseDuration(args[0])
 	ts.Check(err)
 	ts.Check(ts.Value(emulated{}).(*emulated).Forward(by))
+}
+
+// own gives files and directories, with all in them, to a user: "own UID PATH…"; the way to them is opened. "! own UID
+// PATH" fails when something there is somebody else's.
+func own(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: own UID PATH…")
+	}
+	uid, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for _, path := range args[1:] {
+		path = ts.MkAbs(path)
+		for up := filepath.Dir(path); !neg && up != filepath.Clean(os.TempDir()) && up != "/"; up = filepath.Dir(up) {
+			info, err := os.Stat(up)
+			ts.Check(err)
+			ts.Check(os.Chmod(up, info.Mode().Perm()|0o711))
+		}
+		ts.Check(filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if !neg {
+				return os.Lchown(name, uid, uid)
+			}
+			info, err := d.Info()
+			if err == nil && info.Sys().(*syscall.Stat_t).Uid != uint32(uid) {
+				err = fmt.Errorf("%s belongs to user %d", name, info.Sys().(*syscall.Stat_t).Uid)
+			}
+			return err
+		}))
+	}
 }
 
 // exits runs a program and checks its exit code: "exits CODE PROGRAM ARGS…".
