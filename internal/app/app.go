@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/config"
@@ -27,13 +28,20 @@ type Options struct {
 	BackOff  time.Duration       // first pause before something is tried again; 0 = as is usual
 }
 
-// App is fedsite with a configuration and an open store.
+// App is fedsite with a configuration and an open store. A configuration that takes its place later makes another App
+// over the same base (With), so that a run goes on with the one that it began with.
 type App struct {
-	cfg    *config.Config
+	*base
+	cfg *config.Config
+}
+
+// base is what a process has once.
+type base struct {
 	opts   Options
 	db     *store.Store
 	clock  *clock
 	runner *tasks.Runner
+	newest atomic.Pointer[config.Config]
 }
 
 // Database is the file name of the SQLite database in the state directory.
@@ -56,32 +64,46 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &App{cfg: cfg, opts: o, db: db, clock: &clock{fixed: o.Now, extra: cfg.Demo.Offset}}
-	if err := a.prepare(ctx); err != nil {
+	b := &base{opts: o, db: db, clock: &clock{fixed: o.Now}}
+	b.clock.extra.Store(int64(cfg.Demo.Offset))
+	a, err := b.with(ctx, cfg)
+	if err != nil {
 		return nil, errors.Join(err, db.Close())
-	}
-	return a, nil
-}
-
-func (a *App) prepare(ctx context.Context) error {
-	if err := a.clock.sync(ctx, a.db); err != nil {
-		return err
-	}
-	var names []string
-	for _, s := range a.cfg.Sites {
-		names = append(names, s.Site.Name)
-	}
-	for i := range a.cfg.Sites {
-		if err := register(ctx, a.db, &a.cfg.Sites[i], names, a.Now()); err != nil {
-			return fmt.Errorf("site %s: %w", a.cfg.Sites[i].Site.Name, err)
-		}
 	}
 	who, err := tasks.NewIdentity()
 	if err != nil {
-		return err
+		return nil, errors.Join(err, db.Close())
 	}
-	a.runner = tasks.NewRunner(a.db, who)
-	return nil
+	b.runner = tasks.NewRunner(db, who)
+	return a, nil
+}
+
+// With gives fedsite with another configuration, over the same store, which must be where it was. From now on sign-ins
+// of runs that go on use its credentials, too.
+func (a *App) With(ctx context.Context, cfg *config.Config) (*App, error) {
+	if cfg.Store.Path != a.cfg.Store.Path || !cfg.Store.URL.Equal(a.cfg.Store.URL) {
+		return nil, errors.New("store differs: where the state is kept cannot change while fedsite runs; restart it")
+	}
+	return a.with(ctx, cfg)
+}
+
+// with makes sure that all sites and clouds of the configuration have ids.
+func (b *base) with(ctx context.Context, cfg *config.Config) (*App, error) {
+	if err := b.clock.sync(ctx, b.db); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, s := range cfg.Sites {
+		names = append(names, s.Site.Name)
+	}
+	for i := range cfg.Sites {
+		if err := register(ctx, b.db, &cfg.Sites[i], names, b.Now()); err != nil {
+			return nil, fmt.Errorf("site %s: %w", cfg.Sites[i].Site.Name, err)
+		}
+	}
+	b.clock.extra.Store(int64(cfg.Demo.Offset))
+	b.newest.Store(cfg)
+	return &App{base: b, cfg: cfg}, nil
 }
 
 // Close closes the store. No run may go on.
@@ -91,10 +113,10 @@ func (a *App) Close() error {
 }
 
 // Now is the one clock of all parts, UTC (design §7, Clocks).
-func (a *App) Now() time.Time { return a.clock.now() }
+func (b *base) Now() time.Time { return b.clock.now() }
 
 // Store is the open store.
-func (a *App) Store() *store.Store { return a.db }
+func (b *base) Store() *store.Store { return b.db }
 
 // Config is the configuration, with the ids of its sites and clouds.
 func (a *App) Config() *config.Config { return a.cfg }

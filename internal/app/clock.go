@@ -11,7 +11,7 @@ import (
 // clock is the database's, so that all nodes go by one; extra is the offset of a demo (design §7, Clocks).
 type clock struct {
 	fixed func() time.Time // a test's or the demo's own; nil = the database's
-	extra time.Duration
+	extra atomic.Int64 // nanoseconds
 	ahead atomic.Int64 // nanoseconds by which the database is ahead of this machine
 }
 
@@ -38,5 +38,5 @@ func (c *clock) now() time.Time {
 	if c.fixed != nil {
 		return c.fixed().UTC()
 	}
-	return time.Now().Round(0).Add(time.Duration(c.ahead.Load()) + c.extra).UTC()
+	return time.Now().Round(0).Add(time.Duration(c.ahead.Load()+c.extra.Load())).UTC()
 }
