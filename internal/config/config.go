@@ -24,14 +24,23 @@ type Config struct {
 	Credentials map[string]Credential
 	Network     Network
 	Store       Store
+	Limits      Limits
+	Notify      Notify
+	Mutes       []Mute
+	Retention   Retention
+	Web         Web
 	Demo        Demo
+	Includes    []Include    // sets of site files, in the file's order
+	Broken      []BrokenUnit // site files that cannot be used as they are
 
 	shown *node // what is in effect, each value with its origin
+	root  *node // what the main file says, which site files are laid over
 }
 
 // Site is a site with the settings of its parts. Site.ID and the clouds' IDs are empty: the store gives them.
 type Site struct {
 	Site       site.Site
+	Unit       Unit    // the file that it was read from
 	Clouds     []Cloud // in file order; Site.Clouds holds the same
 	Accounting Accounting
 	Privacy    Privacy
@@ -40,32 +49,31 @@ type Site struct {
 
 // Cloud is an OpenStack endpoint with the way to it.
 type Cloud struct {
-	Cloud         site.Cloud
-	Formerly      []string // earlier names within the site
-	Interface     string   // public, internal, admin
-	Credential    string   // key of Config.Credentials, for accounting
-	Parallel      int      // projects collected at once
-	NovaPerSecond float64  // requests per second; 0 = no limit
-	Network       Network  // merged with the general one
+	Cloud              site.Cloud
+	Mode               site.Mode         // of accounting: the lower of the site's and its own
+	Formerly           []string          // earlier names within the site
+	Interface          string            // public, internal, admin
+	Credential         string            // key of Config.Credentials, for accounting
+	ProjectCredentials map[string]string // the same for single projects, by id or name as VOs write it; nil = none
+	Parallel           int               // projects collected at once
+	NovaPerSecond      float64           // requests per second; 0 = no limit
+	Network            Network           // merged with the general one
 }
 
-// Credential is one way to sign in to OpenStack: an entry of clouds.yaml, or said here.
-type Credential struct {
-	OSCloud    string // entry of clouds.yaml; "" = said here
-	CloudsFile string // clouds.yaml; "" = where OpenStack's clients look
-
-	Username, UserID         string
-	UserDomain, UserDomainID string
-	Password                 Secret
-	ApplicationID            string
-	ApplicationName          string
-	ApplicationSecret        Secret
-	Token                    Secret
+// CredentialOf gives the credential for a project: its own, else the cloud's (design §4, Credentials).
+func (c Cloud) CredentialOf(p site.Project) string {
+	for _, as := range []string{p.ID, p.Name} {
+		if own, ok := c.ProjectCredentials[as]; ok {
+			return own
+		}
+	}
+	return c.Credential
 }
 
 // Accounting is how accounting is done for one site.
 type Accounting struct {
-	Mode       site.Mode
+	Mode       site.Mode // of the site: clouds and VOs may have lower ones
+	Schedule   Schedule
 	Previously string    // "", "caso", "nothing"
 	Since      time.Time // zero = not said
 	ActiveFrom time.Time // zero = not said
@@ -77,6 +85,9 @@ type Accounting struct {
 	AMS        *AMS // nil = no such destination
 	Dirq       *Dirq
 }
+
+// Schedule is when the tasks of accounting run, as cron expressions; "" = as usual, at a moment of the site's own.
+type Schedule struct{ Collect, Send, Check string }
 
 // Charge says which states of a VM count as use.
 type Charge struct{ StoppedFree, ShelvedFree bool }
@@ -149,8 +160,9 @@ func (n Network) LogValue() slog.Value { return slog.AnyValue(n.shown()) }
 
 // Store says where fedsite keeps its state.
 type Store struct {
-	Path string // directory; the database is fedsite.db in it
-	URL  Secret // of PostgreSQL; not set = SQLite in Path
+	Path   string // directory; the database is fedsite.db in it
+	URL    Secret // of PostgreSQL; not set = SQLite in Path
+	Backup Backup
 }
 
 // Demo marks a configuration that `fedsite demo` wrote.
