@@ -16,8 +16,8 @@ var layers = [][]string{
 	{"cmd/..."},
 	{"internal/app/..."},
 	{"internal/accounting/...", "internal/discovery/...", "internal/images/...", "internal/access/...", "internal/web/...", "internal/doctor/...",
-		"internal/tasks/...", "internal/config/...", "internal/telemetry/...", "internal/emulator/..."},
-	{"internal/openstack/...", "internal/store/...", "internal/transport/..."},
+		"internal/tasks/...", "internal/health/...", "internal/config/...", "internal/telemetry/...", "internal/emulator/..."},
+	{"internal/openstack/...", "internal/store/...", "internal/transport/...", "internal/notify/..."},
 	{"internal/site/...", "internal/run/..."},
 	{"protocol/..."},
 }
@@ -52,11 +52,13 @@ var rules = []rule{
 	{from: everything, unless: []string{"protocol/smime"}, to: []string{"github.com/smallstep/pkcs7/..."}, words: "only protocol/smime imports pkcs7"},
 	{from: everything, unless: []string{"internal/config/..."}, to: []string{"github.com/goccy/...", "gopkg.in/ini.v1"}, words: "only internal/config reads configuration files"},
 	{from: everything, unless: []string{"internal/tasks/..."}, to: []string{"github.com/robfig/cron/..."}, words: "only internal/tasks imports cron"},
+	{from: everything, unless: []string{"internal/telemetry/..."}, to: []string{"github.com/prometheus/..."}, words: "only internal/telemetry imports Prometheus' client"},
 	{from: everything, unless: []string{"internal/app/...", "cmd/fedsite"}, to: pipelines, free: 1, words: "only internal/app and cmd/fedsite import more than one pipeline"},
 	{from: []string{"internal/emulator/..."}, only: []string{"protocol/...", std}, words: "the emulator is built on protocol/ alone, so that it shares no mistake with what it tests"},
 	{from: []string{"internal/site/...", "internal/run/..."}, only: []string{"protocol/...", std}, words: "internal/site and internal/run are values and rules, on protocol/ alone"},
 	{from: []string{"internal/config/..."}, only: []string{"internal/site", "github.com/goccy/...", "gopkg.in/ini.v1", std}, words: "internal/config knows internal/site and its parsers, nothing else"},
-	{from: []string{"internal/store/...", "internal/transport/..."}, unless: testSupport, to: []string{"internal/..."}, words: "internal/store and internal/transport know no domain"},
+	{from: []string{"internal/store/...", "internal/transport/...", "internal/notify/..."}, unless: testSupport, to: []string{"internal/..."}, words: "internal/store, internal/transport and internal/notify know no domain"},
+	{from: []string{"internal/health/..."}, to: pipelines, words: "internal/health judges by what parts report in internal/run's terms, and knows none of them"},
 	{from: everything, unless: testSupport, to: append([]string{"testing/..."}, testSupport...), words: "what runs in production imports nothing made for tests"},
 }
 

@@ -55,6 +55,7 @@ type Report struct {
 	Counts   map[string]int64 `json:"counts"`
 	Problems []Problem        `json:"problems,omitempty"`
 	Dropped  int              `json:"problems_not_listed,omitempty"` // problems beyond the limit of MaxProblems
+	Checks   []Check          `json:"checks,omitempty"`              // in the order in which they were made
 }
 
 // MaxProblems is how many different problems a report lists; more are only counted.
@@ -152,7 +153,7 @@ func (r *Recorder) Finish() Report {
 	switch {
 	case r.failed:
 		r.report.Outcome = Failed
-	case r.report.Counts["problems"] > 0:
+	case r.report.Counts["problems"] > 0, r.report.Counts["checks_fail"] > 0:
 		r.report.Outcome = Partial
 	default:
 		r.report.Outcome = Done
