@@ -25,6 +25,7 @@ type granted struct {
 	domainID         string
 	system           bool
 	userID, userName string
+	ahead            *time.Duration // of Keystone's clock; nil = it said no date
 	catalog          []tokens.CatalogEntry
 }
 
@@ -218,20 +219,30 @@ func (c *Cloud) read(result gophercloud.Result, token, method string, asked time
 		return granted{}, err
 	}
 	return granted{token: token, projectID: body.Project.ID, domainID: body.Domain.ID, system: len(body.System) > 0,
-		userID: body.User.ID, userName: body.User.Name, catalog: body.Catalog}, nil
+		userID: body.User.ID, userName: body.User.Name, ahead: aheadOf(result.Header.Get("Date"), asked), catalog: body.Catalog}, nil
 }
 
 // checkClock refuses to go on when Keystone's clock and ours differ too much: windows and sightings would be wrong
 // (design §7, Clocks).
 func (c *Cloud) checkClock(date string, asked time.Time) error {
-	theirs, err := http.ParseTime(date)
-	if err != nil || c.cfg.MaxSkew == 0 {
-		return nil //nolint:nilerr // a Keystone that says no date cannot be compared with
+	d := aheadOf(date, asked)
+	if d == nil || c.cfg.MaxSkew == 0 { // a Keystone that says no date cannot be compared with
+		return nil
 	}
-	if d := theirs.Sub(asked); d.Abs() > c.cfg.MaxSkew {
-		return &Error{Kind: ErrClock, Service: "identity", Message: fmt.Sprintf("Keystone's clock says %s, ours %s", theirs.UTC().Format(time.RFC3339), asked.UTC().Format(time.RFC3339))}
+	if d.Abs() > c.cfg.MaxSkew {
+		return &Error{Kind: ErrClock, Service: "identity", Message: fmt.Sprintf("Keystone's clock says %s, ours %s", asked.Add(*d).UTC().Format(time.RFC3339), asked.UTC().Format(time.RFC3339))}
 	}
 	return nil
+}
+
+// aheadOf tells how far the clock that wrote the date is ahead of ours; nil when there is no date.
+func aheadOf(date string, asked time.Time) *time.Duration {
+	theirs, err := http.ParseTime(date)
+	if err != nil {
+		return nil
+	}
+	d := theirs.Sub(asked)
+	return &d
 }
 
 // endpoint finds a service in the catalog; it ends in a slash. Without a region there must be no choice: a catalog has no
