@@ -110,6 +110,7 @@ type Target struct {
 // CloudTarget is a cloud of a target, with the way to it.
 type CloudTarget struct {
 	Cloud    site.Cloud
+	Mode     site.Mode // "" = the site's; else the lower of both
 	Source   Source
 	Parallel int // projects collected at once
 }

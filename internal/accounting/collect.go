@@ -47,6 +47,9 @@ func Collect(ctx context.Context, d Deps, t *Target, ask Ask) error {
 	all := &tally{found: map[string]bool{}}
 	defer all.tell(d, t, ask)
 	for _, c := range t.Clouds {
+		if c.Mode == site.Disabled {
+			continue
+		}
 		col := &collector{d: d, t: t, c: c, start: start, ask: ask, tally: all}
 		if err := col.cloud(ctx); err != nil {
 			return err
@@ -183,6 +186,9 @@ func (c *collector) choose(m site.Merged) []site.Project {
 	seen := map[string]bool{}
 	for _, s := range m.Shares {
 		p := s.Project
+		if first, ok := site.Accounted(m.Shares, p.ID, c.d.Now()); ok && first.Mode == site.Disabled {
+			continue
+		}
 		if seen[p.ID] || !s.Allows(site.Accounting) {
 			continue
 		}

@@ -67,7 +67,12 @@ func Preview(ctx context.Context, d Deps, t *Target, to string) ([]Planned, erro
 				continue
 			}
 			p.plan, p.start = nil, plannedStart(have, t, d.Now())
-			if err := t.queueFor(dest, p.start).tellHeld(tx, d); err != nil {
+			stored, err := storedScopes(tx, t.Site.ID)
+			if err != nil {
+				return err
+			}
+			p.scopes = plannedScopes(stored, t, p.start, Period(d.Now().Unix()))
+			if err := t.queueFor(dest, p.start, p.scopes).tellHeld(tx, d); err != nil {
 				return err
 			}
 			if err := p.messages(ctx, tx); err != nil {
@@ -86,6 +91,7 @@ type preview struct {
 	t      *Target
 	dest   Destination
 	start  Start
+	scopes scopes
 	failed bool // it could send nothing
 	plan   []Planned
 }
@@ -162,7 +168,7 @@ func (p *preview) messages(ctx context.Context, tx *store.Tx) error {
 			p.add(m, "waits in the queue")
 		}
 	}
-	out, now := p.t.queueFor(p.dest, p.start), p.d.Now()
+	out, now := p.t.queueFor(p.dest, p.start, p.scopes), p.d.Now()
 	for {
 		found, err := out.next(func(fn func(*store.Tx) error) error { return fn(tx) }, now)
 		if err != nil || len(found) == 0 {

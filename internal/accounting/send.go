@@ -56,6 +56,10 @@ func Send(ctx context.Context, d Deps, t *Target, how Sending) error {
 	if start, err = goActive(ctx, d, t); err != nil {
 		return fmt.Errorf("start of site %s: %w", t.Site.Name, err)
 	}
+	in, err := keepScopes(ctx, d, t, start)
+	if err != nil {
+		return fmt.Errorf("modes of site %s: %w", t.Site.Name, err)
+	}
 	if p := start.otherMonth(t); p != nil {
 		d.Run.Problem(*p)
 	}
@@ -66,7 +70,7 @@ func Send(ctx context.Context, d Deps, t *Target, how Sending) error {
 		if how.To != "" && how.To != dest.Name() {
 			continue
 		}
-		s := &sender{d: d, t: t, dest: dest, how: how, out: t.queueFor(dest, start)}
+		s := &sender{d: d, t: t, dest: dest, how: how, out: t.queueFor(dest, start, in)}
 		if err := s.run(ctx); err != nil {
 			return err
 		}

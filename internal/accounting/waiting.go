@@ -3,6 +3,7 @@ package accounting
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -19,6 +20,8 @@ type waiting struct {
 	rev                    int64
 	wall                   int64 // its WallDuration
 	body                   string
+	seen                   int64 // unix milliseconds; 0 = not known, and then the two others are not
+	flavor, state          string
 }
 
 // outbox is what a destination has not got of a site's ledger: rows whose newest revision it has not, of the months from
@@ -27,6 +30,7 @@ type waiting struct {
 type outbox struct {
 	destination, site string
 	active            string // oldest period that is sent
+	scopes            scopes // what is sent from later months on, or not at all
 }
 
 // waits is the condition for rows of one month and cloud; $7 and on are the caller's. With month and cloud given the
@@ -59,19 +63,26 @@ func (o outbox) look(tx *store.Tx, from cursor, now time.Time, limit int) (found
 }
 
 func (o outbox) inGroup(tx *store.Tx, at cursor, now time.Time, limit int, found []cursor) ([]cursor, error) {
-	rows, err := tx.Query(`SELECT l.subject`+waits+` AND l.subject > $7 ORDER BY l.subject LIMIT $8`,
-		o.args(at.period, at.cloud, now, at.subject, limit-len(found))...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := rows.Scan(&at.subject); err != nil {
+	for len(found) < limit {
+		asked, got := limit-len(found), 0
+		rows, err := tx.Query(`SELECT l.subject, l.vo`+waits+` AND l.subject > $7 ORDER BY l.subject LIMIT $8`, o.args(at.period, at.cloud, now, at.subject, asked)...)
+		if err != nil {
 			return nil, err
 		}
-		found = append(found, at)
+		for rows.Next() {
+			var vo string
+			if err := rows.Scan(&at.subject, &vo); err != nil {
+				return nil, errors.Join(err, rows.Close())
+			}
+			if got++; !o.scopes.holds(at.cloud, vo, at.period) {
+				found = append(found, at)
+			}
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil || got < asked {
+			return found, err
+		}
 	}
-	return found, rows.Err()
+	return found, nil
 }
 
 // group gives the place before the first row of the next cloud, else of the next month.
@@ -114,7 +125,7 @@ func (o outbox) take(tx *store.Tx, found []cursor, now time.Time) ([]waiting, er
 
 func (o outbox) takeOf(tx *store.Tx, group cursor, subjects []string, now time.Time) ([]waiting, error) {
 	in, args := list(7, subjects)
-	rows, err := tx.Query(`SELECT l.cloud, l.subject, l.period, l.rev, l.wall, l.body`+waits+` AND l.subject IN (`+in+`) ORDER BY l.subject`,
+	rows, err := tx.Query(`SELECT l.cloud, l.subject, l.period, l.rev, l.wall, l.body, l.seen, l.flavor, l.state, l.vo`+waits+` AND l.subject IN (`+in+`) ORDER BY l.subject`,
 		o.args(group.period, group.cloud, now, args...)...)
 	if err != nil {
 		return nil, err
@@ -122,11 +133,16 @@ func (o outbox) takeOf(tx *store.Tx, group cursor, subjects []string, now time.T
 	defer rows.Close()
 	var all []waiting
 	for rows.Next() {
-		var w waiting
-		if err := rows.Scan(&w.cloud, &w.subject, &w.period, &w.rev, &w.wall, &w.body); err != nil {
+		var (
+			w  waiting
+			vo string
+		)
+		if err := rows.Scan(&w.cloud, &w.subject, &w.period, &w.rev, &w.wall, &w.body, &w.seen, &w.flavor, &w.state, &vo); err != nil {
 			return nil, err
 		}
-		all = append(all, w)
+		if !o.scopes.holds(w.cloud, vo, w.period) {
+			all = append(all, w)
+		}
 	}
 	return all, rows.Err()
 }
@@ -160,8 +176,8 @@ type queue struct {
 	end        bool
 }
 
-func (t *Target) queueFor(dest Destination, start Start) queue {
-	return queue{outbox: outbox{dest.Name(), t.Site.ID, Period(start.ActiveFrom)}, perMessage: t.Settings.perMessage()}
+func (t *Target) queueFor(dest Destination, start Start, in scopes) queue {
+	return queue{outbox: outbox{dest.Name(), t.Site.ID, Period(start.ActiveFrom), in}, perMessage: t.Settings.perMessage()}
 }
 
 // ahead is for how many messages at once is looked.

@@ -26,6 +26,7 @@ type Share struct {
 	AccountAs string // what records say: VO, or the name the file gives instead
 	Project   Project
 	Origin    Origin
+	Mode      Mode      // of the VO's accounting; "" = the cloud's
 	Since     time.Time // zero = always
 	Until     time.Time // zero = open
 }
@@ -68,7 +69,7 @@ func Merge(c Cloud, projects []Project) Merged {
 			continue
 		}
 		byFile[p.ID] = append(byFile[p.ID], vo.Name)
-		m.Shares = append(m.Shares, Share{VO: vo.Name, AccountAs: accountAs(vo), Project: p, Origin: FromFile, Since: vo.Since, Until: vo.Until})
+		m.Shares = append(m.Shares, Share{VO: vo.Name, AccountAs: accountAs(vo), Project: p, Origin: FromFile, Mode: vo.Mode, Since: vo.Since, Until: vo.Until})
 	}
 	for _, p := range projects {
 		names, origin := said(p, c.Properties)

@@ -28,6 +28,16 @@ CREATE TABLE accounting_start (
 	active_from BIGINT
 );
 
+-- clouds, and VOs at a cloud (vo is what records say, '' = all), that only observed within an active site: the oldest
+-- month that is sent
+CREATE TABLE accounting_scope (
+	site TEXT NOT NULL,
+	cloud TEXT NOT NULL,
+	vo TEXT NOT NULL,
+	active_from TEXT NOT NULL,
+	PRIMARY KEY (site, cloud, vo)
+);
+
 CREATE TABLE collected (
 	cloud TEXT NOT NULL,
 	project TEXT NOT NULL,
