@@ -392,7 +392,7 @@ func TestLoops(t *testing.T) {
 		ignore := goleak.IgnoreCurrent()
 		a := join(t, cfg, "a")
 		ensure(t, a)
-		a.start()
+		a.start(func() {})
 		run := a.shell(t)
 		a.sql(t, `lease_until = $1`, a.millis(t, time.Second))
 		a.ticks[RenewEvery] <- time.Now()
