@@ -21,15 +21,16 @@ func (a *App) task(ctx context.Context, name, siteName string, fn func(ctx conte
 	if err := tasks.Ensure(ctx, a.db, name, "", time.UnixMilli(0)); err != nil {
 		return run.Report{}, err
 	}
-	lease, err := a.runner.Claim(ctx, tasks.ClaimOptions{Task: name, Cause: "shell", Always: true})
+	lease, err := a.runner.Claim(ctx, tasks.ClaimOptions{Task: name, Cause: "shell", Always: true, Now: a.Now})
 	if err != nil {
 		return run.Report{}, err
 	}
-	rec := run.NewRecorder(name, a.Now, a.opts.Progress)
-	if err := fn(lease.Context(), rec); err != nil {
-		rec.Fail(spoilt(lease.Context(), siteName, err))
-	}
-	report := rec.Finish()
+	report := a.report(lease.Context(), name, siteName, func(p run.Progress) {
+		lease.Progress(p)
+		if a.opts.Progress != nil {
+			a.opts.Progress(p)
+		}
+	}, fn)
 	text, err := json.Marshal(report)
 	if err != nil {
 		return report, err
