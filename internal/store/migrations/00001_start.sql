@@ -129,6 +129,8 @@ CREATE TABLE ledger (
 	labels TEXT NOT NULL, -- what the server groups its sums by, as a digest
 	wall BIGINT NOT NULL, -- the record's WallDuration
 	stale TEXT, -- what it had been told under other labels, until it is told of these
+	flavor TEXT NOT NULL DEFAULT '', -- and state, what the record's meter had and its text does not say: for the archive of sent messages
+	state TEXT NOT NULL DEFAULT '',
 	PRIMARY KEY (site, cloud, kind, subject, period)
 );
 CREATE INDEX ledger_by_period ON ledger (site, kind, period, cloud, subject);
@@ -199,30 +201,56 @@ CREATE TABLE sending (
 );
 
 -- times of tasks in milliseconds of the database's clock
+-- times in milliseconds: of the schedules' clock where it says so, else of the database's
 CREATE TABLE task (
 	name TEXT PRIMARY KEY,
+	site TEXT NOT NULL DEFAULT '',
 	schedule TEXT NOT NULL,
-	next_due BIGINT NOT NULL,
-	paused_until BIGINT NOT NULL DEFAULT 0,
+	next_due BIGINT NOT NULL, -- schedules' clock
+	paused_until BIGINT NOT NULL DEFAULT 0, -- schedules' clock
 	run_now_at BIGINT,
 	cancel_fence BIGINT,
 	owner TEXT,
 	fence BIGINT NOT NULL DEFAULT 0,
 	lease_until BIGINT,
-	started_at BIGINT
+	started_at BIGINT,
+	removed BIGINT, -- when the configuration lost it, schedules' clock
+	failures BIGINT NOT NULL DEFAULT 0, -- runs of the schedule that failed since the last good one
+	last_fence BIGINT, -- the last run that ended, and the last good one: kept when history is pruned
+	last_outcome TEXT,
+	last_ended BIGINT, -- schedules' clock
+	success_fence BIGINT,
+	last_success BIGINT -- schedules' clock
 );
 
 CREATE TABLE run (
 	task TEXT NOT NULL,
 	fence BIGINT NOT NULL,
-	slot BIGINT,
+	slot BIGINT, -- schedules' clock, as started and ended
 	cause TEXT NOT NULL,
 	node TEXT NOT NULL,
 	started BIGINT NOT NULL,
 	ended BIGINT,
 	outcome TEXT,
 	report TEXT,
+	progress TEXT, -- while it goes on
+	stuck BIGINT, -- since when it should have ended and has not
 	PRIMARY KEY (task, fence)
+);
+
+CREATE INDEX run_ended ON run (ended);
+
+-- what stays of the ledger's rows when their time is over: use of a month, as the server counts it
+CREATE TABLE monthly_sum (
+	site TEXT NOT NULL,
+	cloud TEXT NOT NULL,
+	kind TEXT NOT NULL,
+	period TEXT NOT NULL,
+	vo TEXT NOT NULL,
+	records BIGINT NOT NULL,
+	wall BIGINT NOT NULL,
+	cpu BIGINT NOT NULL,
+	PRIMARY KEY (site, cloud, kind, period, vo)
 );
 
 CREATE TABLE audit (
@@ -233,6 +261,7 @@ CREATE TABLE audit (
 	object TEXT NOT NULL,
 	origin TEXT NOT NULL
 );
+CREATE INDEX audit_at ON audit (at);
 
 -- how each thing is that is watched, once that has held; times in milliseconds
 CREATE TABLE health (
