@@ -200,7 +200,6 @@ CREATE TABLE sending (
 	PRIMARY KEY (destination, site)
 );
 
--- times of tasks in milliseconds of the database's clock
 -- times in milliseconds: of the schedules' clock where it says so, else of the database's
 CREATE TABLE task (
 	name TEXT PRIMARY KEY,
