@@ -1,7 +1,7 @@
 // Package transport makes every outgoing HTTP connection of fedsite: proxies, certificate authorities, limits, retries,
 // deadlines, and a log that holds no secret.
 //
-//	limit time → limit rate → retry → count → log → limit size → connect
+//	limit time → limit rate → retry → count → log → redact → limit size → connect
 //
 // Each layer wraps the next; what a layer does is in the file of its name.
 package transport
@@ -87,6 +87,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	var rt http.RoundTripper = &sized{next: c.base, max: cfg.MaxBody}
+	rt = &discreet{next: rt, proxy: proxySecrets(cfg.Proxy)}
 	rt = &logged{next: rt, log: cfg.Log, agent: cfg.UserAgent, now: time.Now}
 	if cfg.Counter != nil {
 		rt = &counted{next: rt, counter: cfg.Counter}
@@ -230,7 +231,8 @@ func (l *limited) RoundTrip(r *http.Request) (*http.Response, error) {
 type readOnly struct{ next http.RoundTripper }
 
 func (o *readOnly) RoundTrip(r *http.Request) (*http.Response, error) {
-	signIn := r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/auth/tokens")
+	federated := strings.Contains(r.URL.Path, "/OS-FEDERATION/identity_providers/") && strings.HasSuffix(r.URL.Path, "/auth")
+	signIn := r.Method == http.MethodPost && (federated || strings.HasSuffix(r.URL.Path, "/auth/tokens"))
 	if r.Method != http.MethodGet && r.Method != http.MethodHead && !signIn {
 		closeBody(r)
 		return nil, fmt.Errorf("%s %s would change something, and this run must not", r.Method, r.URL.Path)
