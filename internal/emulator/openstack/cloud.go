@@ -22,6 +22,7 @@ type Options struct {
 	PageLimit  int           // Nova's max_limit: no page is longer, whatever is asked for; 0 = 1000
 	TokenLife  time.Duration // 0 = 1 h
 	KeepTokens bool          // Keystone's allow_rescope_scoped_token = false
+	Providers  []Provider    // identity providers that Keystone trusts
 	Middleware func(http.Handler) http.Handler
 }
 

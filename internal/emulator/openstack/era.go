@@ -18,9 +18,10 @@ type Era struct {
 	KeystoneUpdated        string
 	ApplicationCredentials bool
 	SystemScope            bool
-	RolesImply             bool // an admin is a member too, a member a reader
-	ManagerRole            bool // and a manager, who stands between admin and member
-	ReadsSelf              bool // a user may read their own entry
+	RolesImply             bool   // an admin is a member too, a member a reader
+	ManagerRole            bool   // and a manager, who stands between admin and member
+	ReadsSelf              bool   // a user may read their own entry
+	FederatedDomain        string // id and name of the domain that all federated users are in; "" = each identity provider has its own
 
 	GlanceMinor int  // Glance's newest version is v2.N
 	CinderV2    bool // the catalog has volumev2, and neither volumev3 nor block-storage
@@ -55,11 +56,12 @@ var (
 		KeystoneMinor:   6,                      // Keystone 9, version document: v3.6
 		KeystoneUpdated: "2016-04-04T00:00:00Z", // the same
 
-		ApplicationCredentials: false, // Identity API, what's new in v3.10 (Queens): "Introduction of the Application Credentials API"
-		SystemScope:            false, // the same: "Ability to grant system role assignments and obtain system-scoped tokens"
-		RolesImply:             false, // Keystone's release notes, 13.0.0 to 14.0.0 (Rocky): bootstrap makes reader and member, and their implications
-		ManagerRole:            false, // Keystone's release notes, 24.0.0 (2023.2): bootstrap makes the role manager
-		ReadsSelf:              false, // Keystone 9, etc/policy.json: identity:get_user is rule:admin_required
+		ApplicationCredentials: false,       // Identity API, what's new in v3.10 (Queens): "Introduction of the Application Credentials API"
+		SystemScope:            false,       // the same: "Ability to grant system role assignments and obtain system-scoped tokens"
+		RolesImply:             false,       // Keystone's release notes, 13.0.0 to 14.0.0 (Rocky): bootstrap makes reader and member, and their implications
+		ManagerRole:            false,       // Keystone's release notes, 24.0.0 (2023.2): bootstrap makes the role manager
+		ReadsSelf:              false,       // Keystone 9, etc/policy.json: identity:get_user is rule:admin_required
+		FederatedDomain:        "Federated", // Keystone 9, keystone.conf: federated_domain_name; identity providers have domains of their own since Ocata
 
 		GlanceMinor: 3,    // Glance 12, version document: v2.3 is CURRENT
 		CinderV2:    true, // Installation Guide for Mitaka, Block Storage: services volume and volumev2

@@ -27,7 +27,8 @@ type token struct {
 	methods []string
 	appcred bool
 
-	ofSystem bool // made in exchange for a token of the system
+	ofSystem bool  // made in exchange for a token of the system
+	entry    entry // for whom comes from an identity provider
 }
 
 func (t *token) scope() string {
@@ -82,15 +83,8 @@ func (c *Cloud) keystone() {
 	c.mux.HandleFunc("GET /identity/v3/auth/catalog", c.authed(func(w http.ResponseWriter, _ *http.Request, t *token) {
 		reply(w, http.StatusOK, object{"catalog": c.catalog(t), "links": c.self("auth/catalog")})
 	}))
-	c.mux.HandleFunc("GET /identity/v3/auth/projects", c.authed(func(w http.ResponseWriter, r *http.Request, t *token) {
-		all := []object{}
-		for _, p := range c.w.ProjectsAt(c.now()) {
-			if len(t.user.Roles[p.ID]) > 0 && !p.Disabled {
-				all = append(all, c.project(p))
-			}
-		}
-		reply(w, http.StatusOK, object{"projects": all, "links": c.whole(r)})
-	}))
+	c.federation()
+	c.mux.HandleFunc("GET /identity/v3/auth/projects", c.authed(c.ownProjects))
 	c.mux.HandleFunc("GET /identity/v3/projects", c.authed(c.listProjects))
 	c.mux.HandleFunc("GET /identity/v3/projects/{id}", c.authed(func(w http.ResponseWriter, r *http.Request, t *token) {
 		p, ok := c.w.ProjectAt(r.PathValue("id"), c.now())
@@ -126,6 +120,17 @@ func (c *Cloud) keystone() {
 		}
 		reply(w, http.StatusOK, object{"domain": c.domain()})
 	}))
+}
+
+// ownProjects lists the projects that the token's user has a role on.
+func (c *Cloud) ownProjects(w http.ResponseWriter, r *http.Request, t *token) {
+	all := []object{}
+	for _, p := range c.w.ProjectsAt(c.now()) {
+		if len(t.user.Roles[p.ID]) > 0 && !p.Disabled {
+			all = append(all, c.project(p))
+		}
+	}
+	reply(w, http.StatusOK, object{"projects": all, "links": c.whole(r)})
 }
 
 // self is the links of a thing of Keystone's, and whole those of a list that has no pages.
@@ -237,7 +242,7 @@ func (c *Cloud) signIn(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, http.StatusBadRequest, "Expecting to find auth in request body.")
 		return
 	}
-	t := &token{id: "gAAAAA" + strings.ReplaceAll(randomID()+randomID(), "-", ""), issued: c.now().UTC(), methods: q.Auth.Identity.Methods}
+	t := &token{id: newToken(), issued: c.now().UTC(), methods: q.Auth.Identity.Methods}
 	t.expires = t.issued.Add(c.opts.TokenLife)
 	switch c.identify(t, q) {
 	case tokenKept:
@@ -264,6 +269,9 @@ func (c *Cloud) signIn(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Subject-Token", t.id)
 	reply(w, http.StatusCreated, object{"token": c.describe(t)})
 }
+
+// newToken makes up a token, as long as Fernet's begin.
+func newToken() string { return "gAAAAA" + strings.ReplaceAll(randomID()+randomID(), "-", "") }
 
 // What Keystone says to who signs in.
 type identity int
@@ -305,7 +313,10 @@ func (c *Cloud) identify(t *token, q authRequest) identity {
 		case old.appcred || (c.opts.KeepTokens && old.scope() != "none"):
 			return tokenKept
 		}
-		t.user, t.expires, t.ofSystem = old.user, old.expires, old.system
+		t.user, t.expires, t.ofSystem, t.entry = old.user, old.expires, old.system, old.entry
+		if t.entry.idp != "" {
+			t.methods = append(t.methods, t.entry.protocol)
+		}
 		return somebody
 	case slices.Contains(id.Methods, "application_credential") && c.opts.Era.ApplicationCredentials:
 		for _, u := range c.w.Users {
@@ -398,7 +409,9 @@ func (c *Cloud) showToken(w http.ResponseWriter, r *http.Request, _ *token) {
 func (c *Cloud) describe(t *token) object {
 	stamp := func(at time.Time) string { return at.Format("2006-01-02T15:04:05.000000Z") }
 	who := object{"id": t.user.ID, "name": t.user.Name, "domain": object{"id": "default", "name": "Default"}}
-	if c.opts.Era.passwordExpiry() {
+	if t.entry.idp != "" {
+		c.describeEntry(who, t.entry)
+	} else if c.opts.Era.passwordExpiry() {
 		who["password_expires_at"] = nil
 	}
 	o := object{"methods": t.methods, "user": who,
