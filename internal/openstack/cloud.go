@@ -22,11 +22,14 @@ type Config struct {
 	Region     string // "" = the only one
 	Interface  string // public (default), internal, admin
 	Credential func() (Credential, error)
-	HTTP       *http.Client
-	Now        func() time.Time
-	MaxSkew    time.Duration // how far Keystone's clock may be from ours; 0 = not checked
-	PageSize   int           // VMs asked for per page; 0 = 1000
-	Log        *slog.Logger
+	// Supply, in place of Credential, gives a credential that may come from a service. refused is one that it gave and that
+	// Keystone has just refused, nil = none: it gives another one then, if there is one.
+	Supply   func(ctx context.Context, refused *Credential) (Credential, error)
+	HTTP     *http.Client
+	Now      func() time.Time
+	MaxSkew  time.Duration // how far Keystone's clock may be from ours; 0 = not checked
+	PageSize int           // VMs asked for per page; 0 = 1000
+	Log      *slog.Logger
 }
 
 // Cloud is one OpenStack endpoint with a credential for it.
@@ -38,6 +41,8 @@ type Cloud struct {
 	base    *session // not scoped to a project of ours: for listing projects
 	project *session // of any project: for reading users
 	compute *version
+
+	federated unscoped
 }
 
 // New gives the cloud; nothing is asked yet.
@@ -56,6 +61,9 @@ func New(cfg Config) (*Cloud, error) {
 	}
 	if cfg.Interface == "" {
 		cfg.Interface = "public"
+	}
+	if cfg.Supply == nil {
+		cfg.Supply = func(context.Context, *Credential) (Credential, error) { return cfg.Credential() }
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)

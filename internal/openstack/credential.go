@@ -12,7 +12,8 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
 )
 
-// Credential signs in to Keystone: with a password, an application credential, or a token. It never prints a secret.
+// Credential signs in to Keystone: with a password, an application credential, a token, or an access token of an OpenID
+// provider that Keystone trusts. It never prints a secret.
 type Credential struct {
 	Username, UserID         string
 	Password                 string
@@ -21,8 +22,11 @@ type Credential struct {
 	ApplicationName          string // by name, with the user
 	ApplicationSecret        string
 	Token                    string
-	SystemScope              bool // asked for by clouds.yaml: refused
-	DomainScope              bool // likewise
+	AccessToken              string // of an OpenID provider
+	IdentityProvider         string // Keystone's name of that provider, beside AccessToken
+	Protocol                 string // likewise
+	SystemScope              bool   // asked for by clouds.yaml: refused
+	DomainScope              bool   // likewise
 }
 
 // String says of what kind the credential is.
@@ -30,6 +34,8 @@ func (c Credential) String() string {
 	switch {
 	case c.ApplicationID != "" || c.ApplicationName != "":
 		return "application credential " + c.ApplicationID + c.ApplicationName
+	case c.AccessToken != "":
+		return "access token for the identity provider " + c.IdentityProvider
 	case c.Token != "":
 		return "token"
 	}
@@ -41,6 +47,11 @@ func (c Credential) GoString() string { return c.String() }
 
 // MarshalText is String, so that neither JSON nor a log prints a secret.
 func (c Credential) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// secrets gives what nobody may read.
+func (c Credential) secrets() []string {
+	return []string{c.Password, c.ApplicationSecret, c.Token, c.AccessToken}
+}
 
 // oneProject tells whether tokens of this credential are of one project only.
 func (c Credential) oneProject() bool { return c.ApplicationID != "" || c.ApplicationName != "" }
@@ -115,6 +126,9 @@ func FromCloudsYAML(path, name string) (Entry, error) {
 		}
 		e.Roots = tlsConfig.RootCAs
 	}
+	if err := withAccessToken(&e.Credential, path, name); err != nil {
+		return Entry{}, fmt.Errorf("clouds.yaml, entry %s: %w", name, err)
+	}
 	if e.AuthURL == "" {
 		return Entry{}, fmt.Errorf("clouds.yaml, entry %s: auth.auth_url is missing", name)
 	}
@@ -167,6 +181,6 @@ func FromEnvironment(env func(string) string) (Entry, error) {
 	return Entry{AuthURL: env("OS_AUTH_URL"), Roots: roots, Region: env("OS_REGION_NAME"), Interface: strings.TrimSuffix(first("OS_INTERFACE", "OS_ENDPOINT_TYPE"), "URL"), Credential: Credential{
 		Username: env("OS_USERNAME"), UserID: env("OS_USER_ID"), Password: env("OS_PASSWORD"), UserDomain: env("OS_USER_DOMAIN_NAME"), UserDomainID: env("OS_USER_DOMAIN_ID"),
 		ApplicationID: env("OS_APPLICATION_CREDENTIAL_ID"), ApplicationName: env("OS_APPLICATION_CREDENTIAL_NAME"), ApplicationSecret: env("OS_APPLICATION_CREDENTIAL_SECRET"),
-		Token: first("OS_TOKEN", "OS_AUTH_TOKEN"), SystemScope: env("OS_SYSTEM_SCOPE") != "", DomainScope: domainScope,
+		Token: first("OS_TOKEN", "OS_AUTH_TOKEN"), AccessToken: env("OS_ACCESS_TOKEN"), IdentityProvider: env("OS_IDENTITY_PROVIDER"), Protocol: env("OS_PROTOCOL"), SystemScope: env("OS_SYSTEM_SCOPE") != "", DomainScope: domainScope,
 	}}, nil
 }

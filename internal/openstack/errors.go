@@ -34,6 +34,8 @@ type Error struct {
 	Remedy    string // what to do; "" = the kind's own
 	Cause     error
 
+	exchanged   bool // it was a good credential's token that was not exchanged for the scope
+	entering    bool // it was an identity provider's token that was refused
 	fromService bool // the message is the service's own, and not of something else that answers there
 }
 

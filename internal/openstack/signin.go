@@ -56,9 +56,9 @@ func (c *Cloud) start(ctx context.Context) (*session, error) {
 	if c.base != nil {
 		return c.base, nil
 	}
-	cred, err := c.cfg.Credential()
+	cred, err := c.cfg.Supply(ctx, nil)
 	if err != nil {
-		return nil, &Error{Kind: ErrNotAuthorised, Service: "identity", Message: "credential: " + err.Error(), Remedy: "check the credential's entry in the configuration"}
+		return nil, unsupplied(err)
 	}
 	if cred.SystemScope || cred.DomainScope {
 		what := "system_scope"
@@ -69,6 +69,11 @@ func (c *Cloud) start(ctx context.Context) (*session, error) {
 			Remedy: "remove " + what + " from the credential, and give its user the role reader on each project"}
 	}
 	s, err := c.enter(ctx, cred)
+	if cred.Token != "" && refused(err) { // the others are asked for anew below
+		if fresh, again := c.cfg.Supply(ctx, &cred); again == nil && fresh != cred {
+			s, err = c.enter(ctx, fresh)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -91,8 +96,8 @@ func (c *Cloud) enter(ctx context.Context, cred Credential) (*session, error) {
 		return c.signIn(ctx, nil, nil)
 	}
 	given, unread := c.asGiven(ctx, cred.Token)
-	if unread == nil && given.system {
-		return given, nil
+	if refused(unread) || (unread == nil && given.system) {
+		return given, unread
 	}
 	s, err := c.signIn(ctx, nil, nil)
 	var refused *Error
@@ -127,18 +132,14 @@ func (c *Cloud) asGiven(ctx context.Context, token string) (*session, error) {
 
 // signIn gets a token of the scope; nil leaves the scope to Keystone. A base session saves nothing but names the user.
 func (c *Cloud) signIn(ctx context.Context, scope *gophercloud.AuthScope, base *session) (*session, error) {
-	cred, err := c.cfg.Credential()
-	if err != nil {
-		return nil, &Error{Kind: ErrNotAuthorised, Service: "identity", Message: "credential: " + err.Error()}
-	}
-	g, err := c.grant(ctx, cred, scope)
+	g, err := c.admit(ctx, scope, "")
 	if err != nil {
 		var e *Error
-		if errors.As(err, &e) && scope != nil && scope.ProjectID != "" && base != nil && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden || e.Status == http.StatusNotFound) {
+		if errors.As(err, &e) && !e.entering && scope != nil && scope.ProjectID != "" && base != nil && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden || e.Status == http.StatusNotFound) {
 			e.Kind = ErrNoRole
 			e.Message = fmt.Sprintf("user %s cannot sign in to project %s: it has no role there, or the project is disabled", cmpOr(base.userName, base.userID), scope.ProjectID)
 			e.Remedy = fmt.Sprintf("openstack role add --user %s --project %s reader", cmpOr(base.userID, base.userName), scope.ProjectID)
-		} else if e != nil && e.Status == http.StatusNotFound && e.fromService { // Keystone's word for a token or an application credential that it does not know
+		} else if e != nil && !e.entering && e.Status == http.StatusNotFound && e.fromService { // Keystone's word for a token or an application credential that it does not know
 			e.Kind = ErrNotAuthorised
 		}
 		return nil, err
@@ -147,11 +148,7 @@ func (c *Cloud) signIn(ctx context.Context, scope *gophercloud.AuthScope, base *
 	s.provider.UseTokenLock()
 	s.provider.SetToken(g.token)
 	s.provider.ReauthFunc = func(ctx context.Context) error {
-		fresh, err := c.cfg.Credential()
-		if err != nil {
-			return err
-		}
-		again, err := c.grant(ctx, fresh, scope)
+		again, err := c.admit(ctx, scope, s.provider.Token())
 		if err != nil {
 			return err
 		}
@@ -171,8 +168,44 @@ func cmpOr(a, b string) string {
 	return b
 }
 
+// admit gets a token of the scope with the credential of the moment; spent is a token that is not taken any more. A
+// credential that Keystone refuses is asked for anew, once: it may have ended where it comes from.
+func (c *Cloud) admit(ctx context.Context, scope *gophercloud.AuthScope, spent string) (granted, error) {
+	cred, err := c.cfg.Supply(ctx, nil)
+	if err != nil {
+		return granted{}, unsupplied(err)
+	}
+	g, err := c.grant(ctx, cred, scope, spent)
+	if !refused(err) {
+		return g, err
+	}
+	fresh, again := c.cfg.Supply(ctx, &cred)
+	if again != nil || fresh == cred {
+		return g, err
+	}
+	return c.grant(ctx, fresh, scope, spent)
+}
+
+// refused tells whether Keystone refused a credential, and not what it was to give.
+func refused(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && !e.exchanged && (e.Status == http.StatusUnauthorized || (e.Status == http.StatusNotFound && e.fromService && !e.entering))
+}
+
+// unsupplied says that there is no credential to sign in with.
+func unsupplied(err error) error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	return &Error{Kind: ErrNotAuthorised, Service: "identity", Message: "credential: " + err.Error(), Remedy: "check the credential's entry in the configuration"}
+}
+
 // grant gets a token and what comes with it.
-func (c *Cloud) grant(ctx context.Context, cred Credential, scope *gophercloud.AuthScope) (granted, error) {
+func (c *Cloud) grant(ctx context.Context, cred Credential, scope *gophercloud.AuthScope, spent string) (granted, error) {
+	ctx = transport.Hiding(ctx, cred.secrets()...)
+	if cred.AccessToken != "" {
+		return c.federate(ctx, cred, scope, spent)
+	}
 	throwaway := &gophercloud.ServiceClient{ProviderClient: &gophercloud.ProviderClient{HTTPClient: *c.cfg.HTTP}, Endpoint: c.identity}
 	opts := cred.options(c.identity, scope)
 	if _, err := opts.ToTokenV3CreateMap(nil); err != nil { // nothing is asked: a part is missing
@@ -193,7 +226,7 @@ func (c *Cloud) grant(ctx context.Context, cred Credential, scope *gophercloud.A
 // incomplete says that a credential lacks what its kind needs, a password above all.
 func incomplete(err error) error {
 	return &Error{Kind: ErrNotAuthorised, Service: "identity", Message: "the credential is not complete: " + err.Error(),
-		Remedy: "fill in what its kind needs: user and password, id and secret of an application credential, or a token; a file or variable that it is read from may be empty"}
+		Remedy: "fill in what its kind needs: user and password, id and secret of an application credential, a token, or an access token; a file or variable that it is read from may be empty"}
 }
 
 // read takes from Keystone's answer what comes with the token, and checks its clock.
