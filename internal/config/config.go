@@ -33,8 +33,8 @@ type Config struct {
 	Includes    []Include    // sets of site files, in the file's order
 	Broken      []BrokenUnit // site files that cannot be used as they are
 
-	shown *node // what is in effect, each value with its origin
-	root  *node // what the main file says, which site files are laid over
+	shown *node     // what is in effect, each value with its origin
+	main  *mainFile // what site files are laid over
 }
 
 // Site is a site with the settings of its parts. Site.ID and the clouds' IDs are empty: the store gives them.

@@ -94,7 +94,7 @@ func fields(t reflect.Type) []field {
 
 // formWords gives every key of the form, there already or not yet.
 func formWords() map[string]bool {
-	known := map[string]bool{fromFile: true, fromEnv: true, fromCredential: true, partAccounting: true}
+	known := map[string]bool{fromFile: true, fromEnv: true, fromCredential: true, partAccounting: true, off: true}
 	for _, path := range laterKeys {
 		for _, key := range strings.Split(path, ".") {
 			known[key] = true
@@ -169,7 +169,7 @@ func (d *decoder) value(n *node, v reflect.Value, f field) {
 
 func (d *decoder) list(n *node, v reflect.Value, f field) {
 	if n.kind != list {
-		d.hide(n)
+		hide(n)
 		d.fail(n, "must be a list")
 		return
 	}
@@ -181,7 +181,7 @@ func (d *decoder) list(n *node, v reflect.Value, f field) {
 
 func (d *decoder) dictionary(n *node, to dictionary, f field) {
 	if n.kind != mapping {
-		d.hide(n)
+		hide(n)
 		d.fail(n, "must be a mapping")
 		return
 	}
@@ -198,7 +198,7 @@ func (d *decoder) dictionary(n *node, to dictionary, f field) {
 // defaults among them, so that the node itself becomes what is in effect.
 func (d *decoder) object(n *node, v reflect.Value) {
 	if n.kind != mapping {
-		d.hide(n)
+		hide(n)
 		d.fail(n, "must be a mapping")
 		return
 	}
@@ -229,15 +229,17 @@ func (d *decoder) unknown(n *node, known map[string]int, secrets bool) {
 		at, path := p.value.key, p.value.path
 		later := isLater(path)
 		if later || secrets || p.value.kind != scalar {
-			d.hide(p.value)
+			hide(p.value)
 		}
 		switch {
 		case later:
 			n.partly = true
 			d.add(at, join(path), notYet)
 		case secrets && (p.value.kind == null || !word.MatchString(p.key)):
-			d.mask(at, place{at.line, at.column + utf8.RuneCountInString(p.key) + len(`""`)})
+			mask(at, place{at.line, at.column + utf8.RuneCountInString(p.key) + len(`""`), at.in})
 			d.add(at, join(append(slices.Clip(n.path), hidden)), "is no key here")
+		case at.in != nil && at.in.unit && len(path) == 1 && slices.Contains(restKeys, p.key):
+			d.add(at, join(path), "belongs into the main file: this one holds a site")
 		default:
 			d.add(at, join(path), "is no key here"+suggest(p.key, names(known)))
 		}
@@ -292,7 +294,7 @@ func (d *decoder) sibling(n *node, f field, value *node) *node {
 		return value
 	}
 	if value != nil {
-		d.hide(value)
+		hide(value)
 		d.fail(file, "stands beside %s: keep one of them", f.key)
 		return value
 	}
@@ -300,6 +302,7 @@ func (d *decoder) sibling(n *node, f field, value *node) *node {
 		d.fail(file, "must be the path of a file")
 		return nil
 	}
+	file.sibling = true
 	return &node{kind: mapping, path: file.path, at: file.at, key: file.key, origin: file.origin, pairs: []pair{{fromFile, file}}}
 }
 

@@ -73,20 +73,29 @@ func (e *Errors) Unwrap() []error {
 	return all
 }
 
-// problems collects what is wrong with one file.
-type problems struct {
-	file   string
-	lines  []string
-	list   []Error
-	noted  map[Error]bool
-	masked map[int][]span // where secrets are, and what may be one, by line
-
-	distrusted bool // the file's form is so wrong that a secret may stand anywhere
-	known      map[string]bool
+// document is the text of a file, and what of it is never shown.
+type document struct {
+	file       string
+	lines      []string
+	masked     map[int][]span // where secrets are, and what may be one, by line
+	distrusted bool           // the file's form is so wrong that a secret may stand anywhere
+	unit       bool           // one of several files with a site each, whose text is kept in the database
 }
 
-// place is a line and a column of the file, from 1; the zero place is none.
-type place struct{ line, column int }
+// problems collects what is wrong with one file, and with what another file adds to it.
+type problems struct {
+	*document
+	list  []Error
+	in    map[string]*document // by file: where the errors are
+	noted map[Error]bool
+	known map[string]bool // the words of the form
+}
+
+// place is a line and a column of a file, from 1; the zero place is none.
+type place struct {
+	line, column int
+	in           *document
+}
 
 // span is columns of a line, from one to before another.
 type span struct{ from, to int }
@@ -95,15 +104,21 @@ type span struct{ from, to int }
 const endOfLine = 1 << 30
 
 func newProblems(file, text string) *problems {
-	return &problems{file: file, lines: strings.Split(text, "\n"), noted: map[Error]bool{}, masked: map[int][]span{}}
+	return &problems{document: &document{file: file, lines: strings.Split(text, "\n"), masked: map[int][]span{}}, in: map[string]*document{}, noted: map[Error]bool{}}
 }
+
+// at gives a place of the file itself.
+func (p *problems) at(line, column int) place { return place{line, column, p.document} }
 
 // add notes an error at a place. The same error at the same place is noted once: settings that several sites share are
 // read for each of them.
 func (p *problems) add(at place, path, message string) {
-	e := Error{File: p.file, Line: at.line, Column: at.column, Path: path, Message: message}
+	if at.in == nil {
+		at.in = p.document
+	}
+	e := Error{File: at.in.file, Line: at.line, Column: at.column, Path: path, Message: message}
 	if !p.noted[e] {
-		p.noted[e] = true
+		p.noted[e], p.in[e.File] = true, at.in
 		p.list = append(p.list, e)
 	}
 }
@@ -114,9 +129,13 @@ func (p *problems) distrust(at place, path, message string) {
 	p.add(at, path, message)
 }
 
-// mask hides a part of the file wherever a source line is shown.
-func (p *problems) mask(from, to place) {
-	for line := max(from.line, 1); line <= min(to.line, len(p.lines)); line++ {
+// mask hides a part of a file wherever a source line is shown.
+func mask(from, to place) {
+	if from.in == nil {
+		return
+	}
+	masked := from.in.masked
+	for line := max(from.line, 1); line <= min(to.line, len(from.in.lines)); line++ {
 		columns := span{1, endOfLine}
 		if line == from.line {
 			columns.from = from.column
@@ -124,23 +143,29 @@ func (p *problems) mask(from, to place) {
 		if line == to.line {
 			columns.to = to.column
 		}
-		if from.line > 0 && !slices.Contains(p.masked[line], columns) {
-			p.masked[line] = append(p.masked[line], columns)
+		if !slices.Contains(masked[line], columns) {
+			masked[line] = append(masked[line], columns)
 		}
 	}
 }
 
-// err gives the errors in the file's order; nil when there are none.
+// err gives the errors in the file's order, then those of another file; nil when there are none.
 func (p *problems) err() error {
 	if len(p.list) == 0 {
 		return nil
 	}
+	foreign := func(e Error) int {
+		if e.File == p.file {
+			return 0
+		}
+		return 1
+	}
 	slices.SortStableFunc(p.list, func(a, b Error) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		return cmp.Or(foreign(a)-foreign(b), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	for i := range p.list {
 		e := &p.list[i]
-		e.Source, e.Caret = p.source(place{e.Line, e.Column})
+		e.Source, e.Caret = p.source(place{e.Line, e.Column, p.in[e.File]})
 	}
 	return &Errors{p.list}
 }
@@ -153,9 +178,9 @@ var (
 
 // suspects gives what of a line may be a secret although it is not known as one: text in comments behind words like
 // password: and in URLs, and once the file's form is wrong, every word that is no key of the form.
-func (p *problems) suspects(line string) []span {
+func (p *problems) suspects(in *document, line string) []span {
 	var found [][]int // start and end in bytes
-	if p.distrusted {
+	if in.distrusted {
 		if p.known == nil {
 			p.known = formWords()
 		}
@@ -184,13 +209,13 @@ const longestSource = 160
 // source gives a line for showing: secrets masked, control characters taken out, cut around the column, which is given
 // anew.
 func (p *problems) source(at place) (string, int) {
-	if at.line < 1 || at.line > len(p.lines) {
+	if at.in == nil || at.line < 1 || at.line > len(at.in.lines) {
 		return "", 0
 	}
-	line := []rune(strings.TrimRight(p.lines[at.line-1], "\r\n \t"))
+	line := []rune(strings.TrimRight(at.in.lines[at.line-1], "\r\n \t"))
 	column := at.column
-	line, column = cover(line, column, p.masked[at.line])
-	line, column = cover(line, column, p.suspects(string(line)))
+	line, column = cover(line, column, at.in.masked[at.line])
+	line, column = cover(line, column, p.suspects(at.in, string(line)))
 	if len(line) == 0 {
 		return "", 0
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math"
+	"net/mail"
 	"net/netip"
 	"net/url"
 	"path/filepath"
@@ -67,16 +68,20 @@ func (d *decoder) checkText(n *node, f field) {
 		switch {
 		case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
 			if strings.Contains(s, "@") {
-				d.hide(n)
+				hide(n)
 			}
-			d.fail(n, "must be a URL like https://keystone.example.org:5000/v3")
+			d.fail(n, "must be a URL like %s", f.get("words"))
 		case u.User != nil:
-			d.hide(n)
+			hide(n)
 			d.fail(n, "must not hold a user or password: those belong under credentials")
 		}
 	case "path":
 		if !filepath.IsAbs(s) {
 			d.fail(n, "must be an absolute path: a relative one means something else wherever fedsite is started")
+		}
+	case "email":
+		if a, err := mail.ParseAddress(s); err != nil || a.Address != s {
+			d.fail(n, "must be a mail address alone, as ops@example.org")
 		}
 	case "ip":
 		if _, err := netip.ParseAddr(s); err != nil {
@@ -110,27 +115,6 @@ func (w *words) decode(d *decoder, n *node, f field) {
 		t := text{}
 		d.value(item, reflect.ValueOf(&t).Elem(), f)
 		w.V = append(w.V, t)
-	}
-}
-
-// partCredential is a credential's name, or a mapping of parts to names.
-type partCredential struct {
-	said
-	accounting text
-}
-
-// parts that a credential can be named for. Others are not there yet.
-const partAccounting = "accounting"
-
-func (c *partCredential) decode(d *decoder, n *node, f field) {
-	if n.kind != mapping {
-		c.accounting.put(n)
-		c.accounting.decode(d, n, f)
-		return
-	}
-	d.unknown(n, map[string]int{partAccounting: 0}, false)
-	if a := n.get(partAccounting); a != nil {
-		d.value(a, reflect.ValueOf(&c.accounting).Elem(), f)
 	}
 }
 
@@ -279,9 +263,12 @@ func (v *secret) decode(d *decoder, n *node, f field) {
 	switch n.kind {
 	case scalar:
 		n.secret, n.proxy = f.get("format") != "proxy", f.get("format") == "proxy"
-		d.hide(n)
+		hide(n)
 		v.V = NewSecret(n.text)
 		d.checkSecret(n, f)
+		if in := n.at.in; in != nil && in.unit && (n.secret || hasPassword(n.text)) {
+			d.fail(n, "must not stand in a site's own file, whose text is kept in the database: {file: …}, {env: …} or {credential: …}")
+		}
 	case mapping:
 		d.unknown(n, map[string]int{fromFile: 0, fromEnv: 1, fromCredential: 2}, true)
 		if len(n.pairs) != 1 {
@@ -298,7 +285,7 @@ func (v *secret) decode(d *decoder, n *node, f field) {
 			v.V = Secret{source{p.key, p.value.text}}
 		}
 	default:
-		d.hide(n)
+		hide(n)
 		d.fail(n, "must be the secret itself, or one of {file: …}, {env: …}, {credential: …}")
 	}
 }
@@ -308,6 +295,10 @@ func (d *decoder) checkSecret(n *node, f field) {
 	case "proxy":
 		if n.text != "" && !isProxy(n.text) {
 			d.fail(n, "must be a URL like http://proxy.example.org:3128, or \"\" for none")
+		}
+	case "url":
+		if u, err := url.Parse(n.text); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			d.fail(n, "must be a URL like https://hooks.example.org/…")
 		}
 	case "postgres":
 		if !isPostgres(n.text) {
@@ -329,6 +320,8 @@ func isPostgres(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && (u.Scheme == "postgres" || u.Scheme == "postgresql")
 }
+
+func hasPassword(s string) bool { return withoutPassword(s) != s }
 
 // withoutPassword gives a URL as it may be shown.
 func withoutPassword(s string) string {

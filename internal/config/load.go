@@ -37,36 +37,50 @@ func unreadable(err error) error {
 	return fmt.Errorf("the configuration cannot be read: %w%s", err, hint)
 }
 
-// Parse reads a configuration; name is what errors call it. What is wrong comes as *Errors, everything at once.
+// Parse reads a configuration and the site files that it names; name is its file, as errors call it. What is wrong in it
+// comes as *Errors, everything at once; what is wrong in a site file is in Config.Broken.
 func Parse(name string, data []byte) (*Config, error) {
-	text := strings.ReplaceAll(strings.TrimPrefix(string(data), "\ufeff"), "\r\n", "\n") // of Windows' line ends the parser counts one twice after a comment
-	p := newProblems(name, text)
-	if len(data) > maxFile {
-		p = newProblems(name, "")
-		p.add(place{}, "", fmt.Sprintf("has more than %d MiB: no configuration is that large", maxFile>>20))
-		return nil, p.err()
-	}
-	root := parse(p, text)
+	p, root := read(name, data)
 	if root == nil {
 		return nil, p.err()
 	}
 	// All of the file is held against its form as it stands; then each site as it is with the defaults of the file, and
 	// what both find is one error.
 	(&decoder{problems: p}).object(root.clone(), reflect.ValueOf(new(fileTop)).Elem())
-	l := &loader{decoder: &decoder{problems: p, complete: true}, root: root}
+	l := &loader{decoder: &decoder{problems: p, complete: true}, main: &mainFile{root: root}}
 	cfg := l.load()
+	files := l.files(cfg)
 	if err := p.err(); err != nil {
 		return nil, err
 	}
 	cfg.File = name
+	cfg.units(files)
 	return cfg, nil
+}
+
+// read reads a file's text into nodes; nil when that cannot be done.
+func read(name string, data []byte) (*problems, *node) {
+	if len(data) > maxFile {
+		p := newProblems(name, "")
+		p.add(place{}, "", fmt.Sprintf("has more than %d MiB: no configuration is that large", maxFile>>20))
+		return p, nil
+	}
+	text := strings.ReplaceAll(strings.TrimPrefix(string(data), "\ufeff"), "\r\n", "\n") // of Windows' line ends the parser counts one twice after a comment
+	p := newProblems(name, text)
+	return p, parse(p, text)
+}
+
+// mainFile is what the main file says, for the site files that are laid over it.
+type mainFile struct {
+	root     *node
+	rest     fileRest
+	includes []fileSites
 }
 
 // loader makes a Config of a file's nodes.
 type loader struct {
 	*decoder
-	root  *node
-	rest  fileRest
+	main  *mainFile
 	shown *node
 }
 
@@ -74,24 +88,24 @@ type loader struct {
 var (
 	siteKeys   = []string{"clouds", "vos", "vo_properties", "flavors", "accounting", "privacy"}
 	sharedKeys = siteKeys[2:]
-	restKeys   = []string{"credentials", "network", "store", "demo"}
+	restKeys   = []string{"credentials", "network", "store", "limits", "notify", "mute", "retention", "web", "demo"}
 )
 
 func (l *loader) load() *Config {
-	rest := l.root.with(restKeys)
+	rest := l.main.root.with(restKeys)
 	l.shown = &node{kind: mapping}
+	l.fillRest(rest)
 	sites := l.sites(rest.get("credentials"))
-	l.object(rest, reflect.ValueOf(&l.rest).Elem())
+	l.object(rest, reflect.ValueOf(&l.main.rest).Elem())
 	l.shown.pairs = append(l.shown.pairs, rest.pairs...)
-	cfg := &Config{Network: l.network(l.rest.Network, Network{}), Store: Store{Path: l.rest.Store.Path.V, URL: l.rest.Store.URL.V}, shown: l.shown}
+	cfg := &Config{Network: l.network(l.main.rest.Network, Network{}), shown: l.shown, main: l.main}
 	l.credentials(cfg)
+	l.service(cfg)
 	for _, s := range sites {
 		cfg.Sites = append(cfg.Sites, l.site(cfg, s))
 	}
 	l.unique(sites)
-	if d := l.rest.Demo; d != nil {
-		cfg.Demo = Demo{On: true, Offset: d.Offset.V}
-	}
+	l.mutes(cfg)
 	return cfg
 }
 
@@ -109,19 +123,19 @@ func (n *node) with(keys []string) *node {
 
 // sites gives the sites of the file, each with what it takes over from the top and from other clouds, and with defaults.
 func (l *loader) sites(credentials *node) []*fileSite {
-	one, several := l.root.get("site"), l.root.get("sites")
+	one, several := l.main.root.get("site"), l.main.root.get("sites")
 	switch {
 	case one != nil && several != nil:
 		l.fail(several, "stands beside site: put that site into the list, or leave the list out")
 		return nil
 	case one == nil && several == nil:
-		l.add(l.root.at, "site", "is required: site: {gocdb: NAME}, or a list of sites")
+		l.add(l.main.root.at, "site", "is required: site: {gocdb: NAME}, or a list of sites")
 		return nil
 	case one != nil:
 		return l.only(one, credentials)
 	}
 	for _, key := range siteKeys[:2] {
-		if n := l.root.get(key); n != nil {
+		if n := l.main.root.get(key); n != nil {
 			l.fail(n, "stands beside sites: put it into the entry of its site")
 		}
 	}
@@ -131,14 +145,22 @@ func (l *loader) sites(credentials *node) []*fileSite {
 	if len(several.items) == 0 {
 		l.fail(several, "names no site")
 	}
-	shown := several.clone()
+	shown := *several
 	shown.items = nil
 	var all []*fileSite
 	for _, own := range several.items {
 		if own.kind != mapping {
 			continue
 		}
-		n := merge(l.root.with(sharedKeys), own)
+		if own.get("include") != nil {
+			l.include(own)
+			continue
+		}
+		if prune := own.get("prune"); prune != nil {
+			l.fail(prune, "goes with include only")
+			own = own.without("prune")
+		}
+		n := merge(l.main.root.with(sharedKeys), own)
 		n.path, n.at, n.key = own.path, own.at, own.key
 		l.fill(n, n.get("gocdb"), credentials)
 		s := &fileSite{}
@@ -146,7 +168,10 @@ func (l *loader) sites(credentials *node) []*fileSite {
 		shown.items = append(shown.items, n)
 		all = append(all, s)
 	}
-	l.shown.set("sites", shown)
+	l.shown.set("sites", &shown)
+	if len(l.main.includes) > 0 {
+		l.defaults()
+	}
 	return all
 }
 
@@ -155,15 +180,73 @@ func (l *loader) only(name, credentials *node) []*fileSite {
 	if name.kind != mapping {
 		return nil
 	}
-	s := &fileSite{}
-	s.put(name)
-	n := l.root.with(siteKeys)
-	l.fill(n, name.get("gocdb"), credentials)
-	l.object(name, reflect.ValueOf(&s.fileName).Elem())
-	l.object(n, reflect.ValueOf(&s.fileParts).Elem())
+	n := l.main.root.with(siteKeys)
+	s := l.one(name, n, credentials)
 	l.shown.set("site", name)
 	l.shown.pairs = append(l.shown.pairs, n.pairs...)
 	return []*fileSite{s}
+}
+
+// one decodes a site whose name and parts stand beside each other.
+func (l *loader) one(name, parts, credentials *node) *fileSite {
+	s := &fileSite{}
+	s.put(name)
+	l.fill(parts, name.get("gocdb"), credentials)
+	l.object(name, reflect.ValueOf(&s.fileName).Elem())
+	l.object(parts, reflect.ValueOf(&s.fileParts).Elem())
+	return s
+}
+
+// fillRest puts in what credentials take over from others, and what they and notices leave out and what is no constant.
+func (l *loader) fillRest(rest *node) {
+	if all := rest.get("credentials"); all != nil && all.kind == mapping {
+		all = l.likeCredentials(all)
+		for _, p := range all.pairs {
+			fillOIDC(p.value.get("oidc"))
+		}
+		for i := range rest.pairs {
+			if rest.pairs[i].key == "credentials" {
+				rest.pairs[i].value = all
+			}
+		}
+	}
+	if n := rest.get("notify"); n != nil && n.kind == mapping {
+		fillNotify(n)
+	}
+}
+
+// fillOIDC says the grant.
+func fillOIDC(n *node) {
+	said := func(key string) bool { return n.get(key) != nil || n.get(key+"_file") != nil }
+	switch {
+	case n == nil || n.kind != mapping || said("grant") || said("access_token"):
+	case said("refresh_token"):
+		n.set("grant", n.given("grant", grantRefresh))
+	default:
+		n.set("grant", n.given("grant", grantClient))
+	}
+}
+
+// fillNotify says how mail is taken.
+func fillNotify(n *node) {
+	smtp := n.get("smtp")
+	if smtp == nil {
+		smtp = n.fresh("smtp")
+		n.set("smtp", smtp)
+	}
+	if smtp.kind != mapping {
+		return
+	}
+	if smtp.get("tls") == nil {
+		way := "starttls"
+		if host := smtp.get("host"); host == nil || isLocal(host.text) {
+			way = "none"
+		}
+		smtp.set("tls", smtp.given("tls", way))
+	}
+	if port, ok := map[string]string{"starttls": "587", "tls": "465", "none": "25"}[smtp.get("tls").text]; ok && smtp.get("port") == nil {
+		smtp.set("port", smtp.given("port", port))
+	}
 }
 
 // fill puts in what a site leaves out and what is no constant.
@@ -225,63 +308,6 @@ func isSecretForm(n *node) bool {
 	return len(n.pairs) > 0 && !slices.ContainsFunc(n.pairs, func(p pair) bool { return !slices.Contains(secretForms, p.key) })
 }
 
-// like gives clouds with the keys that they take over from others.
-func (l *loader) like(clouds *node) *node {
-	byName := map[string]*node{}
-	var known []string
-	for _, c := range clouds.items {
-		if name := c.get("name"); name != nil && byName[name.text] == nil {
-			byName[name.text] = c
-			known = append(known, name.text)
-		}
-	}
-	var resolve func(c *node, chain []string) *node
-	resolve = func(c *node, chain []string) *node {
-		ref := c.get("like")
-		if ref == nil || ref.kind != scalar {
-			return c.clone()
-		}
-		other := byName[ref.text]
-		switch {
-		case other == nil:
-			l.fail(ref, "no cloud of this site is called %q%s", ref.text, suggest(ref.text, known))
-			return c.withoutLike()
-		case slices.Contains(chain, ref.text):
-			l.fail(ref, "goes round in a circle: %s", strings.Join(append(chain, ref.text), " → "))
-			return c.withoutLike()
-		}
-		base := resolve(other, append(slices.Clip(chain), ref.text)).without("name", "formerly")
-		return merge(base, c.without("like"))
-	}
-	out := *clouds
-	out.items = nil
-	for _, c := range clouds.items {
-		if c.kind != mapping {
-			out.items = append(out.items, c)
-			continue
-		}
-		var chain []string
-		if name := c.get("name"); name != nil {
-			chain = []string{name.text}
-		}
-		out.items = append(out.items, resolve(c, chain))
-	}
-	return &out
-}
-
-// withoutLike gives a cloud that should have had more keys.
-func (n *node) withoutLike() *node {
-	c := n.without("like")
-	c.partly = true
-	return c
-}
-
-func (n *node) without(keys ...string) *node {
-	c := n.clone()
-	c.remove(keys...)
-	return c
-}
-
 // Database is the environment's variable that overrides store: a URL of PostgreSQL, or a directory.
 const Database = "FEDSITE_DATABASE"
 
@@ -300,6 +326,7 @@ func FromEnvironment(c *Config, getenv func(string) string) error {
 	} else if !filepath.IsAbs(value) {
 		return fmt.Errorf("%s must be a URL like postgres://user@host/database, or the absolute path of a directory", Database)
 	}
+	store.Backup = c.Store.Backup
 	c.Store = store
 	if c.shown == nil {
 		return nil

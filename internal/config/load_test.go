@@ -1,6 +1,7 @@
 package config
 
 import (
+	stdcmp "cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -16,7 +17,7 @@ import (
 )
 
 // ignoreOrigins compares configurations without the origins of their values.
-var ignoreOrigins = cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".shown" }, cmp.Ignore())
+var ignoreOrigins = cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".shown" || p.Last().String() == ".main" }, cmp.Ignore())
 
 func day(y int, m time.Month, d int) time.Time { return time.Date(y, m, d, 0, 0, 0, 0, time.UTC) }
 
@@ -33,9 +34,37 @@ func broker() *AMS {
 
 var asIs = Privacy{GlobalUserName: "name", MachineName: "name"}
 
-// equal fails when a configuration is not as expected. Site.Clouds is filled in from Clouds.
+// asUsual is what the service does when the file says nothing of it.
+func asUsual() Config {
+	days := func(n int) Period { return Period{Rest: time.Duration(n) * 24 * time.Hour} }
+	return Config{
+		Store:     Store{Path: "/var/lib/fedsite", Backup: Backup{Keep: 14, At: Daily{On: true, Hour: 3}}},
+		Limits:    Limits{Parallel: 8, PerSite: 2, Deadline: 6 * time.Hour},
+		Retention: Retention{Records: Period{Months: 18}, AccessLog: days(180), Audit: Period{Months: 18}, Runs: days(90)},
+		Web:       Web{Listen: "127.0.0.1:8470"},
+	}
+}
+
+// equal fails when a configuration is not as expected. Site.Clouds is filled in from Clouds, modes from the site's, and
+// of the service what is usual.
 func equal(t *testing.T, got *Config, want Config) {
 	t.Helper()
+	usual := asUsual()
+	if want.Store.Backup == (Backup{}) {
+		want.Store.Backup = usual.Store.Backup
+	}
+	want.Limits, want.Retention = stdcmp.Or(want.Limits, usual.Limits), stdcmp.Or(want.Retention, usual.Retention)
+	want.Web = stdcmp.Or(want.Web, usual.Web)
+	for _, s := range want.Sites {
+		for i := range s.Clouds {
+			c := &s.Clouds[i]
+			c.Mode = stdcmp.Or(c.Mode, s.Accounting.Mode)
+			c.Cloud.VOs = slices.Clone(c.Cloud.VOs)
+			for j := range c.Cloud.VOs {
+				c.Cloud.VOs[j].Mode = stdcmp.Or(c.Cloud.VOs[j].Mode, c.Mode)
+			}
+		}
+	}
 	for i := range want.Sites {
 		for _, c := range want.Sites[i].Clouds {
 			want.Sites[i].Site.Clouds = append(want.Sites[i].Site.Clouds, c.Cloud)
@@ -154,7 +183,7 @@ credentials: {a: {os_cloud: x}, b: {os_cloud: y}}
 	s := c.Sites[0]
 	cloud := func(name, region, credential string, parallel int, n Network, formerly ...string) Cloud {
 		return Cloud{Cloud: site.Cloud{Name: name, AuthURL: "https://k/v3", Region: region, ServiceName: "S", Properties: site.DefaultProperties},
-			Formerly: formerly, Credential: credential, Parallel: parallel, NovaPerSecond: 1.5, Network: n}
+			Mode: site.Observe, Formerly: formerly, Credential: credential, Parallel: parallel, NovaPerSecond: 1.5, Network: n}
 	}
 	n := Network{CAFile: "/ca", NoProxy: []string{"x"}}
 	third := n
@@ -175,11 +204,11 @@ vos:
   - {name: /a/b, project: p, account_as: a, since: 2026-01-02T03:04:05+01:00, until: 2027-01-01}
   - {name: m, project: 1e3, cloud: [r2, r1]}
 `)
-	ab := site.VO{Name: "/a/b", Project: "p", AccountAs: "a", Since: time.Date(2026, 1, 2, 2, 4, 5, 0, time.UTC), Until: day(2027, 1, 1)}
+	ab := site.VO{Name: "/a/b", Project: "p", AccountAs: "a", Mode: site.Observe, Since: time.Date(2026, 1, 2, 2, 4, 5, 0, time.UTC), Until: day(2027, 1, 1)}
 	if zone := c.Sites[0].Clouds[0].Cloud.VOs[0].Since.Location(); zone != time.UTC {
 		t.Errorf("since is in %v, not UTC", zone)
 	}
-	z, m := site.VO{Name: "z", Project: "0123"}, site.VO{Name: "m", Project: "1e3"}
+	z, m := site.VO{Name: "z", Project: "0123", Mode: site.Observe}, site.VO{Name: "m", Project: "1e3", Mode: site.Observe}
 	for i, want := range [][]site.VO{{ab, m}, {z, ab, m}} {
 		if d := cmp.Diff(want, c.Sites[0].Clouds[i].Cloud.VOs); d != "" {
 			t.Errorf("%s (-want +got)\n%s", c.Sites[0].Clouds[i].Cloud.Name, d)
@@ -263,13 +292,14 @@ func TestFromEnvironment(t *testing.T) {
 	env := func(value string) func(string) string {
 		return func(name string) string { return map[string]string{"FEDSITE_DATABASE": value}[name] }
 	}
-	text := base + "store: {path: /state, url_file: /run/pg}\n"
-	inFile := Store{Path: "/state", URL: Secret{source{fromFile, "/run/pg"}}}
+	text := base + "store: {path: /state, url_file: /run/pg, backup: {keep: 3}}\n"
+	backup := Backup{Keep: 3, At: Daily{On: true, Hour: 3}}
+	inFile := Store{Path: "/state", URL: Secret{source{fromFile, "/run/pg"}}, Backup: backup}
 	for value, want := range map[string]Store{
 		"":                          inFile,
-		"/srv/fedsite":              {Path: "/srv/fedsite"},
-		"postgres://u:p@db/x":       {Path: "/state", URL: NewSecret("postgres://u:p@db/x")},
-		"postgresql:///x?host=/run": {Path: "/state", URL: NewSecret("postgresql:///x?host=/run")},
+		"/srv/fedsite":              {Path: "/srv/fedsite", Backup: backup},
+		"postgres://u:p@db/x":       {Path: "/state", URL: NewSecret("postgres://u:p@db/x"), Backup: backup},
+		"postgresql:///x?host=/run": {Path: "/state", URL: NewSecret("postgresql:///x?host=/run"), Backup: backup},
 	} {
 		c := parsed(t, text)
 		if err := FromEnvironment(c, env(value)); err != nil {
@@ -335,7 +365,7 @@ func everyKeyIsSaid(t *testing.T, text string) {
 		}
 	}
 	walk(parse(p, text))
-	excluded := []string{"sites", "demo", "user_id", "user_domain_id", "application_credential_name"}
+	excluded := []string{"sites", "include", "prune", "demo", "user_id", "user_domain_id", "application_credential_name"}
 	for line := range strings.Lines(string(Reference())) {
 		path, ok := strings.CutPrefix(line, "| `")
 		if !ok || strings.Contains(path, "As ") {

@@ -16,19 +16,20 @@ import (
 // node is a value of the file with its place. The loader works on nodes, and not on goccy's decoder, so that all errors
 // come at once, each with its place, and each value's origin stays known.
 type node struct {
-	kind   kind
-	text   string  // of a scalar
-	quoted bool    // the scalar stands in quotes, or is a block
-	items  []*node // of a list
-	pairs  []pair  // of a mapping, in file order
-	path   []string
-	at     place // of the value
-	end    place // of a scalar: where the next thing begins
-	key    place // of the mapping key before it
-	origin origin
-	secret bool // a literal that is never shown
-	proxy  bool // a URL that may hold a password
-	partly bool // has keys that are not there yet, so nothing is missing in it
+	kind    kind
+	text    string  // of a scalar
+	quoted  bool    // the scalar stands in quotes, or is a block
+	items   []*node // of a list
+	pairs   []pair  // of a mapping, in file order
+	path    []string
+	at      place // of the value
+	end     place // of a scalar: where the next thing begins
+	key     place // of the mapping key before it
+	origin  origin
+	secret  bool // a literal that is never shown
+	proxy   bool // a URL that may hold a password
+	sibling bool // stands at x_file for x: {file: …}
+	partly  bool // has keys that are not there yet, so nothing is missing in it
 }
 
 type kind int
@@ -157,7 +158,7 @@ func parse(p *problems, text string) *node {
 			continue
 		}
 		if root != nil {
-			p.add(placeOf(doc.Body.GetToken()), "", "a configuration file is one YAML document: take the --- lines out")
+			p.add(p.placeOf(doc.Body.GetToken()), "", "a configuration file is one YAML document: take the --- lines out")
 			break
 		}
 		root = doc.Body
@@ -178,7 +179,7 @@ func parse(p *problems, text string) *node {
 func legible(p *problems) bool {
 	open := 0
 	for i, line := range p.lines {
-		at := place{i + 1, 1}
+		at := p.at(i+1, 1)
 		switch {
 		case !utf8.ValidString(line):
 			p.add(at, "", "is not UTF-8 text")
@@ -233,18 +234,18 @@ func (p *problems) syntax(err error) {
 		GetToken() *token.Token
 		GetMessage() string
 	}); ok {
-		at, message = placeOf(e.GetToken()), e.GetMessage()
+		at, message = p.placeOf(e.GetToken()), e.GetMessage()
 	}
 	message, _, _ = strings.Cut(message, `"`)
 	p.distrusted = true
 	p.add(at, "", strings.TrimRight(message, " :"))
 }
 
-func placeOf(t *token.Token) place {
+func (p *problems) placeOf(t *token.Token) place {
 	if t == nil || t.Position == nil {
 		return place{}
 	}
-	return place{t.Position.Line, t.Position.Column}
+	return p.at(t.Position.Line, t.Position.Column)
 }
 
 // reader turns goccy's tree into nodes.
@@ -256,7 +257,7 @@ func (r *reader) node(n ast.Node, path []string, key place, depth int) *node {
 		out.kind, out.at = null, key
 		return out
 	}
-	out.at = placeOf(n.GetToken())
+	out.at = r.p.placeOf(n.GetToken())
 	if depth > maxDepth {
 		r.p.add(out.at, join(path), fmt.Sprintf("is nested more than %d deep", maxDepth))
 		return out
@@ -282,15 +283,15 @@ func (r *reader) node(n ast.Node, path []string, key place, depth int) *node {
 		out.kind, out.quoted = scalar, true
 		if v.Value != nil {
 			out.text = v.Value.Value
-			out.end = after(v.Value.GetToken())
+			out.end = r.p.after(v.Value.GetToken())
 		}
 	case *ast.StringNode:
 		out.kind, out.text = scalar, v.Value
 		out.quoted = v.Token.Type == token.DoubleQuoteType || v.Token.Type == token.SingleQuoteType
-		out.end = after(v.Token)
+		out.end = r.p.after(v.Token)
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
 		out.kind, out.text = scalar, n.GetToken().Value
-		out.end = after(n.GetToken())
+		out.end = r.p.after(n.GetToken())
 	case *ast.AnchorNode, *ast.AliasNode:
 		r.p.distrust(out.at, join(path), "anchors and aliases are not read: a cloud takes another's keys with like: <name>, and a value that begins with & or * stands in quotes")
 	case *ast.TagNode:
@@ -305,7 +306,7 @@ func (r *reader) mapping(out *node, values []*ast.MappingValueNode, depth int) {
 	seen := map[string]place{}
 	for i, v := range values {
 		key, ok := keyOf(v.Key)
-		at := placeOf(v.Key.GetToken())
+		at := r.p.placeOf(v.Key.GetToken())
 		if i == 0 && !strings.HasPrefix(r.rest(out.at), "{") {
 			out.at = at
 		}
@@ -320,7 +321,7 @@ func (r *reader) mapping(out *node, values []*ast.MappingValueNode, depth int) {
 		path := append(slices.Clip(out.path), key)
 		if first, twice := seen[key]; twice {
 			r.p.add(at, join(path), fmt.Sprintf("is there already, in line %d", first.line))
-			r.p.hide(r.node(v.Value, path, at, depth+1))
+			hide(r.node(v.Value, path, at, depth+1))
 			continue
 		}
 		seen[key] = at
@@ -329,18 +330,18 @@ func (r *reader) mapping(out *node, values []*ast.MappingValueNode, depth int) {
 }
 
 // hide masks a value that is not looked at further, as it may hold secrets.
-func (p *problems) hide(n *node) {
+func hide(n *node) {
 	if n == nil {
 		return
 	}
 	if n.kind == scalar {
-		p.mask(n.at, n.end)
+		mask(n.at, n.end)
 	}
 	for _, item := range n.items {
-		p.hide(item)
+		hide(item)
 	}
 	for _, pair := range n.pairs {
-		p.hide(pair.value)
+		hide(pair.value)
 	}
 }
 
@@ -375,9 +376,9 @@ func keyOf(n ast.MapKeyNode) (string, bool) {
 }
 
 // after is where the token that follows begins.
-func after(t *token.Token) place {
+func (p *problems) after(t *token.Token) place {
 	if t == nil || t.Next == nil {
-		return place{endOfLine, 1}
+		return p.at(endOfLine, 1)
 	}
-	return placeOf(t.Next)
+	return p.placeOf(t.Next)
 }

@@ -19,7 +19,9 @@ in effect and why. Anchors, aliases and tags are not read.
   to the same.
 - **Secrets** stand in the file, or are read anew each time from ` + "`{file: PATH}`, `{env: VARIABLE}` or `{credential: NAME}`" + ` (of the
   systemd unit); each secret ` + "`x` also takes `x_file: PATH`" + `. One newline at the end is cut. They are never shown.
-- **Durations** have a unit: ` + "`90s`, `15m`, `1h`, `2d`" + `. **Dates** are days, or moments as ` + "`2026-11-01T00:00:00Z`" + `; UTC.
+- **Site files.** An entry of ` + "`sites`" + ` may be ` + "`{include: PATTERN}`" + `: files that hold one site each, with the keys that one site has at
+  the top here. What is wrong in one concerns its site alone. They hold no secrets themselves, as their text is kept in the database.
+- **Durations** have a unit: ` + "`90s`, `15m`, `1h`, `2d`" + `; **periods** count calendar months too: ` + "`18mo`, `180d`" + `. **Dates** are days, or moments as ` + "`2026-11-01T00:00:00Z`" + `; UTC.
 - **The environment** sets ` + "`FEDSITE_CONFIG`, `FEDSITE_LOG`, and `FEDSITE_DATABASE`" + `, which overrides ` + "`store`" + `: a URL of PostgreSQL, or a
   directory.
 
@@ -37,6 +39,7 @@ func Reference() []byte {
 			rows = keys(f.key, f.typ)
 		} else {
 			rows = keys("sites", reflect.TypeFor[[]fileName]())
+			rows = append(rows, keys("sites", reflect.TypeFor[[]fileInclude]())...)
 			rows = append(rows, row("sites[]."+strings.Join(siteKeys, ", "), "", "", "", "As at the top of the file."))
 		}
 		if !isObject(f.typ) {

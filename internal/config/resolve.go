@@ -36,11 +36,11 @@ func (l *loader) site(cfg *Config, f *fileSite) Site {
 	}
 	properties := values(f.Properties)
 	for _, c := range f.Clouds {
-		cloud := l.cloud(cfg, c)
+		cloud := l.cloud(cfg, c, s.Accounting.Mode)
 		cloud.Cloud.Properties = properties
 		s.Clouds = append(s.Clouds, cloud)
 	}
-	l.vos(f, s.Clouds)
+	l.vos(cfg, f, s.Clouds)
 	for _, c := range s.Clouds {
 		s.Site.Clouds = append(s.Site.Clouds, c.Cloud)
 	}
@@ -58,13 +58,14 @@ func values(all []text) []string {
 	return out
 }
 
-func (l *loader) cloud(cfg *Config, f fileCloud) Cloud {
+func (l *loader) cloud(cfg *Config, f fileCloud, mode site.Mode) Cloud {
 	c := Cloud{
+		Mode:     lower(mode, site.Mode(f.Mode.accounting.V)),
 		Cloud:    site.Cloud{Name: f.Name.V, AuthURL: f.AuthURL.V, Region: f.Region.V, ServiceName: f.Service.V},
 		Formerly: values(f.Formerly), Interface: f.Interface.V, Credential: f.Credential.accounting.V,
 		Parallel: f.Limits.Parallel.V, NovaPerSecond: f.Limits.Nova.V, Network: l.network(f.Network, cfg.Network),
 	}
-	l.credentialOf(cfg, f)
+	l.signIn(cfg, f)
 	return c
 }
 
@@ -109,7 +110,7 @@ func (l *loader) proxy(s secret) string {
 
 func (l *loader) accounting(cfg *Config, f fileAccounting) Accounting {
 	a := Accounting{
-		Mode: site.Mode(f.Mode.V), Previously: f.Previously.V, Since: f.Since.V, ActiveFrom: f.ActiveFrom.V, Records: values(f.Records),
+		Mode: site.Mode(f.Mode.V), Schedule: Schedule{Collect: f.Schedule.Collect.V, Send: f.Schedule.Send.V, Check: f.Schedule.Check.V}, Previously: f.Previously.V, Since: f.Since.V, ActiveFrom: f.ActiveFrom.V, Records: values(f.Records),
 		Charge:  Charge{StoppedFree: f.Charge.Stopped.V == "none", ShelvedFree: f.Charge.Shelved.V == "none"},
 		Overlap: f.Overlap.V, Settle: f.Settle.V, MaxRecords: f.MaxRecords.V,
 	}
@@ -125,8 +126,8 @@ func (l *loader) accounting(cfg *Config, f fileAccounting) Accounting {
 	return a
 }
 
-// vos gives each cloud its VOs, in the file's order.
-func (l *loader) vos(f *fileSite, clouds []Cloud) {
+// vos gives each cloud its VOs, in the file's order, and the credentials of their projects.
+func (l *loader) vos(cfg *Config, f *fileSite, clouds []Cloud) {
 	var known []string
 	for _, c := range clouds {
 		known = append(known, c.Cloud.Name)
@@ -147,10 +148,31 @@ func (l *loader) vos(f *fileSite, clouds []Cloud) {
 			}
 			named[c.V] = true
 		}
+		l.credentialNamed(cfg, v.Credential)
 		for i := range clouds {
-			if c := &clouds[i].Cloud; !v.Clouds.isSet() || named[c.Name] {
-				c.VOs = append(c.VOs, vo)
+			c := &clouds[i]
+			if v.Clouds.isSet() && !named[c.Cloud.Name] {
+				continue
 			}
+			vo.Mode = lower(c.Mode, site.Mode(v.Mode.accounting.V))
+			c.Cloud.VOs = append(c.Cloud.VOs, vo)
+			l.projectCredential(c, v)
 		}
 	}
+}
+
+// projectCredential notes the credential that a VO names for its project.
+func (l *loader) projectCredential(c *Cloud, v fileVO) {
+	own := v.Credential.accounting
+	if !own.isSet() || own.V == "" {
+		return
+	}
+	if other, ok := c.ProjectCredentials[v.Project.V]; ok && other != own.V {
+		l.fail(own.at, "project %s is signed in to with %s, says another VO of it: one project has one credential", v.Project.V, other)
+		return
+	}
+	if c.ProjectCredentials == nil {
+		c.ProjectCredentials = map[string]string{}
+	}
+	c.ProjectCredentials[v.Project.V] = own.V
 }

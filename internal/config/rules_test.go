@@ -229,7 +229,7 @@ func TestCredentialRules(t *testing.T) {
 		{"application credential", with("application_credential_id: a, application_credential_secret: b"), nil},
 		{"application credential by name", with("application_credential_name: a, username: u, user_domain_id: d, application_credential_secret: b"), nil},
 		{"token", with("token: a"), nil},
-		{"nothing", with(""), []string{"4:3 credentials.r: must say how to sign in: os_cloud, username and password, an application credential, or token"}},
+		{"nothing", with(""), []string{"4:3 credentials.r: must say how to sign in: os_cloud, username and password, an application credential, token, oidc, vault, exec, basic or certificate"}},
 		{"two kinds", with("os_cloud: a, token: b"), []string{"4:3 credentials.r: must be of one kind, and is of 2: os_cloud, token"}},
 		{"user without password", with("username: a"), []string{"4:3 credentials.r.password: is required beside a user"}},
 		{"password without user", with("password: a"), []string{"4:3 credentials.r.username: is required, or user_id"}},
@@ -240,7 +240,7 @@ func TestCredentialRules(t *testing.T) {
 		{"application credential without secret", with("application_credential_id: a"), []string{"4:3 credentials.r.application_credential_secret: is required"}},
 		{"application credential without id", with("application_credential_secret: a"), []string{"4:3 credentials.r.application_credential_id: is required, or application_credential_name with a user"}},
 		{"application credential by name without user", with("application_credential_name: a, application_credential_secret: b"), []string{"4:3 credentials.r.username: is required beside application_credential_name, or user_id"}},
-		{"not there yet", with("oidc: {issuer: x}"), []string{"4:7 credentials.r.oidc: not there yet in this version of fedsite"}},
+		{"not there yet", with("site: x"), []string{"4:7 credentials.r.site: not there yet in this version of fedsite"}},
 		{"secret from a file", with("token_file: /a"), nil},
 		{"secret in each way", with("token: {file: /a}"), nil},
 		{"secret from the environment", with("token: {env: A}"), nil},
@@ -250,7 +250,7 @@ func TestCredentialRules(t *testing.T) {
 		{"secret in an unknown way", with("token: {fil: /a}"), []string{"4:7 credentials.r.token: must be the secret itself, or one of {file: …}, {env: …}, {credential: …}", "4:15 credentials.r.token.fil: is no key here: did you mean file?"}},
 		{"secret that is empty", with(`token: ""`), []string{"4:14 credentials.r.token: is empty"}},
 		{"secret of the unit by path", with("token: {credential: ../a}"), []string{"4:27 credentials.r.token.credential: must be the name of a credential of the unit, not a path"}},
-		{"secret's file without a path", with(`token_file: ""`), []string{"4:3 credentials.r: must say how to sign in: os_cloud, username and password, an application credential, or token", "4:19 credentials.r.token_file: must be the path of a file"}},
+		{"secret's file without a path", with(`token_file: ""`), []string{"4:3 credentials.r: must say how to sign in: os_cloud, username and password, an application credential, token, oidc, vault, exec, basic or certificate", "4:19 credentials.r.token_file: must be the path of a file"}},
 	})
 }
 

@@ -20,7 +20,17 @@ func Schema() []byte {
 	return append(text, '\n')
 }
 
+// alternatives are the forms of a mapping that is one of several.
+var alternatives = map[reflect.Type][]reflect.Type{reflect.TypeFor[fileEntry](): {reflect.TypeFor[fileSite](), reflect.TypeFor[fileSites]()}}
+
 func objectSchema(t reflect.Type) map[string]any {
+	if forms := alternatives[t]; forms != nil {
+		all := []any{}
+		for _, form := range forms {
+			all = append(all, objectSchema(form))
+		}
+		return map[string]any{"oneOf": all}
+	}
 	properties := map[string]any{}
 	var required []string
 	for _, f := range fields(t) {
@@ -91,6 +101,8 @@ func (t *text) schema(f field) map[string]any {
 		s["maxLength"] = n
 	}
 	switch f.get("format") {
+	case "email":
+		s["pattern"] = "^[^@ ]+@[^@ ]+$"
 	case "url":
 		s["pattern"] = "^https?://[^/@]+(/.*)?$"
 	case "path":
@@ -104,7 +116,7 @@ func (w *words) schema(f field) map[string]any {
 	return map[string]any{"oneOf": []any{one, map[string]any{"type": "array", "minItems": 1, "items": one}}}
 }
 
-func (c *partCredential) schema(f field) map[string]any {
+func (p *perPart) schema(f field) map[string]any {
 	one := (&text{}).schema(f)
 	return map[string]any{"oneOf": []any{one, map[string]any{"type": "object", "additionalProperties": false,
 		"required": []string{partAccounting}, "properties": map[string]any{partAccounting: one}}}}
@@ -133,6 +145,22 @@ func (v *date) schema(field) map[string]any {
 	return map[string]any{"type": "string", "pattern": `^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2}))?$`}
 }
 
+func (v *period) schema(field) map[string]any {
+	return map[string]any{"type": "string", "pattern": periods.String(), "minLength": 2}
+}
+
+func (v *daily) schema(field) map[string]any {
+	return map[string]any{"type": "string", "pattern": `^(off|([01]\d|2[0-3]):[0-5]\d)$`}
+}
+
+func (v *cron) schema(field) map[string]any {
+	return map[string]any{"type": "string", "pattern": `^(@[a-z]+( \S+)?|\S+( +\S+){4})$`}
+}
+
+func (v *listen) schema(field) map[string]any {
+	return map[string]any{"type": "string", "pattern": `^(off|(localhost|127\.[0-9.]+|\[[0-9a-fA-F:.]+\]):\d+)$`}
+}
+
 func (v *secret) schema(f field) map[string]any {
 	one := map[string]any{"type": []string{"string", "number", "boolean"}}
 	if f.get("format") != "proxy" {
@@ -152,6 +180,8 @@ func (t *text) kind(f field) string {
 		return either(f.enum())
 	case f.get("format") == "url":
 		return "URL"
+	case f.get("format") == "email":
+		return "mail address"
 	case f.get("format") == "ip":
 		return "IP address"
 	case f.get("format") == "path":
@@ -162,14 +192,18 @@ func (t *text) kind(f field) string {
 	return "text"
 }
 
-func (w *words) kind(field) string          { return "text, or a list" }
-func (c *partCredential) kind(field) string { return "text, or {accounting: text}" }
-func (v *flag) kind(field) string           { return "true or false" }
-func (v *date) kind(field) string           { return "date" }
-func (v *secret) kind(field) string         { return "secret" }
-func (v *number) kind(f field) string       { return "whole number" + within(f) }
-func (v *real) kind(f field) string         { return "number" + within(f) }
-func (v *duration) kind(f field) string     { return "duration" + within(f) }
+func (w *words) kind(f field) string    { return (&text{}).kind(f) + ", or a list" }
+func (p *perPart) kind(f field) string  { return (&text{}).kind(f) + ", or {accounting: …}" }
+func (v *flag) kind(field) string       { return "true or false" }
+func (v *date) kind(field) string       { return "date" }
+func (v *secret) kind(field) string     { return "secret" }
+func (v *number) kind(f field) string   { return "whole number" + within(f) }
+func (v *real) kind(f field) string     { return "number" + within(f) }
+func (v *duration) kind(f field) string { return "duration" + within(f) }
+func (v *period) kind(f field) string   { return "period" + within(f) }
+func (v *daily) kind(field) string      { return "time of day, or off" }
+func (v *cron) kind(field) string       { return "cron expression" }
+func (v *listen) kind(field) string     { return "address with port, or off" }
 
 func within(f field) string {
 	var parts []string

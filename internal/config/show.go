@@ -19,6 +19,9 @@ func (c *Config) Show(w io.Writer) error {
 	}
 	s := shower{file: c.File}
 	s.mapping(c.shown, "", "")
+	for _, u := range c.Broken {
+		s.put("# "+printable(u.File)+" is broken: fedsite config check says why", "")
+	}
 	width := 0
 	for _, line := range s.lines {
 		width = max(width, min(utf8.RuneCountInString(line.text), widest))
@@ -90,13 +93,21 @@ func (s *shower) origin(n *node) string {
 	case byEnvironment:
 		return "environment, " + Database
 	}
-	file := strings.Map(func(r rune) rune {
+	file := s.file
+	if n.at.in != nil {
+		file = n.at.in.file
+	}
+	return fmt.Sprintf("%s:%d", printable(file), n.at.line)
+}
+
+// printable keeps a text within its line.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
 		if r < ' ' {
 			return '?'
 		}
 		return r
-	}, s.file)
-	return fmt.Sprintf("%s:%d", file, n.at.line)
+	}, s)
 }
 
 var (

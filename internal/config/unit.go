@@ -1,5 +1,17 @@
 package config
 
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+)
+
 // Unit is the file that one site was read from: a bad one spoils no other site (design §4, Included files are units).
 type Unit struct {
 	File string // "" = the main file
@@ -17,5 +29,251 @@ type BrokenUnit struct {
 // Include is a set of site files.
 type Include struct {
 	Pattern string // absolute
-	Prune   bool   // of sites whose file is gone, also many are given up at once without a question
+	Prune   bool   // sites whose files are gone are given up without a question, however many they are
+}
+
+// maxUnits bounds the site files of a configuration.
+const maxUnits = 1000
+
+// include notes a set of site files.
+func (l *loader) include(n *node) {
+	own := n.with([]string{"include", "prune"})
+	for _, p := range n.pairs {
+		switch {
+		case own.get(p.key) != nil:
+		case isLater(p.value.path):
+			own.partly = true
+		default:
+			l.add(p.value.key, p.value.where(), "stands beside include: it belongs into the site's file, or to the top of this one")
+		}
+	}
+	f := fileSites{said: said{own}}
+	l.object(own, reflect.ValueOf(&f).Elem())
+	l.main.includes = append(l.main.includes, f)
+}
+
+// files lists the site files, in the order of includes and of their names. A directory that cannot be read is an error of
+// the main file: it must not look as if all its sites were gone.
+func (l *loader) files(cfg *Config) []string {
+	var all []string
+	whole := true
+	for _, f := range l.main.includes {
+		if f.Include.V == "" || f.at.partly {
+			whole = false
+			continue
+		}
+		pattern := f.Include.V
+		if !filepath.IsAbs(pattern) {
+			pattern = filepath.Join(filepath.Dir(l.file), pattern)
+		}
+		pattern, err := filepath.Abs(pattern)
+		if err != nil {
+			l.fail(f.Include.at, "%v", err)
+			continue
+		}
+		cfg.Includes = append(cfg.Includes, Include{Pattern: pattern, Prune: f.Prune.V})
+		dir, last := filepath.Split(pattern)
+		if _, err := filepath.Match(last, ""); err != nil || strings.ContainsAny(dir, "*?[") {
+			l.fail(f.Include.at, "must be the path of a directory and a pattern of its files, as /etc/fedsite/sites.d/*.yaml")
+			whole = false
+			continue
+		}
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			l.fail(f.Include.at, "cannot be read: %v", err)
+			whole = false
+			continue
+		}
+		for _, e := range entries {
+			file := filepath.Join(dir, e.Name())
+			if fits, _ := filepath.Match(last, e.Name()); fits && !strings.HasPrefix(e.Name(), ".") && !slices.Contains(all, file) {
+				all = append(all, file)
+			}
+		}
+		if len(all) > maxUnits {
+			l.fail(f.Include.at, "names more than %d files", maxUnits)
+			return nil
+		}
+	}
+	if whole && len(l.main.includes) > 0 && len(cfg.Sites) == 0 && len(all) == 0 {
+		l.fail(l.main.includes[0].Include.at, "names no site: no file fits %s", l.main.includes[0].Include.V)
+	}
+	return all
+}
+
+// defaults checks what stands at the top of the file for sites in other files, as far as no site need say more.
+func (l *loader) defaults() {
+	n := l.main.root.with(sharedKeys).clone()
+	n.partly = true
+	var f fileParts
+	l.object(n, reflect.ValueOf(&f).Elem())
+	if f.Accounting.at != nil && f.Accounting.at.kind == mapping {
+		l.checkDates(f.Accounting)
+	}
+}
+
+// units reads site files. One that is wrong is noted, and no other site is the worse for it.
+func (c *Config) units(files []string) {
+	for _, file := range files {
+		text, err := readUnit(file)
+		if err != nil {
+			c.Broken = append(c.Broken, BrokenUnit{File: file, Err: err})
+			continue
+		}
+		u := c.unit(file, text)
+		if u.err == nil {
+			u.err = c.twice(u)
+		}
+		if u.err != nil {
+			c.Broken = append(c.Broken, BrokenUnit{File: file, Site: u.name, Err: u.err})
+			continue
+		}
+		c.add(u)
+	}
+}
+
+// readUnit reads a site's file, which must be a file: a pipe would never end.
+func readUnit(file string) ([]byte, error) {
+	info, err := os.Stat(file)
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: file, Err: errors.New("is no regular file")}
+	}
+	if err == nil && info.Size() > maxFile {
+		err = &fs.PathError{Op: "read", Path: file, Err: fmt.Errorf("has more than %d MiB", maxFile>>20)}
+	}
+	var text []byte
+	if err == nil {
+		text, err = os.ReadFile(file)
+	}
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("the site's file cannot be read: %w: let fedsite's user read it", err)
+	case err != nil:
+		return nil, fmt.Errorf("the site's file cannot be read: %w", err)
+	}
+	return text, nil
+}
+
+// unit is a site's file that was read.
+type unit struct {
+	site  Site
+	name  string // as far as the file says it
+	at    *node  // of the name
+	err   error
+	shown *node
+	p     *problems
+}
+
+// unit reads a site's text, on top of what the main file says for all sites.
+func (c *Config) unit(file string, text []byte) unit {
+	p, root := read(file, text)
+	p.unit = true
+	u := unit{p: p}
+	if root == nil {
+		u.err = p.err()
+		return u
+	}
+	name := root.get("site")
+	if u.at = name.get("gocdb"); u.at != nil && u.at.kind == scalar {
+		u.name = u.at.text
+	}
+	(&decoder{problems: p}).object(root.clone(), reflect.ValueOf(new(fileUnit)).Elem())
+	kept := &Config{shown: root.clone()}
+	if name == nil {
+		p.add(root.at, "site", "is required: site: {gocdb: NAME}")
+	}
+	l := &loader{decoder: &decoder{problems: p, complete: true}, main: c.main}
+	if name != nil && name.kind == mapping {
+		parts := merge(c.main.root.with(sharedKeys), root.with(siteKeys))
+		parts.at, parts.partly = name.at, root.partly
+		u.site = l.site(c, l.one(name, parts, c.main.root.get("credentials")))
+		u.shown = &node{kind: mapping, pairs: slices.Concat(name.pairs, parts.pairs), path: name.path, at: name.at}
+	}
+	if u.err = p.err(); u.err != nil {
+		return u
+	}
+	u.site.Unit = Unit{File: file, Text: kept.plainText()}
+	return u
+}
+
+// plainText gives what was read, without comments.
+func (c *Config) plainText() []byte {
+	s := shower{}
+	s.mapping(c.shown, "", "")
+	var b bytes.Buffer
+	for _, line := range s.lines {
+		fmt.Fprintln(&b, line.text)
+	}
+	return b.Bytes()
+}
+
+// twice reports a site that there is already.
+func (c *Config) twice(u unit) error {
+	for _, s := range c.Sites {
+		if s.Site.Name != u.name {
+			continue
+		}
+		in := c.File
+		if s.Unit.File != "" {
+			in = s.Unit.File
+		}
+		u.p.add(u.at.at, "site.gocdb", fmt.Sprintf("a site is called %q already, in %s", u.name, in))
+		return u.p.err()
+	}
+	return nil
+}
+
+// add puts a site into the configuration.
+func (c *Config) add(u unit) {
+	c.Sites = append(c.Sites, u.site)
+	if all := c.shown.get("sites"); all != nil {
+		all.items = append(all.items, u.shown)
+	}
+}
+
+// ParseUnit reads the text of a site's file on top of what the main file says for all sites. What is wrong comes as
+// *Errors, everything at once.
+func ParseUnit(main *Config, file string, text []byte) (Site, error) {
+	if main.main == nil {
+		return Site{}, errors.New("the main configuration was not read from a file")
+	}
+	u := main.unit(file, text)
+	return u.site, u.err
+}
+
+// LastGood puts the last good text of a broken site file in that file's place: its site is served by it, and carries the
+// error. It says why it cannot be used: the main file no longer has what it needs, or another file names the site.
+func (c *Config) LastGood(file string, text []byte) error {
+	i := slices.IndexFunc(c.Broken, func(b BrokenUnit) bool { return b.File == file })
+	if i < 0 || c.main == nil {
+		return fmt.Errorf("%s is no broken site file", file)
+	}
+	u := c.unit(file, text)
+	if u.err == nil {
+		u.err = c.twice(u)
+	}
+	if u.err != nil {
+		return fmt.Errorf("the last good configuration of %s cannot be used: %w", file, u.err)
+	}
+	u.site.Unit.Err = c.Broken[i].Err
+	c.add(u)
+	return nil
+}
+
+// Gone gives the sites of old whose files are gone from new, without those that new gives up without a question.
+func Gone(old, new *Config) []Site {
+	var gone []Site
+	for _, s := range old.Sites {
+		file := s.Unit.File
+		served := slices.ContainsFunc(new.Sites, func(n Site) bool { return n.Site.Name == s.Site.Name || n.Unit.File == file })
+		broken := slices.ContainsFunc(new.Broken, func(b BrokenUnit) bool { return b.File == file })
+		pruned := slices.ContainsFunc(new.Includes, func(i Include) bool {
+			fits, _ := filepath.Match(i.Pattern, file)
+			return fits && i.Prune
+		})
+		if file != "" && !served && !broken && !pruned {
+			gone = append(gone, s)
+		}
+	}
+	return gone
 }
