@@ -145,6 +145,9 @@ func (c *collector) cloud(ctx context.Context) error {
 		return err
 	}
 	chosen := c.choose(merged)
+	if err := c.drop(ctx, chosen); err != nil {
+		return err
+	}
 	c.d.Run.Count("projects", int64(len(chosen)))
 	c.lookup = c.c.Source.Lookup()
 	group, gctx := errgroup.WithContext(ctx)

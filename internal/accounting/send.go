@@ -71,7 +71,7 @@ func Send(ctx context.Context, d Deps, t *Target, how Sending) error {
 			continue
 		}
 		s := &sender{d: d, t: t, dest: dest, how: how, out: t.queueFor(dest, start, in)}
-		if err := s.run(ctx); err != nil {
+		if err := s.tracked(ctx); err != nil {
 			return err
 		}
 	}
@@ -128,6 +128,8 @@ type sender struct {
 	old     []Message // unsettled ones of earlier runs
 	out     queue
 	stopped bool
+	why     string // it was stopped
+	took    int64  // when something was settled last, unix seconds
 }
 
 func (s *sender) problem(object string, err error, p run.Problem) {
@@ -140,6 +142,9 @@ func (s *sender) stop(object string, err error) {
 	s.mu.Lock()
 	first := !s.stopped
 	s.stopped = true
+	if first {
+		s.why = err.Error()
+	}
 	s.mu.Unlock()
 	if !first {
 		return
@@ -404,6 +409,7 @@ func (s *sender) settled(ctx context.Context, m Message) error {
 		s.problem("VM "+n.vm, errors.New(n.text), run.Problem{Notice: true, Hint: n.hint})
 	}
 	s.mu.Lock()
+	s.took = s.d.Now().Unix()
 	if s.out.end = false; m.resumed { // newer revisions of its records may have waited for it
 		s.out.at = cursor{}
 	}

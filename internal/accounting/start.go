@@ -68,7 +68,10 @@ func begin(ctx context.Context, d Deps, t *Target) (Start, bool, error) {
 		if err != nil || !anew {
 			return err
 		}
-		_, err = tx.Exec(`UPDATE accounting_start SET active_from = NULL WHERE site = $1`, t.Site.ID) // it follows from them
+		if _, err = tx.Exec(`UPDATE accounting_start SET active_from = NULL WHERE site = $1`, t.Site.ID); err != nil { // it follows from them
+			return err
+		}
+		_, err = tx.Exec(`DELETE FROM sending WHERE site = $1`, t.Site.ID)
 		return err
 	})
 	return want, anew, err

@@ -69,14 +69,14 @@ func windowsOf(tx *store.Tx, cloud, project string) (all []Window, last int64, e
 // covered notes that a window of a project was collected. It is the last write of a project's run. A window that begins
 // where another ends, or inside it, makes that one longer, so that there is one row however long a site runs.
 func covered(tx *store.Tx, cloud, project string, w Window, seen int64) error {
-	n, err := tx.Exec(`UPDATE collected SET to_time = CASE WHEN to_time < $1 THEN $1 ELSE to_time END, seen = $2
+	n, err := tx.Exec(`UPDATE collected SET to_time = CASE WHEN to_time < $1 THEN $1 ELSE to_time END, seen = $2, dropped = NULL
 		WHERE cloud = $3 AND project = $4 AND kind = $5 AND from_time <= $6 AND to_time >= $6`, w.To, seen, cloud, project, KindCloud, w.From)
 	if err != nil || n > 0 {
 		return err
 	}
 	_, err = tx.Exec(`INSERT INTO collected (cloud, project, kind, from_time, to_time, seen) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (cloud, project, kind, from_time) DO UPDATE
-		SET to_time = CASE WHEN excluded.to_time > collected.to_time THEN excluded.to_time ELSE collected.to_time END, seen = excluded.seen`,
+		SET to_time = CASE WHEN excluded.to_time > collected.to_time THEN excluded.to_time ELSE collected.to_time END, seen = excluded.seen, dropped = NULL`,
 		cloud, project, KindCloud, w.From, w.To, seen)
 	return err
 }
