@@ -163,11 +163,15 @@ func some(n int, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// refusal is a failed call to a cloud as a check. What may pass by itself is a warning only when nothing depends on it: a
-// cloud that is down fails.
+// refusal is a failed call to a cloud as a check. What may pass by itself is a warning: when it lasts, what was collected
+// becomes too old, and that fails.
 func refusal(name, object string, err error) run.Check {
 	p := openstackProblem("", "", object, err)
-	return run.Check{Name: name, Object: object, State: run.CheckFail, Reason: p.Reason, Remedy: p.Hint}
+	found := run.Check{Name: name, Object: object, State: run.CheckFail, Reason: p.Reason, Remedy: p.Hint}
+	if errors.Is(err, openstack.ErrUnavailable) {
+		found.State = run.CheckWarn
+	}
+	return found
 }
 
 // skew says how far Keystone's clock is from ours.
@@ -367,7 +371,7 @@ func (c *checker) destination(ctx context.Context, dest Destination) error {
 		found.State, found.Reason = c.sends(run.CheckFail), err.Error()
 		if de, ok := errors.AsType[*DeliveryError](err); ok {
 			found.Remedy = de.Hint
-			if de.Verdict == Unanswered && de.Exit == 0 { // it can still come
+			if de.Verdict == Unanswered || de.Verdict == Busy { // it may pass; when it lasts, what is unsent becomes too old
 				found.State = run.CheckWarn
 			}
 		}

@@ -22,7 +22,7 @@ const (
 func (s Status) Checks(now time.Time) []run.Check {
 	var all []run.Check
 	add := func(found run.Check) {
-		found.Part, found.Site = part, s.Site
+		found.Part, found.Site, found.Stored = part, s.Site, true
 		all = append(all, found)
 	}
 	if s.Mode == site.Disabled {

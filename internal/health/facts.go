@@ -17,7 +17,7 @@ type Facts struct {
 	Now     time.Time
 	Sites   []Site
 	Tasks   []Task
-	Checks  []run.Check // what the parts' own stores say now; of a thing that a report has too, this one counts
+	Checks  []run.Check // what the parts' stores say now; stored ones of reports are left out then
 	Mutes   []Mute
 	Service Service
 }
@@ -41,17 +41,17 @@ type Task struct {
 	Name    string        // accounting.collect/<site id>
 	Site    string        // site id; "" = of the whole
 	Period  time.Duration // of its schedule; 0 = it runs only when it is told to
-	Created time.Time     // since when it is known; a task that never ran is judged from there
+	Created time.Time     // since when it is known, or could have run; a task that never succeeded is judged from there
 	NextDue time.Time     // zero = not scheduled
 
 	Running     bool
 	Since       time.Time // when the present run began
-	LastSuccess time.Time // end of the last run with outcome done or partial
+	LastSuccess time.Time // end of the last run with outcome done or partial; zero = never
 	Last        *Run      // the last run that has ended; nil = none yet
 
-	PausedUntil time.Time // in the future: paused
+	PausedUntil time.Time // after Facts.Now: it is paused
 	PausedBy    string
-	Disabled    bool // nothing schedules it: its part is off
+	Disabled    bool // nothing schedules it: its part is off, or its site is gone
 }
 
 // Run is a run that has ended.
@@ -63,49 +63,19 @@ type Run struct {
 
 // Mute silences what fits all of its fields that are not empty, until its end.
 type Mute struct {
-	Part, Site string // part; site's name
+	Part, Site string // site's name
 	Until      time.Time
 	Reason     string
 }
 
 // Service is what the process knows of itself and its store. Zero times are not known.
 type Service struct {
-	Started time.Time // of the process that assesses
-	Beat    time.Time // when the scheduler's loop last went round, by Facts.Now's clock; zero = not in this process
-	Backups bool      // snapshots are to be made
-	Backup  time.Time // when the newest was made
-	Place   string    // where they are, for the remedy
-	Untold  string    // why the last message could not be delivered; "" = it was
-	Unread  []string  // what could not be read for these facts: "accounting of SITE-A: database is locked"
-}
-
-// State is how a thing is.
-type State string
-
-// States, from the best to the worst but one; unknown stands between ok and warn.
-const (
-	Off     State = "off"     // disabled, paused or muted by somebody
-	OK      State = "ok"      //
-	Unknown State = "unknown" // nothing is known yet, or any more
-	Warn    State = "warn"
-	Fail    State = "fail"
-)
-
-// Item is the state of one thing.
-type Item struct {
-	Part   string    `json:"part"`
-	SiteID string    `json:"site_id,omitempty"`
-	Site   string    `json:"site,omitempty"` // name
-	Cloud  string    `json:"cloud,omitempty"`
-	Object string    `json:"object,omitempty"` // "project 4ae0… (vo-ops)"
-	Name   string    `json:"name"`             // what about it: "role", "task accounting.collect"
-	State  State     `json:"state"`
-	Reason string    `json:"reason"`
-	Remedy string    `json:"remedy,omitempty"`
-	Since  time.Time `json:"since,omitzero"`   // since when it is so, as far as it was watched
-	More   []string  `json:"more,omitempty"`   // further reasons, one a line
-	Behind State     `json:"behind,omitempty"` // of a muted thing: how it is
-	Task   string    `json:"task,omitempty"`   // whose run says so
-
-	urgent bool // counts at once
+	Started time.Time     // since when there are facts: what never happened is judged from there
+	Beat    time.Duration // how long ago the scheduler's loop last went round; 0 = not known
+	Refused string        // why the last reload of the configuration changed nothing; "" = it did
+	Backups bool          // snapshots are to be made
+	Backup  time.Time     // when the newest was made
+	Place   string        // where they are
+	Untold  []string      // what could not be delivered, and why: "email: …"; Watcher fills it in
+	Unread  []string      // what could not be read for these facts: "accounting of SITE-A: database is locked"
 }

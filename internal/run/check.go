@@ -24,6 +24,7 @@ type Check struct {
 	State  CheckState `json:"state"`
 	Reason string     `json:"reason"`           // what was found
 	Remedy string     `json:"remedy,omitempty"` // what to do, when it is not ok
+	Stored bool       `json:"stored,omitempty"` // read from the store alone: whoever can read that knows better than an old report
 }
 
 // Same tells whether two checks are about the same thing.

@@ -1,0 +1,163 @@
+package health
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// State is how a thing is.
+type State string
+
+// States of a thing.
+const (
+	OK      State = "ok"
+	Off     State = "off"     // disabled, paused or muted by somebody
+	Unknown State = "unknown" // nothing is known yet, or any more
+	Warn    State = "warn"
+	Fail    State = "fail"
+)
+
+// rank orders states from the best to the worst.
+func (s State) rank() int { return slices.Index([]State{Off, OK, Unknown, Warn, Fail}, s) }
+
+// Bad tells whether somebody should do something.
+func (s State) Bad() bool { return s == Warn || s == Fail }
+
+// Item is the state of one thing.
+type Item struct {
+	Part   string    `json:"part"`
+	SiteID string    `json:"site_id,omitempty"`
+	Site   string    `json:"site,omitempty"` // name
+	Cloud  string    `json:"cloud,omitempty"`
+	Object string    `json:"object,omitempty"` // "project 4ae0… (vo-ops)"
+	Name   string    `json:"name"`             // what about it: "role", "task accounting.collect"
+	State  State     `json:"state"`
+	Reason string    `json:"reason"`
+	Remedy string    `json:"remedy,omitempty"`
+	Since  time.Time `json:"since,omitzero"`   // since when it is so, as far as it was watched
+	More   []string  `json:"more,omitempty"`   // further reasons
+	Behind State     `json:"behind,omitempty"` // of a muted thing: how it is
+	Task   string    `json:"task,omitempty"`   // whose run says so
+
+	urgent bool          // counts at once
+	hold   time.Duration // it must be so for this long before anybody is told
+}
+
+// key names the thing: the same from one assessment to the next, also when the site gets another name.
+func (i Item) key() string {
+	text, err := json.Marshal([]string{i.Part, cmp.Or(i.SiteID, i.Site), i.Cloud, i.Name, i.Object})
+	if err != nil {
+		panic(err) // strings
+	}
+	return string(text)
+}
+
+// thing gives the names that a key is made of.
+func thing(key string) Item {
+	var names []string
+	if json.Unmarshal([]byte(key), &names) != nil || len(names) != 5 {
+		return Item{Name: key}
+	}
+	return Item{Part: names[0], SiteID: names[1], Site: names[1], Cloud: names[2], Name: names[3], Object: names[4]}
+}
+
+// What names the thing in words, without its site: "accounting, cloud r1: role, project 4ae0…".
+func (i Item) What() string {
+	text := i.Part
+	if i.Cloud != "" {
+		text += ", cloud " + i.Cloud
+	}
+	text += ": " + i.Name
+	if i.Object != "" {
+		text += ", " + i.Object
+	}
+	return text
+}
+
+// order sorts items: the worst first, then by site, part, cloud, name and object.
+func order(items []Item) {
+	slices.SortStableFunc(items, func(a, b Item) int {
+		return cmp.Or(cmp.Compare(b.State.rank(), a.State.rank()), cmp.Compare(a.Site, b.Site), cmp.Compare(a.Part, b.Part),
+			cmp.Compare(a.Cloud, b.Cloud), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Object, b.Object))
+	})
+}
+
+// Worst gives the worst state of the items. What is off counts only when all is.
+func Worst(items []Item) State {
+	worst := Off
+	for _, i := range items {
+		if i.State.rank() > worst.rank() {
+			worst = i.State
+		}
+	}
+	if len(items) == 0 {
+		return Unknown
+	}
+	return worst
+}
+
+// Place is the health of a part at a site; of the whole, without a site.
+type Place struct {
+	Part, SiteID, Site string
+	State              State
+	Reason, Remedy     string
+	Since              time.Time
+}
+
+// Places gives the health of each part at each site: the state of its worst item, which gives the reason.
+func Places(items []Item) []Place {
+	var all []Place
+	groups := map[Place][]Item{}
+	for _, i := range items {
+		at := Place{Part: i.Part, SiteID: i.SiteID, Site: i.Site}
+		if groups[at] == nil {
+			all = append(all, at)
+		}
+		groups[at] = append(groups[at], i)
+	}
+	for n, at := range all {
+		group := groups[at]
+		order(group)
+		p := &all[n]
+		p.State = Worst(group)
+		if first := group[0]; p.State != OK {
+			p.Reason, p.Remedy, p.Since = first.Reason, first.Remedy, first.Since
+			if p.State.Bad() {
+				p.Reason = strings.TrimPrefix(first.What(), first.Part+": ") + ": " + first.Reason
+			}
+			if more := tally(group); p.State.Bad() && more != "1 failed" && more != "1 warning" {
+				p.Reason += fmt.Sprintf(" (%s in all)", more)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b Place) int { return cmp.Or(cmp.Compare(a.Site, b.Site), cmp.Compare(a.Part, b.Part)) })
+	return all
+}
+
+// tally says how many of the items are bad.
+func tally(items []Item) string {
+	fails, warns := 0, 0
+	for _, i := range items {
+		switch i.State {
+		case Fail:
+			fails++
+		case Warn:
+			warns++
+		}
+	}
+	var words []string
+	if fails > 0 {
+		words = append(words, fmt.Sprintf("%d failed", fails))
+	}
+	switch {
+	case warns == 1:
+		words = append(words, "1 warning")
+	case warns > 1:
+		words = append(words, fmt.Sprintf("%d warnings", warns))
+	}
+	return strings.Join(words, ", ")
+}
