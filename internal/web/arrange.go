@@ -79,6 +79,9 @@ func (t Task) next(now time.Time) time.Time {
 	return t.Due
 }
 
+// noReason stands where a reason should be.
+const noReason = "no reason was given"
+
 // arrange fills in what is worked out, and puts the worst first.
 func (o *Overview) arrange() {
 	o.visits()
@@ -92,15 +95,26 @@ func (o *Overview) arrange() {
 	}
 	o.State = Worst(states...)
 	slices.SortStableFunc(o.Places, func(a, b Place) int {
-		return cmp.Or(cmp.Compare(b.Health.State.rank(), a.Health.State.rank()), cmp.Compare(a.SiteName, b.SiteName), cmp.Compare(a.Site, b.Site))
+		return cmp.Or(cmp.Compare(b.Health.State.rank(), a.Health.State.rank()), ofAll(a.Site, b.Site), cmp.Compare(a.SiteName, b.SiteName), cmp.Compare(a.Site, b.Site))
 	})
 	slices.SortStableFunc(o.Problems, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(b.State.rank(), a.State.rank()), cmp.Compare(a.SiteName, b.SiteName), cmp.Compare(a.Part, b.Part), cmp.Compare(a.Object, b.Object))
 	})
 	slices.SortStableFunc(o.Tasks, func(a, b Task) int {
-		return cmp.Or(cmp.Compare(a.SiteName, b.SiteName), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(ofAll(a.Site, b.Site), cmp.Compare(a.SiteName, b.SiteName), cmp.Compare(a.Name, b.Name))
 	})
 	o.Places, o.Problems, o.Tasks = list(o.Places), list(o.Problems), list(o.Tasks)
+}
+
+// ofAll puts what is of no site after what is of one.
+func ofAll(a, b string) int {
+	switch {
+	case a == "" && b != "":
+		return 1
+	case a != "" && b == "":
+		return -1
+	}
+	return 0
 }
 
 // where is a part at a site.
@@ -129,18 +143,17 @@ func (o *Overview) visits() {
 	}
 }
 
-// explain makes a problem of each place that is not well and has none: whatever is red is listed.
+// explain makes a problem of each place that is worse than its problems: whatever is red is listed.
 func (o *Overview) explain() {
-	has := map[where]bool{}
+	worst := map[where]int{}
 	for _, p := range o.Problems {
-		if p.State != OK {
-			has[where{p.Part, p.Site}] = true
-		}
+		w := where{p.Part, p.Site}
+		worst[w] = max(worst[w], p.State.rank())
 	}
 	for _, p := range o.Places {
-		if h := p.Health; (h.State == Fail || h.State == Warn) && !has[where{p.Part, p.Site}] {
+		if h := p.Health; h.State.rank() >= Warn.rank() && h.State.rank() > worst[where{p.Part, p.Site}] {
 			o.Problems = append(o.Problems, Problem{State: h.State, Part: p.Part, Site: p.Site, SiteName: p.SiteName,
-				Reason: cmp.Or(h.Reason, "no reason was given"), Remedy: h.Remedy, Since: h.Since})
+				Reason: cmp.Or(h.Reason, noReason), Remedy: h.Remedy, Since: h.Since})
 		}
 	}
 }

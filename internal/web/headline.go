@@ -122,17 +122,6 @@ func modes(o Overview) string {
 	return ""
 }
 
-// reported are problems with the time that they are seen from.
-type reported struct {
-	Now      time.Time
-	Problems []Problem
-	Found    bool // say which run found each
-}
-
-func reportOf(now time.Time, problems []Problem, found bool) reported {
-	return reported{now, problems, found}
-}
-
 // placed are places with the time that they are seen from.
 type placed struct {
 	Now    time.Time

@@ -15,9 +15,10 @@ import (
 
 // How much a page shows of what can be much; the rest is a link away.
 const (
-	someProblems = 50
-	ofOnePlace   = 10 // of those, so that one place does not hide the others
-	somePlaces   = 24 // that are well
+	someCards   = 50 // of problems
+	ofOnePlace  = 10 // of those, so that one place does not hide the others
+	someObjects = 8  // on a card
+	somePlaces  = 24 // that are well
 )
 
 // maxName is longer than a name of a task can be.
@@ -31,6 +32,8 @@ type frame struct {
 	Now     time.Time
 	Refresh int    // seconds; 0 = it stays as it is
 	Turn    string // address of the same page, refreshing itself, or not any more
+	JSON    string // address of the same as JSON
+	Service *Overview
 	Body    any
 }
 
@@ -96,10 +99,9 @@ type overviewBody struct {
 	Overview
 	Head      headline
 	Tiles     []tile
-	Problems  []Problem // those that are shown
-	More      int       // those that are not
-	Loud      []Place   // shown at once
-	Quiet     []Place   // folded away: they are well, and many
+	Cards     cards
+	Loud      []Place // shown at once
+	Quiet     []Place // folded away: they are well, and many
 	Running   []Task
 	Paused    []Task
 	Overdue   []Task
@@ -116,16 +118,12 @@ func (s *Server) overviewPage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	b := overviewOf(o, r.URL.Query().Get("problems") == "all")
-	s.page(w, r, "overview.html", frame{Title: b.Head.Words, At: "overview", Now: o.Now, Refresh: 60, Body: b})
+	s.page(w, r, "overview.html", frame{Title: b.Head.Words, At: "overview", Now: o.Now, Refresh: 60, Service: &o, Body: b})
 }
 
 // overviewOf chooses what of everything is shown at once.
 func overviewOf(o Overview, allProblems bool) overviewBody {
-	b := overviewBody{Overview: o, Head: headlineOf(o), Tiles: tilesOf(o), Problems: o.Problems, Loud: o.Places, Modes: modes(o)}
-	if !allProblems {
-		b.Problems = someOf(o.Problems)
-		b.More = len(o.Problems) - len(b.Problems)
-	}
+	b := overviewBody{Overview: o, Head: headlineOf(o), Tiles: tilesOf(o), Cards: cardsOf(o.Now, o.Problems, !allProblems), Loud: o.Places, Modes: modes(o)}
 	if len(o.Places) > somePlaces {
 		well := slices.IndexFunc(o.Places, func(p Place) bool { return p.Health.State.rank() <= OK.rank() })
 		if well >= 0 && len(o.Places)-well > somePlaces {
@@ -155,19 +153,6 @@ func overviewOf(o Overview, allProblems bool) overviewBody {
 	return b
 }
 
-// someOf chooses the problems to show first.
-func someOf(all []Problem) []Problem {
-	var some []Problem
-	of := map[where]int{}
-	for _, p := range all {
-		w := where{p.Part, p.Site}
-		if of[w]++; of[w] <= ofOnePlace && len(some) < someProblems {
-			some = append(some, p)
-		}
-	}
-	return some
-}
-
 // tasksBody is the list of tasks, or of some of them.
 type tasksBody struct {
 	Tasks   []Task
@@ -192,7 +177,7 @@ func (s *Server) tasksPage(w http.ResponseWriter, r *http.Request) {
 			b.Tasks = append(b.Tasks, t)
 		}
 	}
-	s.page(w, r, "tasks.html", frame{Title: "Tasks", At: "tasks", Now: o.Now, Refresh: 60, Body: b})
+	s.page(w, r, "tasks.html", frame{Title: "Tasks", At: "tasks", Now: o.Now, Refresh: 60, Service: &o, Body: b})
 }
 
 // fits tells whether a task is one of those that were asked for.
@@ -227,7 +212,7 @@ func (s *Server) taskPage(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err)
 		return
 	}
-	s.page(w, r, "task.html", frame{Title: "Task " + visible(name), At: "tasks", Now: page.Now, Refresh: 10, Body: page})
+	s.page(w, r, "task.html", frame{Title: "Task " + visible(name, maxCell), At: "tasks", Now: page.Now, Refresh: 10, Body: page})
 }
 
 func (s *Server) runPage(w http.ResponseWriter, r *http.Request, task string, fence int64) {
@@ -236,16 +221,25 @@ func (s *Server) runPage(w http.ResponseWriter, r *http.Request, task string, fe
 		s.refuse(w, r, err)
 		return
 	}
-	f := frame{Title: fmt.Sprintf("Run %d of %s", fence, visible(task)), At: "tasks", Now: page.Now, Body: page}
+	f := frame{Title: fmt.Sprintf("Run %d of %s", fence, visible(task, maxCell)), At: "tasks", Now: page.Now, Body: runBody{page, cardsOf(page.Now, page.Problems, false)}}
 	if page.Run.Outcome == "" {
 		f.Refresh = 10 // what has ended stays as it is
 	}
 	s.page(w, r, "run.html", f)
 }
 
+// runBody is the report of a run.
+type runBody struct {
+	RunPage
+	Cards cards
+}
+
 // page writes a page, in whole or not at all. Its f.Refresh is how often it refreshes itself for readers who want that.
 func (s *Server) page(w http.ResponseWriter, r *http.Request, name string, f frame) {
-	f.Style, f.Now = s.style, f.Now.UTC()
+	f.Style, f.Now, f.JSON = s.style, f.Now.UTC(), "/api/v1"+r.URL.EscapedPath()
+	if r.URL.Path == "/" {
+		f.JSON = "/api/v1/overview"
+	}
 	if f.Refresh > 0 {
 		q := r.URL.Query()
 		if on := q.Has("refresh"); on {

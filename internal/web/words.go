@@ -13,21 +13,32 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// maxText is how many characters of a text that others wrote a page shows. JSON has all of it.
-const maxText = 2000
+// How many characters of a text that others wrote a page shows, and a cell of a table. JSON has all of it.
+const (
+	maxText = 2000
+	maxCell = 200
+)
 
 // foreign writes a text that others wrote into a page: escaped; kept apart from its surroundings, so that a text that runs
 // from right to left moves nothing but itself; and with whatever cannot be seen made visible.
-func foreign(text string) template.HTML {
-	return template.HTML("<bdi>" + html.EscapeString(visible(text)) + "</bdi>") // #nosec: escaped just here
+func foreign(text string) template.HTML { return isolated(visible(text, maxText)) }
+
+// brief writes such a text into a cell of a table; all of it is where the cell leads.
+func brief(text string) template.HTML { return isolated(visible(text, maxCell)) }
+
+func isolated(text string) template.HTML {
+	return template.HTML("<bdi>" + html.EscapeString(text) + "</bdi>") // #nosec: escaped just here
 }
 
-// visible spells out what hides in a text or turns it around, and cuts it to maxText.
-func visible(text string) string {
+// visible spells out what hides in a text or turns it around, and cuts it.
+func visible(text string, most int) string {
+	if strings.TrimSpace(text) == "" && text != "" {
+		return "(blank)"
+	}
 	var b strings.Builder
 	n := 0
 	for i, r := range text {
-		if n++; n > maxText {
+		if n++; n > most {
 			fmt.Fprintf(&b, "… (%s more characters)", humanize.Comma(int64(utf8.RuneCountInString(text[i:]))))
 			break
 		}
@@ -150,10 +161,10 @@ func noted(s State) mark {
 // outcome gives the mark of a run: its outcome's word, in the colour of what that means.
 func outcome(r Run) mark {
 	if r.Outcome == "" {
-		return mark{"run", "▶", "running"}
+		return mark{"run", "►", "running"}
 	}
 	m := show(r.state())
-	m.Word = visible(r.Outcome)
+	m.Word = visible(r.Outcome, maxCell)
 	return m
 }
 
@@ -162,9 +173,9 @@ func condition(now time.Time, t Task) mark {
 	word := t.condition(now)
 	switch word {
 	case "running", "stopping":
-		return mark{"run", "▶", word}
+		return mark{"run", "►", word}
 	case "paused":
-		return mark{"off", "⏸", word}
+		return mark{"off", "‖", word}
 	case "off":
 		return mark{"off", "–", word}
 	case "overdue":
@@ -202,13 +213,13 @@ func several(n int, one, more string) string {
 // functions are what templates can call.
 func functions() template.FuncMap {
 	return template.FuncMap{
-		"x": foreign, "at": at, "exactly": exactly, "show": show, "noted": noted, "outcome": outcome, "condition": condition,
+		"x": foreign, "brief": brief, "at": at, "exactly": exactly, "show": show, "noted": noted, "outcome": outcome, "condition": condition,
 		"taskPath": taskPath, "runPath": runPath, "kind": kind, "several": several,
 		"took":     func(now time.Time, r Run) string { return r.took(now) },
 		"next":     func(now time.Time, t Task) time.Time { return t.next(now) },
 		"comma":    humanize.Comma,
 		"count":    func(n int) string { return humanize.Comma(int64(n)) },
-		"reportOf": reportOf, "placesOf": placesOf,
-		"spent": func(s Step) string { return Run{Started: s.Started, Ended: s.Ended}.took(s.Started) },
+		"placesOf": placesOf,
+		"spent":    func(s Step) string { return Run{Started: s.Started, Ended: s.Ended}.took(s.Started) },
 	}
 }
