@@ -70,10 +70,15 @@ func checkCron(s string) string {
 	for _, m := range values[3] {
 		longest = max(longest, time.Date(2024, time.Month(m)+1, 0, 0, 0, 0, 0, time.UTC).Day())
 	}
-	if first := slices.Min(values[2]); first > longest && all[4] == "*" {
+	if first := slices.Min(values[2]); first > longest && anyDay(all[4]) {
 		return fmt.Sprintf("never comes: no such month has a day %d", first)
 	}
 	return ""
+}
+
+// anyDay tells whether a field of weekdays leaves the choice to the day of the month.
+func anyDay(weekdays string) bool {
+	return slices.ContainsFunc(strings.Split(weekdays, ","), func(s string) bool { return s == "*" || s == "*/1" })
 }
 
 // read gives the values that a field names.

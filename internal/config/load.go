@@ -285,16 +285,20 @@ func (n *node) given(key, text string) *node {
 
 // merge gives own laid over base, key by key; a secret is replaced as a whole, in whatever way it is said.
 func merge(base, own *node) *node {
-	switch {
-	case own == nil:
+	if own == nil {
 		return base.clone()
-	case base == nil || base.kind != mapping || own.kind != mapping || isSecretForm(base) || isSecretForm(own):
+	}
+	if base == nil || base.kind != mapping || own.kind != mapping {
 		return own.clone()
 	}
 	out := *own
 	out.pairs = nil
 	for _, p := range own.pairs {
-		out.pairs = append(out.pairs, pair{p.key, merge(base.get(p.key), p.value)})
+		value, under := p.value, base.get(p.key)
+		if under != nil && !isSecretForm(under) && !isSecretForm(value) {
+			value = merge(under, value)
+		}
+		out.pairs = append(out.pairs, pair{p.key, value.clone()})
 	}
 	for _, p := range base.pairs {
 		if own.get(p.key) == nil && own.get(p.key+"_file") == nil && own.get(strings.TrimSuffix(p.key, "_file")) == nil {

@@ -148,7 +148,7 @@ func (l *loader) vos(cfg *Config, f *fileSite, clouds []Cloud) {
 			}
 			named[c.V] = true
 		}
-		l.credentialNamed(cfg, v.Credential)
+		l.credentialNamed(cfg, v.Credential, v.at)
 		for i := range clouds {
 			c := &clouds[i]
 			if v.Clouds.isSet() && !named[c.Cloud.Name] {

@@ -251,13 +251,14 @@ func (l *loader) signIn(cfg *Config, f fileCloud) {
 		}
 		return
 	}
-	if c, ok := l.credentialNamed(cfg, f.Credential); ok && c.OSCloud == "" && !f.AuthURL.isSet() && !l.isPartly(name.V) {
+	if c, ok := l.credentialNamed(cfg, f.Credential, f.at); ok && c.OSCloud == "" && !f.AuthURL.isSet() && !l.isPartly(name.V) {
 		l.missing(f.at, "auth_url", fmt.Sprintf("is required: credential %s is no entry of clouds.yaml that would say it", name.V))
 	}
 }
 
-// credentialNamed gives a credential that signs in to OpenStack, and reports one that cannot.
-func (l *loader) credentialNamed(cfg *Config, f perPart) (Credential, bool) {
+// credentialNamed gives the credential that something of the file names to sign in to OpenStack, and reports one that
+// cannot do that.
+func (l *loader) credentialNamed(cfg *Config, f perPart, by *node) (Credential, bool) {
 	name := f.accounting
 	if !name.isSet() || name.V == "" || name.at.kind != scalar {
 		return Credential{}, false
@@ -267,9 +268,17 @@ func (l *loader) credentialNamed(cfg *Config, f perPart) (Credential, bool) {
 	case !ok:
 		l.fail(name.at, "no credential is called %q%s", name.V, suggest(name.V, l.main.rest.Credentials.names()))
 	case c.Basic != nil || c.Certificate != nil:
-		l.fail(name.at, "is of the kind %s, which OpenStack does not take", c.Kind())
+		at := name.at.at
+		if name.at.origin == byDefault { // there is no other
+			at = by.head()
+		}
+		l.add(at, name.at.where(), fmt.Sprintf("%s is of the kind %s, which OpenStack does not take", name.V, c.Kind()))
 	case c.OIDC != nil && c.OIDC.IDP == "":
-		l.fail(name.at, "lacks idp, Keystone's name of the identity provider: add it to credentials.%s.oidc", name.V)
+		for _, e := range l.main.rest.Credentials.entries {
+			if o := e.value.OIDC; e.name == name.V && o.at.kind == mapping && o.IDP.at == nil {
+				l.missing(o.at, "idp", "is required to sign in to OpenStack: Keystone's name of the identity provider")
+			}
+		}
 	default:
 		return c, true
 	}
