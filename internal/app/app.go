@@ -42,6 +42,8 @@ type base struct {
 	clock  *clock
 	runner *tasks.Runner
 	newest atomic.Pointer[config.Config]
+
+	keeping keeping // credentials
 }
 
 // Database is the file name of the SQLite database in the state directory.

@@ -3,11 +3,13 @@ package app
 import (
 	"cmp"
 	"context"
-	"fmt"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/accounting"
 	"github.com/fedsite/fedsite/internal/config"
+	"github.com/fedsite/fedsite/internal/credential"
 	"github.com/fedsite/fedsite/internal/openstack"
 	"github.com/fedsite/fedsite/internal/site"
 	"github.com/fedsite/fedsite/internal/transport"
@@ -21,97 +23,177 @@ const (
 	longestBackOff    = 30 * time.Second
 )
 
-// source gives the way to a cloud. What is wrong with it becomes a problem of that cloud when it is used, and spoils no
-// other one.
+// source gives the way to a cloud: to each project with its credential. What is wrong with it becomes a problem of that
+// cloud, or project, when it is used, and spoils no other one.
 func (a *App) source(s config.Site, c config.Cloud) accounting.Source {
-	cloud, err := a.cloud(s, c)
-	if err != nil {
-		return brokenSource{a.credentialError(c, err)}
+	use := credential.For{Site: s.Site.Name}
+	each := a.forEachVO(c.Credential)
+	if a.opts.Getenv != nil || (len(c.ProjectCredentials) == 0 && !each) {
+		return a.sourceWith(s, c, c.Credential, use, nil)
 	}
-	return CloudSource(cloud)
-}
-
-// credentialError says where a credential, or the rest of a cloud's configuration, is to be mended.
-func (a *App) credentialError(c config.Cloud, err error) error {
-	remedy := "mend credentials." + c.Credential + " in " + a.cfg.File
-	switch k := a.cfg.Credentials[c.Credential]; {
-	case a.opts.Getenv != nil:
-		remedy = "set the OS_* variables, as openstack's clients want them"
-	case k.OSCloud != "" && k.CloudsFile != "":
-		remedy = fmt.Sprintf("add the entry %s to %s, or name another one in %s", k.OSCloud, k.CloudsFile, a.cfg.File)
-	case k.OSCloud != "":
-		remedy = fmt.Sprintf("add the entry %s to clouds.yaml (in the working directory, ~/.config/openstack or /etc/openstack), or say clouds_file in %s", k.OSCloud, a.cfg.File)
+	var all ownSources
+	if c.Credential != "" && !each {
+		all.general = a.sourceWith(s, c, c.Credential, use, nil)
 	}
-	return &openstack.Error{Kind: openstack.ErrConfiguration, Message: err.Error(), Remedy: remedy}
-}
-
-func (a *App) cloud(s config.Site, c config.Cloud) (*openstack.Cloud, error) {
-	entry, err := a.entry(c)
-	if err != nil {
-		return nil, err
-	}
-	client, err := a.client(c.Network, transport.Config{Roots: entry.Roots, Timeout: openstackTimeout, PerSecond: c.NovaPerSecond, Counter: a.opts.Requests, ReadOnly: true,
-		Retry: transport.Retry{Attempts: openstackAttempts, Base: cmp.Or(a.opts.BackOff, backOff), Max: longestBackOff}})
-	if err != nil {
-		return nil, err
-	}
-	return openstack.New(openstack.Config{
-		AuthURL:   cmp.Or(c.Cloud.AuthURL, entry.AuthURL),
-		Region:    cmp.Or(c.Cloud.Region, entry.Region),
-		Interface: cmp.Or(c.Interface, entry.Interface),
-		Credential: func() (openstack.Credential, error) { // read anew: it may have been changed
-			e, err := a.entry(c)
-			return e.Credential, err
-		},
-		HTTP: client.Client, Now: a.Now, MaxSkew: s.Accounting.Settle, Log: a.opts.Log,
-	})
-}
-
-// entry reads a cloud's credential: an entry of clouds.yaml, what the configuration says itself, or the OS_* variables of
-// the shell.
-func (a *App) entry(c config.Cloud) (openstack.Entry, error) {
-	if a.opts.Getenv != nil {
-		return openstack.FromEnvironment(a.opts.Getenv)
-	}
-	k, ok := a.cfg.Credentials[c.Credential]
-	if !ok {
-		return openstack.Entry{}, fmt.Errorf("no credential is called %q", c.Credential)
-	}
-	if k.OSCloud != "" {
-		return openstack.FromCloudsYAML(k.CloudsFile, k.OSCloud)
-	}
-	cred := openstack.Credential{Username: k.Username, UserID: k.UserID, UserDomain: k.UserDomain, UserDomainID: k.UserDomainID,
-		ApplicationID: k.ApplicationID, ApplicationName: k.ApplicationName}
-	for _, secret := range []struct {
-		from config.Secret
-		to   *string
-	}{{k.Password, &cred.Password}, {k.ApplicationSecret, &cred.ApplicationSecret}, {k.Token, &cred.Token}} {
-		if !secret.from.IsSet() {
+	made, done := map[string]accounting.Source{}, map[string]bool{}
+	for _, vo := range c.Cloud.VOs {
+		name := c.ProjectCredentials[vo.Project]
+		if name == "" && each {
+			name = c.Credential
+		}
+		if name == "" || done[vo.Project] {
 			continue
 		}
-		value, err := secret.from.Value()
-		if err != nil {
-			return openstack.Entry{}, fmt.Errorf("credential %s: %w", c.Credential, err)
+		done[vo.Project] = true
+		own := use
+		if a.forEachVO(name) || a.cfg.Credentials[name].Exec != nil { // the others are the same for every VO
+			own.VO = vo.Name
 		}
-		*secret.to = value
+		key := name + "\x00" + own.VO
+		if made[key] == nil {
+			made[key] = a.sourceWith(s, c, name, own, all.general)
+		}
+		all.own = append(all.own, ownSource{vo.Project, made[key]})
 	}
-	return openstack.Entry{Credential: cred}, nil
+	return &all
+}
+
+// forEachVO tells whether a credential is another one for each VO.
+func (a *App) forEachVO(name string) bool {
+	v := a.cfg.Credentials[name].Vault
+	return a.opts.Getenv == nil && v != nil && strings.Contains(v.Path, "{vo}")
+}
+
+// sourceWith gives the way to a cloud with one credential. Beside another source of the same cloud it goes its way, so that
+// what the cloud may be asked per second is asked by both together.
+func (a *App) sourceWith(s config.Site, c config.Cloud, name string, use credential.For, beside accounting.Source) accounting.Source {
+	cloud, err := a.cloud(s, c, name, use, beside)
+	if err != nil {
+		return &brokenSource{err}
+	}
+	return cloud
+}
+
+// clientSource is a source with the client that it goes by.
+type clientSource struct {
+	accounting.Source
+	cloud  *openstack.Cloud
+	client *transport.Client
+	entry  openstack.Entry
+}
+
+// Who signs in, unless that was done, and tells as whom.
+func (c *clientSource) Who(ctx context.Context) (openstack.Identity, error) { return c.cloud.Who(ctx) }
+
+func (a *App) cloud(s config.Site, c config.Cloud, name string, use credential.For, beside accounting.Source) (*clientSource, error) {
+	entry, err := a.entry(name)
+	if err != nil {
+		return nil, err
+	}
+	made := &clientSource{entry: entry}
+	first, _ := beside.(*clientSource)
+	if first != nil {
+		entry.AuthURL, entry.Region, entry.Interface = cmp.Or(first.entry.AuthURL, entry.AuthURL), cmp.Or(first.entry.Region, entry.Region), cmp.Or(first.entry.Interface, entry.Interface)
+	}
+	if first != nil && (entry.Roots == nil || entry.Roots.Equal(first.entry.Roots)) {
+		made.client = first.client
+	} else {
+		made.client, err = a.client(c.Network, transport.Config{Roots: entry.Roots, Timeout: openstackTimeout, PerSecond: c.NovaPerSecond, Counter: a.opts.Requests, ReadOnly: true,
+			Retry: transport.Retry{Attempts: openstackAttempts, Base: cmp.Or(a.opts.BackOff, backOff), Max: longestBackOff}})
+	}
+	if err != nil {
+		return nil, configurationError(a, name, err)
+	}
+	authURL := cmp.Or(c.Cloud.AuthURL, entry.AuthURL)
+	if u, err := url.Parse(authURL); err == nil {
+		use.KeystoneHost = u.Hostname()
+	}
+	made.cloud, err = openstack.New(openstack.Config{
+		AuthURL:   authURL,
+		Region:    cmp.Or(c.Cloud.Region, entry.Region),
+		Interface: cmp.Or(c.Interface, entry.Interface),
+		Supply: func(ctx context.Context, refused *openstack.Credential) (openstack.Credential, error) {
+			return a.supply(ctx, name, use, refused)
+		},
+		HTTP: made.client.Client, Now: a.Now, MaxSkew: s.Accounting.Settle, Log: a.opts.Log,
+	})
+	if err != nil {
+		return nil, configurationError(a, name, err)
+	}
+	made.Source = CloudSource(made.cloud)
+	return made, nil
+}
+
+// configurationError says that a cloud cannot even be tried as it is configured.
+func configurationError(a *App, name string, err error) error {
+	if a.opts.Getenv != nil {
+		return environmentError(err)
+	}
+	return &openstack.Error{Kind: openstack.ErrConfiguration, Message: err.Error(), Remedy: "mend the cloud, or credentials." + name + ", in " + a.cfg.File}
+}
+
+// supply gives what signs in to a cloud, read anew: it may have been changed.
+func (a *App) supply(ctx context.Context, name string, use credential.For, refused *openstack.Credential) (openstack.Credential, error) {
+	if a.opts.Getenv != nil {
+		e, err := openstack.FromEnvironment(a.opts.Getenv)
+		if err != nil {
+			return openstack.Credential{}, environmentError(err)
+		}
+		return e.Credential, nil
+	}
+	var (
+		e   openstack.Entry
+		err error
+	)
+	if refused == nil {
+		e, err = a.credentials().OpenStack(ctx, name, use)
+	} else {
+		e, err = a.credentials().Renew(ctx, name, use, *refused)
+	}
+	if err != nil {
+		return openstack.Credential{}, a.signInError(err)
+	}
+	return e.Credential, nil
+}
+
+// entry gives what a credential says of the cloud itself: an entry of clouds.yaml, or the OS_* variables, say much, the
+// others nothing. Nobody is asked for it.
+func (a *App) entry(name string) (openstack.Entry, error) {
+	if a.opts.Getenv != nil {
+		e, err := openstack.FromEnvironment(a.opts.Getenv)
+		if err != nil {
+			return e, environmentError(err)
+		}
+		return e, nil
+	}
+	if a.cfg.Credentials[name].Kind() != config.KindOSCloud {
+		return openstack.Entry{}, nil
+	}
+	e, err := a.credentials().OpenStack(context.Background(), name, credential.For{})
+	if err != nil {
+		return e, a.signInError(err)
+	}
+	return e, nil
 }
 
 // client makes the HTTP client of one destination.
-func (a *App) client(n config.Network, tc transport.Config) (*transport.Client, error) {
+func (b *base) client(n config.Network, tc transport.Config) (*transport.Client, error) {
 	tc.Proxy, tc.NoProxy, tc.CAFile, tc.SourceAddress = n.Proxy, n.NoProxy, n.CAFile, n.SourceAddress
-	tc.UserAgent, tc.Now, tc.Log = "fedsite/"+a.opts.Version, a.Now, a.opts.Log
+	tc.UserAgent, tc.Now, tc.Log = "fedsite/"+b.opts.Version, b.Now, b.opts.Log
 	return transport.New(tc)
 }
 
 // brokenSource is a cloud that cannot even be asked.
 type brokenSource struct{ err error }
 
-func (b brokenSource) Projects(context.Context) ([]site.Project, error) { return nil, b.err }
+func (b *brokenSource) Projects(context.Context) ([]site.Project, error) { return nil, b.err }
 
-func (b brokenSource) Project(context.Context, string) (accounting.Compute, error) {
+func (b *brokenSource) Project(context.Context, string) (accounting.Compute, error) {
 	return nil, b.err
 }
 
-func (b brokenSource) Lookup() accounting.Lookup { return nil }
+func (b *brokenSource) Lookup() accounting.Lookup { return nil }
+
+func (b *brokenSource) Who(context.Context) (openstack.Identity, error) {
+	return openstack.Identity{}, b.err
+}

@@ -1,0 +1,174 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"regexp"
+	"slices"
+	"sync"
+
+	"github.com/fedsite/fedsite/internal/accounting"
+	"github.com/fedsite/fedsite/internal/openstack"
+	"github.com/fedsite/fedsite/internal/site"
+)
+
+// ownSources is a cloud some of whose projects are signed in to with credentials of their own.
+type ownSources struct {
+	general accounting.Source // nil = every project has its own
+	own     []ownSource       // in the order of the VOs
+
+	mu   sync.Mutex
+	ways map[string]accounting.Source // of projects with their own, by id
+}
+
+// ownSource is the way to a project with its own credential.
+type ownSource struct {
+	project string // id or name, as the configuration has it
+	accounting.Source
+}
+
+// Projects lists the projects of all credentials, each once. A project whose own credential fails now is there all the
+// same: its listing says what is wrong, and it is not taken for gone.
+func (o *ownSources) Projects(ctx context.Context) ([]site.Project, error) {
+	var all []site.Project
+	if o.general != nil {
+		var err error
+		if all, err = o.general.Projects(ctx); err != nil {
+			return nil, err
+		}
+	}
+	ways := map[string]accounting.Source{}
+	listed := map[accounting.Source][]site.Project{}
+	failed := map[accounting.Source]error{}
+	for _, own := range o.own {
+		is := func(p site.Project) bool { return p.ID == own.project || p.Name == own.project }
+		if _, asked := listed[own.Source]; !asked && failed[own.Source] == nil {
+			listed[own.Source], failed[own.Source] = own.Source.Projects(ctx)
+		}
+		err := failed[own.Source]
+		i, there := slices.IndexFunc(all, is), slices.IndexFunc(listed[own.Source], is)
+		switch {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case i < 0 && there >= 0:
+			all = append(all, listed[own.Source][there])
+			i = len(all) - 1
+		case i < 0 && err == nil: // it is not there: the site's list and the cloud's differ
+			continue
+		case i < 0 && !isID(own.project): // without its id nothing of it could be kept apart from what is gone
+			return nil, err
+		case i < 0:
+			all = append(all, site.Project{ID: own.project, Enabled: true})
+			i = len(all) - 1
+		}
+		ways[all[i].ID] = own.Source
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ways = ways
+	return all, nil
+}
+
+// isID tells whether a project is named by its id.
+func isID(text string) bool { return idForm.MatchString(text) }
+
+var idForm = regexp.MustCompile(`^[0-9a-f]{32}$|^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+// Project signs in to a project with its credential.
+func (o *ownSources) Project(ctx context.Context, id string) (accounting.Compute, error) {
+	o.mu.Lock()
+	way := o.ways[id]
+	o.mu.Unlock()
+	if way == nil {
+		for _, own := range o.own {
+			if own.project == id {
+				way = own.Source
+			}
+		}
+	}
+	if way == nil {
+		way = o.general
+	}
+	if way == nil {
+		return nil, &openstack.Error{Kind: openstack.ErrConfiguration, Message: "project " + id + " has no credential", Remedy: "name one for it under vos:, or for the whole cloud under clouds:"}
+	}
+	return way.Project(ctx, id)
+}
+
+// Lookup looks things up with all credentials.
+func (o *ownSources) Lookup() accounting.Lookup {
+	var all ownLookups
+	add := func(s accounting.Source) {
+		if s == nil {
+			return
+		}
+		if l := s.Lookup(); l != nil {
+			all = append(all, l)
+		}
+	}
+	add(o.general)
+	seen := map[accounting.Source]bool{}
+	for _, own := range o.own {
+		if !seen[own.Source] {
+			add(own.Source)
+		}
+		seen[own.Source] = true
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all
+}
+
+// ownLookups are the look-ups of several credentials. What a project's token shows is the same with each; users are shown
+// to some only.
+type ownLookups []accounting.Lookup
+
+// UserName asks with one credential after the other until one may see the user. One that cannot be used now says nothing
+// against those that can.
+func (l ownLookups) UserName(ctx context.Context, id string) (string, error) {
+	var refused, failed error
+	for _, one := range l {
+		name, err := one.UserName(ctx, id)
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return name, err
+		case errors.Is(err, openstack.ErrForbidden), errors.Is(err, openstack.ErrNotFound):
+			refused = cmp.Or(refused, err)
+		default:
+			failed = cmp.Or(failed, err)
+		}
+	}
+	return "", cmp.Or(refused, failed)
+}
+
+// Image asks for an image with the project's token.
+func (l ownLookups) Image(ctx context.Context, c accounting.Compute, id string) (openstack.Image, error) {
+	return l[0].Image(ctx, c, id)
+}
+
+// Flavor asks for a flavor with the project's token.
+func (l ownLookups) Flavor(ctx context.Context, c accounting.Compute, id string) (openstack.Flavor, error) {
+	return l[0].Flavor(ctx, c, id)
+}
+
+// Who signs in with the first credential, and tells as whom.
+func (o *ownSources) Who(ctx context.Context) (openstack.Identity, error) {
+	for _, s := range append([]accounting.Source{o.general}, o.sources()...) {
+		if w, ok := s.(interface {
+			Who(context.Context) (openstack.Identity, error)
+		}); ok {
+			return w.Who(ctx)
+		}
+	}
+	return openstack.Identity{}, errors.ErrUnsupported
+}
+
+func (o *ownSources) sources() []accounting.Source {
+	var all []accounting.Source
+	for _, own := range o.own {
+		all = append(all, own.Source)
+	}
+	return all
+}
