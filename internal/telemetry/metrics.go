@@ -2,8 +2,8 @@ package telemetry
 
 import "time"
 
-// Snapshot is what the metrics show at one moment. Whoever gives it reads it from the store. Site, cloud and VO are names,
-// as in the configuration.
+// Snapshot is what the metrics show at one moment. Whoever gives it reads it from the store. Site and cloud are names, as
+// in the configuration.
 type Snapshot struct {
 	Clouds       []CloudFigures
 	Sites        []SiteFigures
@@ -15,10 +15,10 @@ type Snapshot struct {
 	Backup       time.Time // when the newest snapshot of the store was made; zero = none
 }
 
-// CloudFigures are accounting's of one cloud. Zero times are left out.
+// CloudFigures are accounting's of one cloud.
 type CloudFigures struct {
 	Site, Cloud    string
-	CollectedUntil time.Time
+	CollectedUntil time.Time // zero = nothing yet: left out
 	GapWindows     int
 	HeldShares     int
 	Vanished       int64
@@ -28,7 +28,7 @@ type CloudFigures struct {
 type SiteFigures struct {
 	Site         string
 	ConfigOK     bool
-	Sends        bool          // it has a destination, and is active: else what follows is left out
+	Sends        bool          // it is active, and has a destination: else what follows is left out
 	UnsentOldest time.Duration // age
 	Unsent       int64
 	Parked       int64
@@ -43,7 +43,7 @@ type MonthFigures struct {
 // CertificateFigures are of one certificate.
 type CertificateFigures struct {
 	Site, Name string
-	NotAfter   time.Time
+	NotAfter   time.Time // zero = it cannot be read: left out
 }
 
 // CredentialFigures tells whether a part could sign in with its credential when it last tried.
@@ -54,15 +54,178 @@ type CredentialFigures struct {
 
 // TaskFigures are of one task.
 type TaskFigures struct {
-	Site, Part  string
+	Site        string    // "" = of the whole
 	Task        string    // without its site: accounting.collect
 	LastSuccess time.Time // zero = never yet: left out
 	Period      time.Duration
 	Paused      bool
 }
 
-// PartFigures is the health of a part at a site: 0 ok or off, 1 warn, 2 fail; unknown is left out.
+// PartFigures is the health of a part at a site.
 type PartFigures struct {
 	Site, Part string
-	State      int
+	State      int // 0 ok or off, 1 warn, 2 fail
+}
+
+// metric is one metric: its name without the prefix, what it says, its labels, and where its samples come from.
+type metric struct {
+	name, help string
+	labels     []string
+	counter    bool // it only grows
+	samples    func(s Snapshot, add func(value float64, labels ...string))
+}
+
+// prefix begins the name of each metric that is fedsite's own.
+const prefix = "fedsite_"
+
+// metrics are fedsite's own, in the order of the reference.
+var metrics = []metric{
+	{name: "accounting_collected_until_timestamp_seconds", labels: []string{"site", "cloud"},
+		help: "Up to when all projects of the cloud were collected.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			for _, c := range s.Clouds {
+				if !c.CollectedUntil.IsZero() {
+					add(seconds(c.CollectedUntil), c.Site, c.Cloud)
+				}
+			}
+		}},
+	{name: "accounting_gap_windows", labels: []string{"site", "cloud"},
+		help: "Stretches of time in which a project was not collected, though it was before or after.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			for _, c := range s.Clouds {
+				add(float64(c.GapWindows), c.Site, c.Cloud)
+			}
+		}},
+	{name: "accounting_held_shares", labels: []string{"site", "cloud"},
+		help: "Projects of which so much is gone that nothing of them is closed until somebody says so.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			for _, c := range s.Clouds {
+				add(float64(c.HeldShares), c.Site, c.Cloud)
+			}
+		}},
+	{name: "accounting_vanished_vms_total", labels: []string{"site", "cloud"}, counter: true,
+		help: "VMs that were closed because they could not be found any more.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			for _, c := range s.Clouds {
+				add(float64(c.Vanished), c.Site, c.Cloud)
+			}
+		}},
+	{name: "accounting_unsent_oldest_seconds", labels: []string{"site"},
+		help: "Age of the oldest record that a destination has not got, at most; 0 when none waits.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			for _, f := range s.sending() {
+				add(f.UnsentOldest.Seconds(), f.Site)
+			}
+		}},
+	{name: "accounting_unsent_records", labels: []string{"site"},
+		help: "Records that wait, as they were counted after the last attempt to send.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			for _, f := range s.sending() {
+				add(float64(f.Unsent), f.Site)
+			}
+		}},
+	{name: "accounting_parked_records", labels: []string{"site"},
+		help: "Records that are not sent because something is wrong with them, or that were refused.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			for _, f := range s.sending() {
+				add(float64(f.Parked), f.Site)
+			}
+		}},
+	{name: "month_end_complete", labels: []string{"site", "month"},
+		help: "1 when all of the month that ended last was collected and, by an active site, sent; else 0.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			for _, m := range s.Months {
+				add(truth(m.Complete), m.Site, m.Month)
+			}
+		}},
+	{name: "certificate_expiry_timestamp_seconds", labels: []string{"site", "name"},
+		help: "When the certificate ends.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			for _, c := range s.Certificates {
+				if !c.NotAfter.IsZero() {
+					add(seconds(c.NotAfter), c.Site, c.Name)
+				}
+			}
+		}},
+	{name: "credential_ok", labels: []string{"site", "cloud", "part"},
+		help: "1 when the part could sign in to the cloud at the last check; else 0.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			for _, c := range s.Credentials {
+				add(truth(c.OK), c.Site, c.Cloud, c.Part)
+			}
+		}},
+	{name: "task_last_success_timestamp_seconds", labels: []string{"site", "task"},
+		help: "When the task last did its work, or most of it.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			for _, t := range s.Tasks {
+				if !t.LastSuccess.IsZero() {
+					add(seconds(t.LastSuccess), t.Site, t.Task)
+				}
+			}
+		}},
+	{name: "task_period_seconds", labels: []string{"site", "task"},
+		help: "How often the task is to run.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			for _, t := range s.Tasks {
+				if t.Period > 0 {
+					add(t.Period.Seconds(), t.Site, t.Task)
+				}
+			}
+		}},
+	{name: "tasks_paused", labels: []string{"site"},
+		help: "Tasks of the site that somebody has paused; without a site, those of the whole.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			paused, sites := map[string]int{}, []string{}
+			for _, t := range s.Tasks {
+				if _, ok := paused[t.Site]; !ok {
+					sites = append(sites, t.Site)
+				}
+				if paused[t.Site] += 0; t.Paused {
+					paused[t.Site]++
+				}
+			}
+			for _, site := range sites {
+				add(float64(paused[site]), site)
+			}
+		}},
+	{name: "health", labels: []string{"site", "part"},
+		help: "Health of a part at a site: 0 ok or switched off, 1 warning, 2 failed.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			for _, p := range s.Parts {
+				add(float64(p.State), p.Site, p.Part)
+			}
+		}},
+	{name: "site_config_ok", labels: []string{"site"},
+		help: "1 when the site's configuration is in force as its file says; 0 when the last good one is instead.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			for _, f := range s.Sites {
+				add(truth(f.ConfigOK), f.Site)
+			}
+		}},
+	{name: "store_backup_timestamp_seconds",
+		help: "When the newest snapshot of the store was made.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			if !s.Backup.IsZero() {
+				add(seconds(s.Backup))
+			}
+		}},
+}
+
+// sending gives the sites that send.
+func (s Snapshot) sending() (all []SiteFigures) {
+	for _, f := range s.Sites {
+		if f.Sends {
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }
