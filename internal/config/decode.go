@@ -186,8 +186,14 @@ func (d *decoder) dictionary(n *node, to dictionary, f field) {
 		return
 	}
 	for _, p := range n.pairs {
-		if p.key == "" {
+		switch {
+		case p.key == "":
 			d.fail(p.value, "a name is empty")
+			continue
+		case to.element() == reflect.TypeFor[secret]() && (p.value.kind == null || !header(p.key)): // by a slip, it may hold the secret
+			hide(p.value)
+			hideKey(p)
+			d.add(p.value.key, join(append(slices.Clip(n.path), hidden)), "must be the name of a header, of letters, digits and -, and its value")
 			continue
 		}
 		d.value(p.value, reflect.ValueOf(to.add(p.value, p.key)).Elem(), f)
@@ -236,7 +242,7 @@ func (d *decoder) unknown(n *node, known map[string]int, secrets bool) {
 			n.partly = true
 			d.add(at, join(path), notYet)
 		case secrets && (p.value.kind == null || !word.MatchString(p.key)):
-			mask(at, place{at.line, at.column + utf8.RuneCountInString(p.key) + len(`""`), at.in})
+			hideKey(p)
 			d.add(at, join(append(slices.Clip(n.path), hidden)), "is no key here")
 		case at.in != nil && at.in.unit && len(path) == 1 && slices.Contains(restKeys, p.key):
 			d.add(at, join(path), "belongs into the main file: this one holds a site")
@@ -245,6 +251,12 @@ func (d *decoder) unknown(n *node, known map[string]int, secrets bool) {
 		}
 		return true
 	})
+}
+
+// hideKey masks a key.
+func hideKey(p pair) {
+	at := p.value.key
+	mask(at, place{at.line, at.column + utf8.RuneCountInString(p.key) + len(`""`), at.in})
 }
 
 // word is what a key looks like.

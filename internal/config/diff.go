@@ -216,7 +216,9 @@ func whole(n *node) *node {
 	out.pairs = slices.Clone(n.pairs)
 	for i, p := range out.pairs {
 		if p.value.sibling {
-			out.pairs[i] = pair{strings.TrimSuffix(p.key, "_file"), &node{kind: mapping, pairs: []pair{{fromFile, p.value}}}}
+			file := *p.value
+			file.sibling = false
+			out.pairs[i] = pair{strings.TrimSuffix(p.key, "_file"), &node{kind: mapping, pairs: []pair{{fromFile, &file}}}}
 		}
 	}
 	return &out
@@ -259,13 +261,20 @@ func brief(n *node) string {
 		var all []string
 		for _, item := range n.items {
 			if item.kind == mapping {
-				return fmt.Sprintf("%d entries", len(n.items))
+				return count(len(n.items))
 			}
 			all = append(all, brief(item))
 		}
 		return "[" + strings.Join(all, ", ") + "]"
 	}
 	return shown(n)
+}
+
+func count(entries int) string {
+	if entries == 1 {
+		return "1 entry"
+	}
+	return fmt.Sprintf("%d entries", entries)
 }
 
 func pathTo(path, key string) string {

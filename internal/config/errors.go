@@ -172,12 +172,13 @@ func (p *problems) err() error {
 
 var (
 	piece   = regexp.MustCompile("[^][{},:\"'#&*!|> \t-]+")
-	suspect = regexp.MustCompile(`(?i)(?:pass\w*|secret|token|proxy)["']?[ \t]*:[ \t]*([^*{ \t].*)`)
+	suspect = regexp.MustCompile(`(?i)(?:pass\w*|secret\w*|token|proxy)["']?[ \t]*:[ \t]*([^*{ \t].*)`)
+	private = regexp.MustCompile(`(?i)(?:webhook|headers|heartbeat\w*)["']?[ \t]*:[ \t]*([^ \t].*)`)
 	inURL   = regexp.MustCompile(`://([^@ \t]+)@`)
 )
 
 // suspects gives what of a line may be a secret although it is not known as one: text in comments behind words like
-// password: and in URLs, and once the file's form is wrong, every word that is no key of the form.
+// password: and in URLs, what stands behind webhook:, and once the file's form is wrong, every word that is no key of the form.
 func (p *problems) suspects(in *document, line string) []span {
 	var found [][]int // start and end in bytes
 	if in.distrusted {
@@ -190,7 +191,7 @@ func (p *problems) suspects(in *document, line string) []span {
 			}
 		}
 	}
-	for _, form := range []*regexp.Regexp{suspect, inURL} {
+	for _, form := range []*regexp.Regexp{suspect, private, inURL} {
 		for _, at := range form.FindAllStringSubmatchIndex(line, -1) {
 			found = append(found, at[2:4])
 		}

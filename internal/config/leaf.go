@@ -33,6 +33,7 @@ func (t *text) decode(d *decoder, n *node, f field) {
 // scalar reports what is no single value.
 func (d *decoder) scalar(n *node, what string) bool {
 	if n.kind != scalar {
+		hide(n) // a key that was meant for something else may have secrets beneath it
 		d.fail(n, "must be %s", what)
 		return false
 	}

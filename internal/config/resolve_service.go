@@ -47,13 +47,6 @@ func (l *loader) checkNotify(f *fileNotify) {
 	if !f.Email.isSet() && f.Webhook == nil && !f.Heartbeat.isSet() && !f.at.partly {
 		l.fail(f.at, "tells nobody: say email, webhook or heartbeat_url")
 	}
-	if w := f.Webhook; w != nil {
-		for _, h := range w.Headers.entries {
-			if !header(h.name) {
-				l.add(h.at.head(), h.at.where(), "is no name of a header: letters, digits and -")
-			}
-		}
-	}
 	s := f.SMTP
 	if s.at == nil || s.at.kind != mapping {
 		return
