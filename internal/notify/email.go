@@ -145,7 +145,7 @@ func subject(text string) string {
 	if runes := []rune(text); len(runes) > longest {
 		text = string(runes[:longest-1]) + "…"
 	}
-	return mime.QEncoding.Encode("utf-8", text)
+	return strings.ReplaceAll(mime.QEncoding.Encode("utf-8", text), "?= =?", "?=\r\n =?")
 }
 
 func (e *Email) now() time.Time {
