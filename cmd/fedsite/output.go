@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -243,14 +244,22 @@ func (c *cli) progress() func(run.Progress) {
 
 // logger gives the program's log, on standard error, and what ends it.
 func (c *cli) logger() (*slog.Logger, func(), error) {
-	level := c.getenv("FEDSITE_LOG")
+	o := telemetry.Options{Terminal: c.errTerminal}
+	for word := range strings.SplitSeq(c.getenv("FEDSITE_LOG"), ",") {
+		switch word = strings.TrimSpace(word); word {
+		case "json", "text":
+			o.Format = word
+		default:
+			o.Level = word
+		}
+	}
 	switch {
 	case c.verbose:
-		level = "debug"
-	case level == "":
-		level = "warn" // a command's report says the rest
+		o.Level = "debug"
+	case o.Level == "" && !c.serving:
+		o.Level = "warn" // a command's report says the rest
 	}
-	log, err := telemetry.NewLogger(c.err, telemetry.Options{Level: level, Terminal: c.errTerminal})
+	log, err := telemetry.NewLogger(c.err, o)
 	if err != nil {
 		return nil, nil, &exit{code: run.ExitUsage, err: fmt.Errorf("FEDSITE_LOG: %w", err)}
 	}
@@ -269,4 +278,16 @@ func (c *cli) ask(question string) (bool, error) {
 		return true, nil
 	}
 	return false, nil
+}
+
+// allCounts writes all of a report's counts, by name.
+func allCounts(r run.Report) string {
+	said := make([]string, 0, len(r.Counts))
+	for _, name := range slices.Sorted(maps.Keys(r.Counts)) {
+		said = append(said, several(r.Counts[name], strings.ReplaceAll(name, "_", " ")))
+	}
+	if len(said) == 0 {
+		return "nothing was counted"
+	}
+	return strings.Join(said, ", ")
 }

@@ -23,6 +23,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(victimEnv) != "" {
 		os.Exit(victim())
 	}
+	if os.Getenv(programEnv) != "" {
+		os.Exit(Main())
+	}
 	testscript.Main(m, map[string]func(){"fedsite": func() { os.Exit(Main()) }})
 }
 

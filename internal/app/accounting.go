@@ -46,9 +46,16 @@ func (a *App) Sites(name string) ([]config.Site, error) {
 
 // Collect collects each of the sites in turn.
 func (a *App) Collect(ctx context.Context, sites []config.Site, ask accounting.Ask) []SiteReport {
-	return a.each(ctx, "accounting.collect", sites, func(ctx context.Context, d accounting.Deps, t *accounting.Target) error {
+	return a.each(ctx, taskCollect, sites, collecting(ask))
+}
+
+// work is what a task does for one site.
+type work func(ctx context.Context, d accounting.Deps, t *accounting.Target) error
+
+func collecting(ask accounting.Ask) work {
+	return func(ctx context.Context, d accounting.Deps, t *accounting.Target) error {
 		return accounting.Collect(ctx, d, t, ask)
-	})
+	}
 }
 
 // SendOptions says what Send sends.
@@ -60,7 +67,11 @@ type SendOptions struct {
 
 // Send sends what each of the sites has for its destinations.
 func (a *App) Send(ctx context.Context, sites []config.Site, o SendOptions) []SiteReport {
-	return a.each(ctx, "accounting.send", sites, func(ctx context.Context, d accounting.Deps, t *accounting.Target) error {
+	return a.each(ctx, taskSend, sites, a.sending(o))
+}
+
+func (a *App) sending(o SendOptions) work {
+	return func(ctx context.Context, d accounting.Deps, t *accounting.Target) error {
 		if o.RetryParked {
 			for _, dest := range t.Destinations {
 				if o.To != "" && o.To != dest.Name() {
@@ -74,15 +85,15 @@ func (a *App) Send(ctx context.Context, sites []config.Site, o SendOptions) []Si
 			}
 		}
 		return accounting.Send(ctx, d, t, accounting.Sending{To: o.To, GoActive: o.GoActive, Parallel: sendParallel, Attempts: sendAttempts, Base: cmp.Or(a.opts.BackOff, sendBackOff)})
-	})
+	}
 }
 
 // each runs a task of every site, one after the other.
-func (a *App) each(ctx context.Context, kind string, sites []config.Site, fn func(context.Context, accounting.Deps, *accounting.Target) error) []SiteReport {
+func (a *App) each(ctx context.Context, kind string, sites []config.Site, do work) []SiteReport {
 	all := make([]SiteReport, 0, len(sites))
 	for _, s := range sites {
 		report, err := a.task(ctx, kind+"/"+s.Site.ID, s.Site.Name, func(ctx context.Context, r *run.Recorder) error {
-			return fn(ctx, a.deps(r), a.target(s))
+			return do(ctx, a.deps(r), a.target(s))
 		})
 		r := SiteReport{Site: s.Site.Name, Report: report, Err: err}
 		if err != nil {

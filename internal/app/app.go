@@ -67,7 +67,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*App, error) {
 		return nil, err
 	}
 	b := &base{opts: o, db: db, clock: &clock{fixed: o.Now}}
-	b.clock.extra.Store(int64(cfg.Demo.Offset))
+	b.adopt(cfg)
 	a, err := b.with(ctx, cfg)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -80,8 +80,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*App, error) {
 	return a, nil
 }
 
-// With gives fedsite with another configuration, over the same store, which must be where it was. From now on sign-ins
-// of runs that go on use its credentials, too.
+// With gives fedsite with another configuration, over the same store, which must be where it was.
 func (a *App) With(ctx context.Context, cfg *config.Config) (*App, error) {
 	if cfg.Store.Path != a.cfg.Store.Path || !cfg.Store.URL.Equal(a.cfg.Store.URL) {
 		return nil, errors.New("store differs: where the state is kept cannot change while fedsite runs; restart it")
@@ -103,9 +102,14 @@ func (b *base) with(ctx context.Context, cfg *config.Config) (*App, error) {
 			return nil, fmt.Errorf("site %s: %w", cfg.Sites[i].Site.Name, err)
 		}
 	}
+	return &App{base: b, cfg: cfg}, nil
+}
+
+// adopt puts the configuration in force as far as it concerns runs that go on: their clock, and the credentials that they
+// sign in with.
+func (b *base) adopt(cfg *config.Config) {
 	b.clock.extra.Store(int64(cfg.Demo.Offset))
 	b.newest.Store(cfg)
-	return &App{base: b, cfg: cfg}, nil
 }
 
 // Close closes the store. No run may go on.

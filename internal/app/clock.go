@@ -11,8 +11,8 @@ import (
 // clock is the database's, so that all nodes go by one; extra is the offset of a demo (design §7, Clocks).
 type clock struct {
 	fixed func() time.Time // a test's or the demo's own; nil = the database's
-	extra atomic.Int64 // nanoseconds
-	ahead atomic.Int64 // nanoseconds by which the database is ahead of this machine
+	extra atomic.Int64     // nanoseconds
+	ahead atomic.Int64     // nanoseconds by which the database is ahead of this machine
 }
 
 // sync compares this machine's clock with the database's. It is done at the start of each run.
@@ -38,5 +38,5 @@ func (c *clock) now() time.Time {
 	if c.fixed != nil {
 		return c.fixed().UTC()
 	}
-	return time.Now().Round(0).Add(time.Duration(c.ahead.Load()+c.extra.Load())).UTC()
+	return time.Now().Round(0).Add(time.Duration(c.ahead.Load() + c.extra.Load())).UTC()
 }

@@ -206,6 +206,31 @@ func (d *Demo) Forward(by time.Duration) error {
 	return os.WriteFile(d.ConfigFile(), bytes.Replace(text, []byte(before), []byte(d.offset()), 1), 0o600)
 }
 
+// Ahead is how far the demo's clock is ahead of the machine's.
+func (d *Demo) Ahead() time.Duration {
+	d.clock.mu.Lock()
+	defer d.clock.mu.Unlock()
+	return d.clock.ahead
+}
+
+// Disturb makes the emulated cloud fail, until Calm.
+func (d *Demo) Disturb(f faults.Fault) { d.faults.Add(f) }
+
+// Calm ends all faults of the emulated cloud.
+func (d *Demo) Calm() { d.faults.Clear() }
+
+// Settle collects and sends for a last time, at the demo's present, at which all clocks stand from then on.
+func (d *Demo) Settle(ctx context.Context) error {
+	a, err := d.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer a.Close() //nolint:errcheck // the demo's own state
+	d.stand(d.At)
+	_, err = d.step(ctx, a, &History{Counts: map[string]int64{}}, true)
+	return err
+}
+
 // offset is the clock's line of the configuration.
 func (d *Demo) offset() string {
 	return fmt.Sprintf("demo: {offset: %ds}", int64(d.clock.ahead/time.Second))

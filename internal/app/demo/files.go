@@ -141,6 +141,7 @@ func (d *Demo) configuration() string {
 	p("    certificate: {cert: %s, key: %s}", file("hostcert.pem"), file("hostkey.pem"))
 	p("    network: {ca_file: %s}", file("ca.pem"))
 	p("store: {path: %s}", file(stateDir))
+	p(`web: {listen: "127.0.0.1:0"}`)
 	p("%s", d.offset())
 	return b.String()
 }

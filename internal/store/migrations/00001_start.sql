@@ -274,6 +274,13 @@ CREATE TABLE health (
 	seen_times BIGINT NOT NULL
 );
 
+-- which process keeps and tells of health, and until when it has that by itself; one row
+CREATE TABLE health_watch (
+	one BIGINT PRIMARY KEY,
+	owner TEXT NOT NULL,
+	until BIGINT NOT NULL
+);
+
 -- what each channel was told last of a thing, when that was not ok
 CREATE TABLE health_told (
 	channel TEXT NOT NULL,

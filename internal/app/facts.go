@@ -1,0 +1,183 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/fedsite/fedsite/internal/accounting"
+	"github.com/fedsite/fedsite/internal/health"
+	"github.com/fedsite/fedsite/internal/run"
+	"github.com/fedsite/fedsite/internal/site"
+	"github.com/fedsite/fedsite/internal/tasks"
+)
+
+// known is what was read of a running service at one moment: what health, pages and metrics are made of.
+type known struct {
+	app    *App
+	now    time.Time
+	tasks  []tasks.Status
+	status []accounting.Status // by site, of those whose accounting is not disabled and could be read
+	unread []string
+}
+
+// recent is what was known, and what it means, a moment ago.
+type recent struct {
+	mu    sync.Mutex
+	at    time.Time
+	known known
+	items []health.Item
+}
+
+// freshFor is how old what the pages and metrics show may be.
+const freshFor = 5 * time.Second
+
+// lately gives what is known, and the health that follows from it.
+func (s *service) lately(ctx context.Context) (known, []health.Item) {
+	r := &s.recent
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.at) < freshFor && r.known.app == s.current.Load() {
+		return r.known, r.items
+	}
+	r.known = s.know(ctx)
+	f := s.facts(ctx, r.known)
+	f.Service.Untold = s.watcher.Load().Untold()
+	r.items = health.Assess(f)
+	if err := health.Since(ctx, r.known.app.db, r.items); err != nil {
+		s.log.Debug("since when things are as they are is not known", "error", err)
+	}
+	if r.at = time.Now(); len(r.known.unread) > 0 {
+		r.at = time.Time{} // asked again at once
+	}
+	return r.known, r.items
+}
+
+// reports keeps the last report of each task, so that it is read once.
+type reports struct {
+	mu   sync.Mutex
+	last map[string]tasks.Entry
+}
+
+// of gives the last report of a task that has ended.
+func (r *reports) of(ctx context.Context, a *App, t tasks.Status) (tasks.Entry, error) {
+	r.mu.Lock()
+	e, ok := r.last[t.Name]
+	r.mu.Unlock()
+	if ok && e.Fence == t.Last.Fence {
+		return e, nil
+	}
+	e, err := tasks.Report(ctx, a.db, t.Name, t.Last.Fence)
+	if err != nil {
+		return tasks.Entry{}, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.last == nil {
+		r.last = map[string]tasks.Entry{}
+	}
+	r.last[t.Name] = e
+	return e, nil
+}
+
+// know reads what there is to know. What cannot be read is said, and the rest is still there.
+func (s *service) know(ctx context.Context) known {
+	a := s.current.Load()
+	k := known{app: a, now: a.Now()}
+	var err error
+	if k.tasks, err = tasks.List(ctx, a.db); err != nil {
+		k.unread = append(k.unread, "tasks: "+err.Error())
+	}
+	for _, c := range a.cfg.Sites {
+		if c.Accounting.Mode == site.Disabled {
+			continue
+		}
+		status, err := accounting.ReadStatus(ctx, a.db, a.target(c), k.now)
+		if err != nil {
+			k.unread = append(k.unread, fmt.Sprintf("accounting of %s: %v", c.Site.Name, err))
+			continue
+		}
+		k.status = append(k.status, status)
+	}
+	return k
+}
+
+// facts gives what health is judged by.
+func (s *service) facts(ctx context.Context, k known) health.Facts {
+	f := health.Facts{Now: k.now, Service: health.Service{Started: s.since, Unread: k.unread}}
+	if beat := s.sched.Beat(); !beat.IsZero() {
+		f.Service.Beat = time.Since(beat)
+	}
+	if err := s.refused.Load(); err != nil {
+		f.Service.Refused = (*err).Error()
+	}
+	for _, c := range k.app.cfg.Sites {
+		h := health.Site{ID: c.Site.ID, Name: c.Site.Name, Modes: []health.Mode{{Part: string(site.Accounting), Off: c.Accounting.Mode == site.Disabled}}}
+		if c.Unit.Err != nil {
+			h.Broken, h.Remedy = c.Unit.Err.Error(), "mend "+c.Unit.File+", then systemctl reload fedsite; until then the last good configuration counts"
+		}
+		f.Sites = append(f.Sites, h)
+	}
+	for _, t := range k.tasks {
+		task, err := s.fact(ctx, k.app, t)
+		if err != nil {
+			f.Service.Unread = append(f.Service.Unread, err.Error())
+		}
+		f.Tasks = append(f.Tasks, task)
+	}
+	for _, status := range k.status {
+		f.Checks = append(f.Checks, status.Checks(k.now)...)
+	}
+	for _, m := range k.app.cfg.Mutes {
+		f.Mutes = append(f.Mutes, health.Mute{Part: string(m.Part), Site: m.Site, Until: m.Until, Reason: m.Reason})
+	}
+	return f
+}
+
+// fact gives what is known of a task.
+func (s *service) fact(ctx context.Context, a *App, t tasks.Status) (health.Task, error) {
+	h := health.Task{Name: t.Name, Site: t.Site, Created: s.since, NextDue: t.NextDue, LastSuccess: t.LastSuccess, Disabled: !t.Removed.IsZero() || t.Schedule == ""}
+	h.Period = period(t, a.Now())
+	if t.PausedUntil.After(a.Now()) {
+		h.PausedUntil = t.PausedUntil
+	}
+	if t.Running != nil {
+		h.Running, h.Since = true, t.Running.Since
+	}
+	if t.Last == nil {
+		return h, nil
+	}
+	h.Last = &health.Run{Ended: t.Last.Ended, Outcome: t.Last.Outcome}
+	e, err := s.reports.of(ctx, a, t)
+	if err != nil {
+		return h, fmt.Errorf("last report of %s: %w", t.Name, err)
+	}
+	if e.Report.Task != "" {
+		report := e.Report
+		h.Last.Report = &report
+	}
+	return h, nil
+}
+
+// period is how long it is from one slot of a task's schedule to the next.
+func period(t tasks.Status, now time.Time) time.Duration {
+	schedule, err := tasks.ParseSchedule(t.Schedule)
+	if err != nil {
+		return 0
+	}
+	next := schedule.Next(now)
+	return schedule.Next(next).Sub(next)
+}
+
+// lastReport gives the report of a task's last run; nil when there is none.
+func (s *service) lastReport(ctx context.Context, a *App, t tasks.Status) *run.Report {
+	if t.Last == nil {
+		return nil
+	}
+	e, err := s.reports.of(ctx, a, t)
+	if err != nil || e.Report.Task == "" {
+		return nil
+	}
+	return &e.Report
+}

@@ -1,0 +1,75 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	"github.com/fedsite/fedsite/internal/accounting"
+	"github.com/fedsite/fedsite/internal/config"
+	"github.com/fedsite/fedsite/internal/run"
+	"github.com/fedsite/fedsite/internal/site"
+	"github.com/fedsite/fedsite/internal/tasks"
+)
+
+// Kinds of tasks: "part.kind"; those of a site have "/" and its id behind.
+const (
+	taskCollect = "accounting.collect"
+	taskSend    = "accounting.send"
+	taskCheck   = "accounting.check"
+)
+
+// tasks gives what the service does for this configuration, and when.
+func (a *App) tasks() ([]tasks.Task, error) {
+	var all []tasks.Task
+	for _, s := range a.cfg.Sites {
+		if s.Accounting.Mode == site.Disabled {
+			continue
+		}
+		for _, t := range []struct {
+			kind, schedule string
+			do             work
+		}{
+			{taskCollect, s.Accounting.Schedule.Collect, collecting(accounting.Ask{})},
+			{taskSend, s.Accounting.Schedule.Send, a.sending(SendOptions{})},
+			{taskCheck, s.Accounting.Schedule.Check, accounting.Check},
+		} {
+			task, err := a.scheduled(t.kind, t.schedule, s, t.do)
+			if err != nil {
+				return nil, fmt.Errorf("site %s: %w", s.Site.Name, err)
+			}
+			all = append(all, task)
+		}
+	}
+	return all, nil
+}
+
+// scheduled makes a task of a site. Its run goes by the configuration that it began with.
+func (a *App) scheduled(kind, schedule string, s config.Site, do work) (tasks.Task, error) {
+	when := tasks.DefaultSchedule(kind, s.Site.ID)
+	if schedule != "" {
+		var err error
+		if when, err = tasks.ParseSchedule(schedule); err != nil {
+			return tasks.Task{}, err
+		}
+	}
+	return tasks.Task{Name: kind + "/" + s.Site.ID, Site: s.Site.ID, Schedule: when, Deadline: cmp.Or(a.cfg.Limits.Deadline, tasks.DefaultDeadline),
+		Run: func(ctx context.Context, live *tasks.Live) run.Report {
+			return a.report(ctx, live.Name, s.Site.Name, live.Progress, func(ctx context.Context, r *run.Recorder) error {
+				return do(ctx, a.deps(r), a.target(s))
+			})
+		}}, nil
+}
+
+// report runs fn and gives its report. Everything that goes wrong is in it.
+func (a *App) report(ctx context.Context, name, siteName string, progress func(run.Progress), fn func(ctx context.Context, r *run.Recorder) error) run.Report {
+	rec := run.NewRecorder(name, a.Now, progress)
+	err := a.clock.sync(ctx, a.db)
+	if err == nil {
+		err = fn(ctx, rec)
+	}
+	if err != nil {
+		rec.Fail(spoilt(ctx, siteName, err))
+	}
+	return rec.Finish()
+}
