@@ -1,0 +1,115 @@
+package tasks
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fedsite/fedsite/internal/store"
+	"github.com/fedsite/fedsite/internal/store/storetest"
+)
+
+// spreadOut gives n tasks of n/5 sites that are not due for hours.
+func spreadOut(t testing.TB, n int) []Task {
+	t.Helper()
+	var all []Task
+	for i := range n {
+		all = append(all, Task{Name: fmt.Sprintf("kind%d/site-%d", i%5, i/5), Site: fmt.Sprint("site-", i/5), Schedule: schedule(t, "0 0 1 1 *"), Run: gives(done)})
+	}
+	return all
+}
+
+// TestIdle: what an idle service asks of its database in a minute does not grow with the number of its tasks: one read per
+// poll, and nothing is written.
+func TestIdle(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, cfg store.Config) {
+		a := serve(t, cfg, "a", Options{})
+		for _, n := range []int{1, 500} {
+			a.set(t, spreadOut(t, n)...)
+			reads, writes := a.db.asked()
+			commits := a.st.Commits()
+			minute := func() {
+				for s := time.Second; s <= time.Minute; s += time.Second {
+					a.pass(time.Second)
+					a.to(a.now().Add(time.Second))
+					a.Watch()
+					if s%PollEvery == 0 {
+						a.turn(t)
+						a.tell(t.Context())
+					}
+					if s%RenewEvery == 0 {
+						a.Renew(t.Context())
+					}
+				}
+			}
+			for range 10 {
+				minute()
+			}
+			now, wrote := a.db.asked()
+			// 30 polls a minute, and every five minutes a look at the rows: one read of two statements
+			if got := now - reads; got != 302 || wrote != writes || a.st.Commits() != commits {
+				t.Errorf("%d tasks: %d reads, %d writes, %d commits in ten minutes, want 302, 0 and 0", n, got, wrote-writes, a.st.Commits()-commits)
+			}
+		}
+	})
+}
+
+// idleEnv is how long TestIdleCPU measures.
+const idleEnv = "FEDSITE_IDLE"
+
+// TestIdleCPU measures what an idle service of 500 tasks costs in real time.
+func TestIdleCPU(t *testing.T) {
+	long, err := time.ParseDuration(os.Getenv(idleEnv))
+	if err != nil {
+		t.Skip("measures when " + idleEnv + " says how long, as in 60s")
+	}
+	storetest.Each(t, func(t *testing.T, cfg store.Config) {
+		st := storetest.Open(t, cfg)
+		who, err := NewServeIdentity()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := New(st, who, Options{})
+		if err := s.Set(t.Context(), spreadOut(t, 500)); err != nil {
+			t.Fatal(err)
+		}
+		before, commits := used(t), st.Commits()
+		ctx, stop := context.WithTimeout(t.Context(), long)
+		defer stop()
+		if err := s.Serve(ctx); err != nil {
+			t.Fatal(err)
+		}
+		took := used(t) - before
+		t.Logf("500 idle tasks for %v: %v of CPU, %.3f %%; %d commits", long, took, 100*took.Seconds()/long.Seconds(), st.Commits()-commits)
+	})
+}
+
+func used(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkPoll is one poll, by the number of tasks.
+func BenchmarkPoll(b *testing.B) {
+	for _, n := range []int{50, 500, 5000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			st := storetest.Open(b, store.Config{Path: b.TempDir() + "/fedsite.db"})
+			s := New(st, Identity{Boot: "bench/1/x"}, Options{})
+			if err := s.Set(b.Context(), spreadOut(b, n)); err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				if err := s.poll(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
