@@ -107,6 +107,12 @@ type AMS struct {
 	Network     Network
 }
 
+// amsShown is an AMS without its methods.
+type amsShown AMS
+
+// Format prints the settings with those of the network as these print themselves, also where a pointer leads here.
+func (a AMS) Format(f fmt.State, verb rune) { fmt.Fprintf(f, fmt.FormatString(f, verb), amsShown(a)) }
+
 // Certificate names the host certificate's files in PEM.
 type Certificate struct{ Cert, Key string }
 

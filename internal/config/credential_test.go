@@ -15,7 +15,7 @@ func withCredential(s string) string {
 
 // TestCredentialKinds: each kind of credential, and what is left out of it.
 func TestCredentialKinds(t *testing.T) {
-	file := func(name string) Secret { return Secret{source{fromFile, name}} }
+	file := func(name string) Secret { return secretFrom(fromFile, name) }
 	for text, want := range map[string]Credential{
 		"os_cloud: x": {OSCloud: "x"},
 		"oidc: {issuer: \"https://i\", client_id: c, client_secret: s, idp: egi.eu}": {OIDC: &OIDCCredential{Issuer: "https://i", ClientID: "c", ClientSecret: NewSecret("s"),
@@ -26,7 +26,7 @@ func TestCredentialKinds(t *testing.T) {
 		"vault: {url: \"https://v:8200\", path: \"a/{site}\", login: {token_file: /t}}": {Vault: &VaultCredential{URL: "https://v:8200", KV: 2, Mount: "secret", Path: "a/{site}",
 			Login: VaultLogin{Token: file("/t")}}},
 		"vault: {url: \"https://v\", kv: 1, mount: a/b, path: p, key: k, ca_file: /ca, login: {approle: {role_id: i, secret_id: {env: S}}, mount: m}}": {Vault: &VaultCredential{
-			URL: "https://v", KV: 1, Mount: "a/b", Path: "p", Key: "k", CAFile: "/ca", Login: VaultLogin{Mount: "m", AppRole: &AppRole{RoleID: "i", SecretID: Secret{source{fromEnv, "S"}}}}}},
+			URL: "https://v", KV: 1, Mount: "a/b", Path: "p", Key: "k", CAFile: "/ca", Login: VaultLogin{Mount: "m", AppRole: &AppRole{RoleID: "i", SecretID: secretFrom(fromEnv, "S")}}}},
 		"exec: {command: [/bin/x, -v, 5]}":                               {Exec: &ExecCredential{Command: []string{"/bin/x", "-v", "5"}, Timeout: 30 * time.Second}},
 		"exec: {command: [/bin/x], timeout: 2m}":                         {Exec: &ExecCredential{Command: []string{"/bin/x"}, Timeout: 2 * time.Minute}},
 		"username: u, password: p, user_domain: d":                       {Username: "u", Password: NewSecret("p"), UserDomain: "d"},
@@ -76,7 +76,7 @@ credentials:
   d: {like: e, username: v}
   e: {username: u, password: p}
 `).Credentials
-	file := func(name string) Secret { return Secret{source{fromFile, name}} }
+	file := func(name string) Secret { return secretFrom(fromFile, name) }
 	a := OIDCCredential{Issuer: "https://i", ClientID: "a", ClientSecret: NewSecret("s"), Scopes: []string{"x", "y"}, Grant: "client_credentials", IDP: "i", Protocol: "openid"}
 	b := a
 	b.ClientID, b.ClientSecret = "b", file("/s")

@@ -283,7 +283,7 @@ func (v *secret) decode(d *decoder, n *node, f field) {
 		case p.key == fromCredential && (strings.ContainsAny(p.value.text, "/\\") || strings.Trim(p.value.text, ".") == ""):
 			d.fail(p.value, "must be the name of a credential of the unit, not a path")
 		default:
-			v.V = Secret{source{p.key, p.value.text}}
+			v.V = secretFrom(p.key, p.value.text)
 		}
 	default:
 		hide(n)

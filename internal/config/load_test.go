@@ -129,14 +129,14 @@ network: {proxy: "http://p:3128", no_proxy: [a]}
 	a := defaults(site.Observe)
 	a.Overlap, a.Settle, a.Charge.StoppedFree = 30*time.Minute, 3*time.Minute, true
 	a.AMS = broker()
-	a.AMS.Host, a.AMS.Token = "broker", Secret{source{fromFile, "/t"}}
+	a.AMS.Host, a.AMS.Token = "broker", secretFrom(fromFile, "/t")
 	general := Network{Proxy: "http://p:3128", NoProxy: []string{"a"}}
 	a.AMS.Network = general
 	a.AMS.Network.CAFile = "/ca"
 	b := a
 	b.Settle, b.Charge.ShelvedFree = 2*time.Minute, true
 	ams := *a.AMS
-	ams.Token, ams.Network.Proxy = Secret{source{fromEnv, "FEDSITE_TEST_TOKEN"}}, ""
+	ams.Token, ams.Network.Proxy = secretFrom(fromEnv, "FEDSITE_TEST_TOKEN"), ""
 	b.AMS = &ams
 	vo := func(name string) []site.VO { return []site.VO{{Name: name, Project: "same"}} }
 	equal(t, c, Config{
@@ -156,8 +156,8 @@ network: {proxy: "http://p:3128", no_proxy: [a]}
 
 // TestSecretIsReplacedAsAWhole: a site's own secret leaves nothing of the one that stands at the top, however each is said.
 func TestSecretIsReplacedAsAWhole(t *testing.T) {
-	ways := map[string]Secret{"token: a": NewSecret("a"), "token: {file: /f}": {source{fromFile, "/f"}}, "token_file: /g": {source{fromFile, "/g"}},
-		"token: {env: E}": {source{fromEnv, "E"}}, "token: {credential: c}": {source{fromCredential, "c"}}}
+	ways := map[string]Secret{"token: a": NewSecret("a"), "token: {file: /f}": secretFrom(fromFile, "/f"), "token_file: /g": secretFrom(fromFile, "/g"),
+		"token: {env: E}": secretFrom(fromEnv, "E"), "token: {credential: c}": secretFrom(fromCredential, "c")}
 	for top := range ways {
 		for own, want := range ways {
 			c := parsed(t, `sites: [{gocdb: A, clouds: [{name: m}], accounting: {ams: {`+own+`}}}]
@@ -294,7 +294,7 @@ func TestFromEnvironment(t *testing.T) {
 	}
 	text := base + "store: {path: /state, url_file: /run/pg, backup: {keep: 3}}\n"
 	backup := Backup{Keep: 3, At: Daily{On: true, Hour: 3}}
-	inFile := Store{Path: "/state", URL: Secret{source{fromFile, "/run/pg"}}, Backup: backup}
+	inFile := Store{Path: "/state", URL: secretFrom(fromFile, "/run/pg"), Backup: backup}
 	for value, want := range map[string]Store{
 		"":                          inFile,
 		"/srv/fedsite":              {Path: "/srv/fedsite", Backup: backup},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unique"
 )
 
 // hidden is what stands for a secret wherever one would be printed.
@@ -17,11 +18,15 @@ const hidden = "***"
 // reads it anew, so that a renewed secret needs no restart.
 type Secret struct{ from source }
 
-// source says where a secret is.
+// source says where a secret is. The value is behind a handle: what prints structs by reflection, and asks no method,
+// shows an address.
 type source struct {
-	kind  string // "", literal, file, env, credential
-	value string // the literal, or the name of file, variable or credential
+	kind  string                // "", literal, file, env, credential
+	value unique.Handle[string] // the literal, or the name of file, variable or credential
 }
+
+// name gives the name of file, variable or credential.
+func (s source) name() string { return s.value.Value() }
 
 // Ways to say a secret.
 const (
@@ -32,7 +37,9 @@ const (
 )
 
 // NewSecret gives a secret that is known already.
-func NewSecret(literal string) Secret { return Secret{source{fromLiteral, literal}} }
+func NewSecret(literal string) Secret { return secretFrom(fromLiteral, literal) }
+
+func secretFrom(kind, value string) Secret { return Secret{source{kind, unique.Make(value)}} }
 
 // maxSecret bounds what is read as a secret, in bytes.
 const maxSecret = 1 << 20
@@ -51,9 +58,9 @@ func (s Secret) Value() (string, error) {
 	case "":
 		return "", errors.New("the secret is not set")
 	case fromLiteral:
-		text = s.from.value
+		text = s.from.value.Value()
 	case fromEnv:
-		value, ok := os.LookupEnv(s.from.value)
+		value, ok := os.LookupEnv(s.from.name())
 		if !ok {
 			return "", fmt.Errorf("the secret cannot be read: %s is not set", where)
 		}
@@ -61,15 +68,15 @@ func (s Secret) Value() (string, error) {
 	case fromCredential:
 		dir := os.Getenv("CREDENTIALS_DIRECTORY")
 		if dir == "" {
-			return "", fmt.Errorf("the secret cannot be read: %s, but CREDENTIALS_DIRECTORY is not set: name it in the unit as LoadCredential=%s:FILE, and start fedsite by systemd", where, s.from.value)
+			return "", fmt.Errorf("the secret cannot be read: %s, but CREDENTIALS_DIRECTORY is not set: name it in the unit as LoadCredential=%s:FILE, and start fedsite by systemd", where, s.from.name())
 		}
 		var err error
-		if text, err = readSecret(filepath.Join(dir, s.from.value)); err != nil {
+		if text, err = readSecret(filepath.Join(dir, s.from.name())); err != nil {
 			return "", fmt.Errorf("%s: %w", where, err)
 		}
 	default:
 		var err error
-		if text, err = readSecret(s.from.value); err != nil {
+		if text, err = readSecret(s.from.name()); err != nil {
 			return "", err
 		}
 	}
@@ -109,9 +116,9 @@ func (s Secret) Origin() string {
 	case fromLiteral:
 		return "the configuration"
 	case fromEnv:
-		return "variable " + s.from.value
+		return "variable " + s.from.name()
 	}
-	return s.from.kind + " " + s.from.value
+	return s.from.kind + " " + s.from.name()
 }
 
 // String gives *** for a secret that is set, else nothing.

@@ -50,7 +50,10 @@ func TestSecretIsNeverPrinted(t *testing.T) {
 		Map    map[string]Secret
 	}
 	for _, v := range []any{s, &s, []Secret{s}, map[string]Secret{"a": s}, holder{"n", s, &s, map[string]Secret{"k": s}},
-		Config{Credentials: map[string]Credential{"a": {Password: s, ApplicationSecret: s, Token: s}}, Store: Store{URL: s}}} {
+		Config{Credentials: map[string]Credential{"a": {Password: s, ApplicationSecret: s, Token: s}}, Store: Store{URL: s}},
+		Credential{OIDC: &OIDCCredential{ClientSecret: s, RefreshToken: s, AccessToken: s}}, Credential{Vault: &VaultCredential{Login: VaultLogin{Token: s, AppRole: &AppRole{SecretID: s}}}},
+		Credential{Basic: &BasicCredential{Password: s}}, OIDCCredential{ClientSecret: s}, VaultLogin{Token: s}, AppRole{SecretID: s}, BasicCredential{Password: s},
+		Notify{Heartbeat: s, SMTP: SMTP{Password: s}}, Webhook{URL: s, Headers: map[string]Secret{"K": s}}} {
 		text := printed(t, v)
 		hex := fmt.Sprintf("%x", planted)
 		if strings.Contains(text, planted) || strings.Contains(strings.ToLower(text), hex) || strings.Contains(text, "[104 117") {
@@ -60,11 +63,46 @@ func TestSecretIsNeverPrinted(t *testing.T) {
 			t.Errorf("%T does not say that there is a secret:\n%s", v, text)
 		}
 	}
+	// Nor by what looks into structs and asks no method.
+	if text := printed(t, struct{ inner Secret }{s}); strings.Contains(text, planted) || strings.Contains(text, "[104 117") {
+		t.Errorf("a field that is not exported shows its secret:\n%s", text)
+	}
 	if text := fmt.Sprintf("%#v", s); text != `config.Secret("***")` {
 		t.Errorf("in Go's form: %s", text)
 	}
 	if text := fmt.Sprint(Secret{}); text != "" || (Secret{}).IsSet() {
 		t.Errorf("a secret that is not set: %q", text)
+	}
+}
+
+// TestConfigIsNeverPrintedWithSecrets: a whole configuration shows none, in whatever way it is printed.
+func TestConfigIsNeverPrintedWithSecrets(t *testing.T) {
+	text := strings.NewReplacer("SECRET", planted).Replace(`site: {gocdb: A}
+clouds: [{name: m, auth_url: "https://k/v3", credential: a, network: {proxy: "http://u:SECRET@q:1"}}]
+credentials:
+  a: {username: u, password: SECRET}
+  b: {application_credential_id: i, application_credential_secret: SECRET}
+  c: {token: SECRET}
+  d: {oidc: {issuer: "https://i", client_id: c, client_secret: SECRET, refresh_token: SECRET, grant: refresh_token}}
+  e: {oidc: {access_token: SECRET}}
+  f: {vault: {url: "https://v", path: p, login: {token: SECRET}}}
+  g: {vault: {url: "https://v", path: p, login: {approle: {role_id: r, secret_id: SECRET}}}}
+  h: {basic: {user: u, password: SECRET}}
+accounting: {ams: {token: SECRET}}
+network: {proxy: "http://u:SECRET@p:3128"}
+store: {url: "postgres://u:SECRET@db/x"}
+notify: {smtp: {host: m, user: u, password: SECRET}, webhook: {url: "https://h/SECRET", headers: {K: SECRET}}, heartbeat_url: "https://h/SECRET"}
+`)
+	c := parsed(t, text)
+	if strings.Count(text, planted) != 17 {
+		t.Errorf("%d secrets are said", strings.Count(text, planted))
+	}
+	for _, s := range []string{printed(t, c), printed(t, *c), printed(t, c.Sites), printed(t, c.Credentials), printed(t, c.Notify), shownText(t, c), fmt.Sprint(Diff(parsed(t, base), c)), fmt.Sprint(Diff(c, parsed(t, base)))} {
+		for i, line := range strings.Split(s, "\n") {
+			if strings.Contains(line, planted) || strings.Contains(strings.ToLower(line), fmt.Sprintf("%x", planted)) {
+				t.Errorf("line %d shows a secret: %.200s", i, line)
+			}
+		}
 	}
 }
 
@@ -93,9 +131,9 @@ func TestSecretIsReadAnew(t *testing.T) {
 		t.Setenv("FEDSITE_TEST_SECRET", text)
 	}
 	for name, s := range map[string]Secret{
-		"file":       {source{fromFile, file}},
-		"env":        {source{fromEnv, "FEDSITE_TEST_SECRET"}},
-		"credential": {source{fromCredential, "pass"}},
+		"file":       secretFrom(fromFile, file),
+		"env":        secretFrom(fromEnv, "FEDSITE_TEST_SECRET"),
+		"credential": secretFrom(fromCredential, "pass"),
 	} {
 		for _, c := range []struct{ text, want string }{
 			{"first", "first"}, {"second\n", "second"}, {"two\n\n", "two\n"}, {"windows\r\n", "windows"}, {" spaces \t", " spaces \t"}, {"cr\r", "cr\r"},
@@ -125,15 +163,15 @@ func TestSecretThatCannotBeReadNamesItsSource(t *testing.T) {
 		directory string // of the unit's credentials
 		want      string
 	}{
-		{Secret{source{fromFile, empty}}, "", empty},
-		{Secret{source{fromFile, large}}, "", large},
-		{Secret{source{fromFile, filepath.Join(dir, "missing")}}, "", filepath.Join(dir, "missing")},
-		{Secret{source{fromFile, dir}}, "", dir},
-		{Secret{source{fromEnv, "FEDSITE_TEST_UNSET"}}, "", "FEDSITE_TEST_UNSET is not set"},
-		{Secret{source{fromEnv, "FEDSITE_TEST_EMPTY"}}, "", "FEDSITE_TEST_EMPTY"},
-		{Secret{source{fromCredential, "pass"}}, "", "LoadCredential=pass:"},
-		{Secret{source{fromCredential, "pass"}}, dir, filepath.Join(dir, "pass")},
-		{Secret{source{fromCredential, "empty"}}, dir, "credential empty"},
+		{secretFrom(fromFile, empty), "", empty},
+		{secretFrom(fromFile, large), "", large},
+		{secretFrom(fromFile, filepath.Join(dir, "missing")), "", filepath.Join(dir, "missing")},
+		{secretFrom(fromFile, dir), "", dir},
+		{secretFrom(fromEnv, "FEDSITE_TEST_UNSET"), "", "FEDSITE_TEST_UNSET is not set"},
+		{secretFrom(fromEnv, "FEDSITE_TEST_EMPTY"), "", "FEDSITE_TEST_EMPTY"},
+		{secretFrom(fromCredential, "pass"), "", "LoadCredential=pass:"},
+		{secretFrom(fromCredential, "pass"), dir, filepath.Join(dir, "pass")},
+		{secretFrom(fromCredential, "empty"), dir, "credential empty"},
 		{NewSecret(""), "", "the configuration"},
 		{Secret{}, "", "not set"},
 	} {

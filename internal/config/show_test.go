@@ -30,6 +30,15 @@ credentials: {"weird \"name\": *": {username: "ü\t\\", password_file: /p, user_
 network: {no_proxy: [], proxy: "http://proxy:3128"}
 demo: {offset: -1h}
 `,
+		"service": base + `
+store: {backup: {keep: 0, at: off}}
+limits: {deadline: 7d}
+notify: {email: a@b, digest: off, smtp: {tls: tls}, webhook: {url_file: /u, headers: {X-A: {env: A}}}}
+mute: [{until: 2026-12-01}]
+retention: {records: 3mo, runs: 36h}
+web: {listen: off}
+accounting: {schedule: {collect: "*/5 * * * *", send: "@every 5m"}}
+`,
 	}
 	all["several sites"] = strings.ReplaceAll(all["several sites"], "{name: m,", `{name: m, credential: b, auth_url: "https://k", `)
 	all["several sites"] = strings.ReplaceAll(all["several sites"], `{name: "1.5"}`, `{name: "1.5", credential: "weird \"name\": *", auth_url: "https://k"}`)

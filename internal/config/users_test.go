@@ -24,7 +24,7 @@ func TestUsersTexts(t *testing.T) {
 		return Cloud{Cloud: site.Cloud{Name: name, AuthURL: "https://keystone.example.org:5000/v3", Region: region, ServiceName: service, VOs: vos, Properties: property},
 			Credential: "reader", Parallel: 4, NovaPerSecond: 5, Network: proxy}
 	}
-	checkin := OIDCCredential{Issuer: "https://aai.egi.eu/auth/realms/egi", ClientID: "…", ClientSecret: Secret{source{fromFile, "/run/secrets/checkin"}}, Grant: "client_credentials",
+	checkin := OIDCCredential{Issuer: "https://aai.egi.eu/auth/realms/egi", ClientID: "…", ClientSecret: secretFrom(fromFile, "/run/secrets/checkin"), Grant: "client_credentials",
 		Scopes: []string{"openid", "profile", "eduperson_entitlement", "entitlements", "email", "voperson_id"}, IDP: "egi.eu", Protocol: "openid"}
 	active := defaults(site.Active)
 	active.Previously = "caso"
@@ -82,8 +82,8 @@ func TestUsersTexts(t *testing.T) {
 					Clouds: []Cloud{{Cloud: site.Cloud{Name: "m", AuthURL: "https://k/v3", ServiceName: "X", Properties: site.DefaultProperties}, Credential: "appcred", Parallel: 4}}}},
 				Credentials: map[string]Credential{"checkin": {OIDC: &checkin}, "store": {OIDC: &checkin},
 					"appcred": {Vault: &VaultCredential{URL: "https://vault.example.org:8200", KV: 1, Mount: "secrets", Path: "users/{sub}/cloudmon/{keystone_host}/{vo}", Login: VaultLogin{JWT: "checkin"}}},
-					"harbor":  {Basic: &BasicCredential{User: "robot", Password: Secret{source{fromFile, "/run/secrets/harbor"}}}}},
-				Store: Store{Path: "/var/lib/fedsite", URL: Secret{source{fromFile, "/run/secrets/pg"}}},
+					"harbor":  {Basic: &BasicCredential{User: "robot", Password: secretFrom(fromFile, "/run/secrets/harbor")}}},
+				Store: Store{Path: "/var/lib/fedsite", URL: secretFrom(fromFile, "/run/secrets/pg")},
 			},
 		},
 	} {
