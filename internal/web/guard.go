@@ -101,7 +101,7 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 var said = map[int]string{
 	http.StatusNotFound:            "There is nothing under this address.",
 	http.StatusMethodNotAllowed:    "Pages can only be read.",
-	http.StatusMisdirectedRequest:  "This name is not served here. Use 127.0.0.1, or name it in the configuration (web.names).",
+	http.StatusMisdirectedRequest:  "Nothing is served under this name. Use localhost or 127.0.0.1.",
 	http.StatusInternalServerError: "The page could not be made. The service's log says why.",
 	http.StatusServiceUnavailable:  "The database does not answer at the moment. Runs go on by themselves when it is back.",
 }

@@ -24,12 +24,12 @@ const (
 	grace         = 5 * time.Second // for answers that are under way when the service stops
 )
 
-// Listen opens the address, "127.0.0.1:8080" say, port 0 for a free one. Until there is sign-in it must be a loopback
+// Listen opens the address, "127.0.0.1:8470" say, port 0 for a free one. Until there is sign-in it must be a loopback
 // address: anybody who reaches it reads everything.
 func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %q: it is no address with a port: write 127.0.0.1:8080, say", addr)
+		return nil, fmt.Errorf("listen on %q: it is no address with a port: write 127.0.0.1:8470, say", addr)
 	}
 	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.Unmap().IsLoopback()) {
 		return nil, refused(addr, port)

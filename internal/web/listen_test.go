@@ -34,7 +34,7 @@ func TestListen(t *testing.T) {
 		}
 	}
 	for _, addr := range []string{"", "8080", "127.0.0.1", "::1"} {
-		if _, err := Listen(t.Context(), addr); err == nil || !strings.Contains(err.Error(), "write 127.0.0.1:8080") {
+		if _, err := Listen(t.Context(), addr); err == nil || !strings.Contains(err.Error(), "write 127.0.0.1:8470") {
 			t.Errorf("%q: %v", addr, err)
 		}
 	}
