@@ -31,7 +31,8 @@ A file that is there already is never touched.`,
 				return usage(cmd, errors.New("--site is required: the name of the site in GOCDB"))
 			}
 			text := config.Template(o)
-			if _, err := config.Parse(c.file(), text); err != nil {
+			cfg, err := config.Parse(c.file(), text)
+			if err != nil {
 				return usage(cmd, fmt.Errorf("these options make no valid configuration:\n%w", err))
 			}
 			if err := os.MkdirAll(filepath.Dir(c.file()), 0o755); err != nil {
@@ -45,10 +46,10 @@ A file that is there already is never touched.`,
 				return err
 			}
 			_, err = f.Write(text)
-			if err := errors.Join(err, f.Close()); err != nil {
+			if err := errors.Join(err, letRead(f, cfg.Store.Path), f.Close()); err != nil {
 				return fmt.Errorf("write %s: %w", c.file(), err)
 			}
-			_, err = fmt.Fprintf(c.out, "wrote %s\nnext: fedsite config check, then fedsite accounting collect\n", c.file())
+			_, err = fmt.Fprintf(c.out, "wrote %s\nnext: fedsite config check, then fedsite accounting collect, then fedsite serve\n", c.file())
 			return err
 		}}
 	cmd.Flags().StringVar(&o.Site, "site", "", "name of the site in GOCDB (required)")
@@ -57,8 +58,22 @@ A file that is there already is never touched.`,
 	return cmd
 }
 
+// letRead lets the service read a file that root writes: its group becomes that of the state directory's owner.
+func letRead(f *os.File, state string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	owner, group, err := ownerOf(state)
+	if err != nil || owner == 0 {
+		return err
+	}
+	return f.Chown(0, group)
+}
+
 func (c *cli) configCheck() *cobra.Command {
 	return &cobra.Command{Use: "check", Short: "Check the configuration; nothing is asked of any service", Args: noArgs,
+		Long: `Check the configuration and the site files that it names; nothing is asked of any service. A site file that is wrong
+spoils no other site, and is shown here with line and reason: exit code 10.`,
 		RunE: func(*cobra.Command, []string) error {
 			cfg, err := c.load()
 			if err != nil {
@@ -72,6 +87,13 @@ func (c *cli) configCheck() *cobra.Command {
 					}
 				}
 				fmt.Fprintf(c.out, "%s: %s, %s in the file, accounting %s\n", s.Site.Name, several(int64(len(s.Clouds)), "clouds"), several(int64(len(vos)), "VOs"), s.Accounting.Mode)
+			}
+			for _, b := range cfg.Broken {
+				c.fail(b.Err, "")
+			}
+			if n := len(cfg.Broken); n > 0 {
+				c.note(fmt.Sprintf("%s itself is valid. There are errors in %s: the sites there keep their last good configuration, if the service has one", c.file(), several(int64(n), "files")))
+				return &exit{code: run.ExitConfiguration}
 			}
 			_, err = fmt.Fprintf(c.out, "%s is valid\n", c.file())
 			return err
