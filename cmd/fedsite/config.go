@@ -71,7 +71,8 @@ func letRead(f *os.File, state string) error {
 }
 
 func (c *cli) configCheck() *cobra.Command {
-	return &cobra.Command{Use: "check", Short: "Check the configuration; nothing is asked of any service", Args: noArgs,
+	var reload bool
+	cmd := &cobra.Command{Use: "check", Short: "Check the configuration; nothing is asked of any service", Args: noArgs,
 		Long: `Check the configuration and the site files that it names; nothing is asked of any service. A site file that is wrong
 spoils no other site, and is shown here with line and reason: exit code 10.`,
 		RunE: func(*cobra.Command, []string) error {
@@ -93,11 +94,16 @@ spoils no other site, and is shown here with line and reason: exit code 10.`,
 			}
 			if n := len(cfg.Broken); n > 0 {
 				c.note(fmt.Sprintf("%s itself is valid. There are errors in %s: the sites there keep their last good configuration, if the service has one", c.file(), several(int64(n), "files")))
-				return &exit{code: run.ExitConfiguration}
+				if !reload {
+					return &exit{code: run.ExitConfiguration}
+				}
+				return nil
 			}
 			_, err = fmt.Fprintf(c.out, "%s is valid\n", c.file())
 			return err
 		}}
+	cmd.Flags().BoolVar(&reload, "reload", false, "exit 0 when the service would load it, also when site files are wrong")
+	return cmd
 }
 
 func (c *cli) configShow() *cobra.Command {
