@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -38,21 +39,41 @@ func Redact(text string, secrets ...string) string {
 // escaped finds the escapes of a URL, whose digits may be written small.
 var escaped = regexp.MustCompile("%[0-9A-F]{2}")
 
-// formsOf gives the forms of a secret, the longest first.
+// formsOf gives the forms of a secret, the longest first: as it is, or as it stands in a request's JSON or form; and each of
+// these as an answer or a header may hold it.
 func formsOf(secret string) []string {
-	query, path := url.QueryEscape(secret), url.PathEscape(secret)
-	all := []string{secret, query, path, html.EscapeString(secret)}
-	for _, f := range []string{query, path} {
-		all = append(all, escaped.ReplaceAllStringFunc(f, strings.ToLower))
+	var all []string
+	for _, sent := range []string{secret, quotedIn(secret, true), quotedIn(secret, false), url.QueryEscape(secret)} {
+		query, path := url.QueryEscape(sent), url.PathEscape(sent)
+		all = append(all, sent, query, path, html.EscapeString(sent), quotedIn(sent, true), quotedIn(sent, false))
+		for _, f := range []string{query, path} {
+			all = append(all, escaped.ReplaceAllStringFunc(f, strings.ToLower))
+		}
+		all = append(all, encodings(sent)...)
 	}
-	if quoted, err := json.Marshal(secret); err == nil {
-		all = append(all, string(quoted[1:len(quoted)-1]))
+	slices.SortFunc(all, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
+	return slices.Compact(all)
+}
+
+// quotedIn is a text within a string of JSON; some escape what HTML knows, too.
+func quotedIn(text string, forHTML bool) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(forHTML)
+	if e.Encode(text) != nil {
+		return text
 	}
-	for before := range 3 { // bytes of the last three that stand before it in what was encoded
+	return strings.TrimSuffix(b.String()[1:], "\"\n")
+}
+
+// encodings are the forms of a text in base64, wherever it stands in what was encoded: without the characters at its ends
+// that depend on what stands beside it.
+func encodings(text string) (all []string) {
+	for before := range 3 { // bytes of the last three that stand before it
 		for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-			form := encoding.EncodeToString([]byte(strings.Repeat("x", before) + secret))
+			form := encoding.EncodeToString([]byte("xx"[:before] + text))
 			form = form[(before*8+5)/6:]
-			if (before+len(secret))%3 != 0 { // its last character depends on what follows
+			if (before+len(text))%3 != 0 {
 				form = form[:len(form)-1]
 			}
 			if len(form) > shortestSecret {
@@ -60,8 +81,7 @@ func formsOf(secret string) []string {
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
-	return slices.Compact(all)
+	return all
 }
 
 type hidingKey struct{}
@@ -155,12 +175,12 @@ func secretsOf(r *http.Request) []string {
 	return all
 }
 
-// proxySecrets gives the password of a proxy's URL.
+// proxySecrets gives the password of a proxy's URL, and what the proxy is sent with it.
 func proxySecrets(proxy string) []string {
 	u, err := url.Parse(proxy)
 	if err != nil || u.User == nil {
 		return nil
 	}
 	password, _ := u.User.Password()
-	return []string{password}
+	return []string{password, base64.StdEncoding.EncodeToString([]byte(u.User.Username() + ":" + password))}
 }
