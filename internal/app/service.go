@@ -15,6 +15,7 @@ import (
 	"github.com/fedsite/fedsite/internal/config"
 	"github.com/fedsite/fedsite/internal/health"
 	"github.com/fedsite/fedsite/internal/tasks"
+	"github.com/fedsite/fedsite/internal/telemetry"
 	"github.com/fedsite/fedsite/internal/web"
 )
 
@@ -177,7 +178,8 @@ func (s *service) pages(ctx context.Context, l net.Listener) error {
 	if l == nil {
 		return nil
 	}
-	handler := web.New(web.Options{Source: s, Log: s.log, Alive: s.alive, Ready: s.ready})
+	metrics := telemetry.NewMetrics(s.current.Load().opts.Version, s.figures, s.log)
+	handler := web.New(web.Options{Source: s, Log: s.log, Alive: s.alive, Ready: s.ready, Metrics: metrics.Handler()})
 	if err := web.Serve(ctx, l, web.NewHTTPServer(handler, s.log)); err != nil {
 		return fmt.Errorf("pages: %w", err)
 	}

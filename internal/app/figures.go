@@ -1,0 +1,94 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/fedsite/fedsite/internal/accounting"
+	"github.com/fedsite/fedsite/internal/health"
+	"github.com/fedsite/fedsite/internal/run"
+	"github.com/fedsite/fedsite/internal/site"
+	"github.com/fedsite/fedsite/internal/telemetry"
+)
+
+// figures gives what the metrics show.
+func (s *service) figures(ctx context.Context) (telemetry.Snapshot, error) {
+	k, items := s.lately(ctx)
+	if len(k.unread) > 0 { // old figures would pass for new ones
+		return telemetry.Snapshot{}, errors.New(strings.Join(k.unread, "; "))
+	}
+	var f telemetry.Snapshot
+	sites := map[string]*telemetry.SiteFigures{}
+	for _, c := range k.app.cfg.Sites {
+		sites[c.Site.ID] = &telemetry.SiteFigures{Site: c.Site.Name, ConfigOK: c.Unit.Err == nil}
+	}
+	for _, status := range k.status {
+		accountingFigures(&f, sites[status.SiteID], status)
+		if at := sites[status.SiteID]; at != nil && at.Sends {
+			at.UnsentOldest = 0
+			for _, d := range status.Destinations {
+				if !d.Copy && !d.Oldest.IsZero() {
+					at.UnsentOldest = max(at.UnsentOldest, k.now.Sub(d.Oldest))
+				}
+			}
+		}
+	}
+	for _, c := range k.app.cfg.Sites {
+		f.Sites = append(f.Sites, *sites[c.Site.ID])
+	}
+	for _, t := range k.tasks {
+		if !t.Removed.IsZero() || t.Schedule == "" {
+			continue
+		}
+		kind, _, _ := strings.Cut(t.Name, "/")
+		name := ""
+		if t.Site != "" {
+			name = k.app.siteName(t.Site)
+		}
+		f.Tasks = append(f.Tasks, telemetry.TaskFigures{Site: name, Task: kind, LastSuccess: t.LastSuccess, Period: period(t, k.now), Paused: t.PausedUntil.After(k.now)})
+		if kind == taskCheck {
+			f.Credentials = append(f.Credentials, signIns(s.lastReport(ctx, k.app, t))...)
+		}
+	}
+	for _, p := range health.Places(items) {
+		if p.State != health.Unknown {
+			f.Parts = append(f.Parts, telemetry.PartFigures{Site: p.Site, Part: p.Part, State: map[health.State]int{health.Warn: 1, health.Fail: 2}[p.State]})
+		}
+	}
+	return f, nil
+}
+
+// accountingFigures adds what a site's status says.
+func accountingFigures(f *telemetry.Snapshot, at *telemetry.SiteFigures, status accounting.Status) {
+	for _, c := range status.Clouds {
+		f.Clouds = append(f.Clouds, telemetry.CloudFigures{Site: status.Site, Cloud: c.Name, CollectedUntil: c.Until, GapWindows: len(c.Gaps), HeldShares: len(c.Held), Vanished: c.Vanished})
+	}
+	for _, d := range status.Destinations {
+		for _, cert := range d.Certificates {
+			f.Certificates = append(f.Certificates, telemetry.CertificateFigures{Site: status.Site, Name: cert.Name, NotAfter: cert.NotAfter})
+		}
+		if at != nil && !d.Copy && status.Mode == site.Active {
+			at.Sends, at.Unsent, at.Parked = true, at.Unsent+d.Unsent, at.Parked+d.Parked
+		}
+	}
+	if at != nil {
+		at.Parked += status.Unsendable
+	}
+	if status.Month != "" {
+		f.Months = append(f.Months, telemetry.MonthFigures{Site: status.Site, Month: status.Month, Complete: status.Complete})
+	}
+}
+
+// signIns gives which credentials worked when they were last checked.
+func signIns(r *run.Report) (all []telemetry.CredentialFigures) {
+	if r == nil {
+		return nil
+	}
+	for _, c := range r.Checks {
+		if c.Name == "sign-in" && c.State != run.CheckSkip {
+			all = append(all, telemetry.CredentialFigures{Site: c.Site, Cloud: c.Cloud, Part: c.Part, OK: c.State != run.CheckFail})
+		}
+	}
+	return all
+}
