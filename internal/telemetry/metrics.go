@@ -46,7 +46,8 @@ type CertificateFigures struct {
 	NotAfter   time.Time // zero = it cannot be read: left out
 }
 
-// CredentialFigures tells whether a part could sign in with its credential when it last tried.
+// CredentialFigures tells whether a cloud took a part's credential when it was last asked; one that did not answer refused
+// nothing.
 type CredentialFigures struct {
 	Site, Cloud, Part string
 	OK                bool
@@ -148,7 +149,7 @@ var metrics = []metric{
 			}
 		}},
 	{name: "credential_ok", labels: []string{"site", "cloud", "part"},
-		help: "1 when the part could sign in to the cloud at the last check; else 0.",
+		help: "0 when the cloud refused the part's credential at the last check; else 1.",
 		samples: func(s Snapshot, add func(float64, ...string)) {
 			for _, c := range s.Credentials {
 				add(truth(c.OK), c.Site, c.Cloud, c.Part)
