@@ -23,6 +23,9 @@ func TestMain(m *testing.M) {
 	if where := os.Getenv(holdEnv); where != "" {
 		hold(where)
 	}
+	if text := os.Getenv(serveEnv); text != "" {
+		serveChild(text)
+	}
 	os.Exit(m.Run())
 }
 
