@@ -63,7 +63,7 @@ func Diff(old, new *Config) []Change {
 	}
 	for i := range d.all {
 		c := &d.all[i]
-		c.Restart = c.Path == "demo" || strings.HasPrefix(c.Path, "demo.") || c.Path == "store.path" || strings.HasPrefix(c.Path, "store.url")
+		c.Restart = slices.Contains([]string{"store.path", "store.url", "web.listen", "demo", "demo.offset"}, c.Path)
 	}
 	d.sites(old.siteNodes(), new.siteNodes())
 	return d.all

@@ -47,7 +47,7 @@ notify: {email: a@b, heartbeat_url: "https://hc/hunter2", webhook: {url: "https:
 		{"a key", "overlap: 15m", "overlap: 30m", []string{"site A: accounting.overlap: 15m → 30m"}},
 		{"a key beside a default", "overlap: 15m}", "overlap: 15m, mode: disabled}", []string{"site A: accounting.mode: observe → disabled", "site A: accounting.ams: removed"}},
 		{"a key that has no default", "overlap: 15m}", "overlap: 15m, since: 2026-01-01}", []string{"site A: accounting.since: added, 2026-01-01"}},
-		{"of the whole", "network:", "limits: {parallel: 4}\nweb: {listen: off}\nnetwork:", []string{"limits.parallel: 8 → 4", `web.listen: 127.0.0.1:8470 → off`}},
+		{"of the whole", "network:", "limits: {parallel: 4}\nweb: {listen: off}\nnetwork:", []string{"limits.parallel: 8 → 4", "web.listen: 127.0.0.1:8470 → off (from the next start on)"}},
 		{"for the next start", "network:", "store: {path: /x, url: \"postgres:///hunter2\", backup: {keep: 3}}\ndemo: {}\nnetwork:", []string{"store.path: /var/lib/fedsite → /x (from the next start on)",
 			"store.url: added (from the next start on)", "store.backup.keep: 14 → 3", "demo: added (from the next start on)"}},
 		{"a password", "password: hunter2", "password: hunter3", []string{"credentials.p.password: changed"}},

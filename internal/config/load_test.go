@@ -348,6 +348,17 @@ func TestExamplesLoad(t *testing.T) {
 	}
 }
 
+// TestExampleOfManySites: the main file with the site's file beside it.
+func TestExampleOfManySites(t *testing.T) {
+	c := load(t, "../../examples/fedsite.sites.yaml")
+	if len(c.Broken) > 0 || len(c.Sites) != 1 || c.Sites[0].Site.Name != "EXAMPLE-CLOUD" || filepath.Base(c.Sites[0].Unit.File) != "EXAMPLE-CLOUD.yaml" {
+		t.Fatalf("sites %v, broken %v", c.Sites, c.Broken)
+	}
+	if m := c.Sites[0].Clouds[0]; m.CredentialOf(site.Project{ID: "4ae07d0e5d7a4c3b8a6f1e2d3c4b5a69"}) != "project" || m.CredentialOf(site.Project{ID: "x"}) != "checkin" {
+		t.Errorf("credentials: %+v", m)
+	}
+}
+
 // everyKeyIsSaid fails when the full example leaves a key out, other than the ways to say a thing that exclude another.
 func everyKeyIsSaid(t *testing.T, text string) {
 	t.Helper()

@@ -19,13 +19,14 @@ site: {gocdb: %s}
 clouds:
   - {name: %s, credential: reader}
 credentials:
-  reader: {os_cloud: %s}   # an entry of clouds.yaml; clouds_file: says where that is
+  reader: {os_cloud: %s}   # an entry of /etc/openstack/clouds.yaml; clouds_file: names another file
 # vos:                      # projects may also name their VO themselves, in the property egi.VO
 #   - {name: vo.example.org, project: 4ae07d}
 accounting:
   mode: observe             # then active, which sends
   # previously: caso        # what sent this site's records before: caso or nothing
 # flavors: {"*": {benchmark: {type: HEPscore23, value: 15.2}}}
+# notify: {email: cloud-ops@example.org}   # on change of health, and each morning
 # network: {proxy: "http://proxy.example.org:3128", no_proxy: [.example.org]}
 `, key(cmp.Or(o.Site, "EXAMPLE-CLOUD")), key(cmp.Or(o.Cloud, "main")), key(cmp.Or(o.OSCloud, "fedsite")))
 }
