@@ -128,7 +128,7 @@ func (o *Overview) visits() {
 	}
 	for i := range o.Places {
 		p := &o.Places[i]
-		p.Running, p.Last, p.Next = nil, nil, nil
+		p.Running, p.Last, p.Next, p.Tasks = nil, nil, nil, len(of[where{p.Part, p.Site}])
 		for _, t := range of[where{p.Part, p.Site}] {
 			if t.Running != nil {
 				p.Running = append(p.Running, *t.Running)

@@ -18,7 +18,7 @@ type cards struct {
 	Now    time.Time
 	Groups []group
 	More   int  // problems in groups that are not among them
-	Found  bool // say which run found each
+	Found  bool // say which run, or whose, found each
 }
 
 // cardsOf groups problems: those of a kind whose reason and remedy are the same are one card. In short, only some cards, and
@@ -28,7 +28,7 @@ func cardsOf(now time.Time, problems []Problem, short bool) cards {
 		state                      State
 		part, step, reason, remedy string
 	}
-	c := cards{Now: now, Found: true}
+	c := cards{Now: now}
 	index := map[kind]int{}
 	for _, p := range problems {
 		p.Reason = cmp.Or(p.Reason, noReason)

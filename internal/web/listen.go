@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -35,8 +36,11 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 		return nil, refused(addr, port)
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("listen on %q: %w: end what listens there, or choose another port", addr, syscall.EADDRINUSE)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("listen on %q: %w: choose another port, or end what listens there", addr, err)
+		return nil, fmt.Errorf("listen on %q: %w", addr, err)
 	}
 	// localhost is what /etc/hosts says it is
 	if tcp, ok := l.Addr().(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -34,6 +35,8 @@ type frame struct {
 	Turn    string // address of the same page, refreshing itself, or not any more
 	JSON    string // address of the same as JSON
 	Service *Overview
+	Notice  string // for every page
+	Metrics bool
 	Body    any
 }
 
@@ -105,10 +108,11 @@ type overviewBody struct {
 	Running   []Task
 	Paused    []Task
 	Overdue   []Task
-	SomeSites bool   // more than one
-	First     *Task  // what runs next
-	Ran       bool   // something has run
-	Modes     string // what the modes mean for what will happen
+	Names     []string // of its sites
+	SomeSites bool     // more than one
+	First     *Task    // what runs next
+	Ran       bool     // something has run
+	Modes     string   // what the modes mean for what will happen
 }
 
 func (s *Server) overviewPage(w http.ResponseWriter, r *http.Request) {
@@ -118,7 +122,11 @@ func (s *Server) overviewPage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	b := overviewOf(o, r.URL.Query().Get("problems") == "all")
-	s.page(w, r, "overview.html", frame{Title: b.Head.Words, At: "overview", Now: o.Now, Refresh: 60, Service: &o, Body: b})
+	title := b.Head.Words
+	if len(b.Names) == 1 {
+		title += " · " + visible(b.Names[0], maxCell)
+	}
+	s.page(w, r, "overview.html", frame{Title: title, At: "overview", Now: o.Now, Refresh: 60, Service: &o, Body: b})
 }
 
 // overviewOf chooses what of everything is shown at once.
@@ -130,12 +138,13 @@ func overviewOf(o Overview, allProblems bool) overviewBody {
 			b.Loud, b.Quiet = o.Places[:well], o.Places[well:]
 		}
 	}
-	sites := map[string]bool{}
 	for _, p := range o.Places {
-		sites[p.Site] = sites[p.Site] || p.Site != ""
+		if name := cmp.Or(p.SiteName, p.Site); p.Site != "" && !slices.Contains(b.Names, name) {
+			b.Names = append(b.Names, name)
+		}
 	}
-	delete(sites, "")
-	b.SomeSites = len(sites) > 1
+	b.SomeSites = len(b.Names) > 1
+	b.Cards.Found = true
 	for i, t := range o.Tasks {
 		b.Ran = b.Ran || t.Last != nil || t.Running != nil
 		if due := t.next(o.Now); t.Running == nil && !due.IsZero() && (b.First == nil || due.Before(b.First.next(o.Now))) {
@@ -236,6 +245,7 @@ type runBody struct {
 
 // page writes a page, in whole or not at all. Its f.Refresh is how often it refreshes itself for readers who want that.
 func (s *Server) page(w http.ResponseWriter, r *http.Request, name string, f frame) {
+	f.Notice, f.Metrics = s.notice, s.metrics
 	f.Style, f.Now, f.JSON = s.style, f.Now.UTC(), "/api/v1"+r.URL.EscapedPath()
 	if r.URL.Path == "/" {
 		f.JSON = "/api/v1/overview"
@@ -269,7 +279,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, status int) {
 		return
 	}
 	var out bytes.Buffer
-	f := frame{Title: http.StatusText(status), Style: s.style, Body: said[status]}
+	f := frame{Title: http.StatusText(status), Style: s.style, Notice: s.notice, Metrics: s.metrics, Body: said[status]}
 	if err := s.pages.ExecuteTemplate(&out, "error.html", f); err != nil {
 		s.log.Error("the page of an error could not be made", "err", err)
 	}

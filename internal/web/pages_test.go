@@ -71,7 +71,7 @@ func TestOverview(t *testing.T) {
 			"? not known yet", "none yet", "accounting.collect 12:43, in 3 min"}, []string{"All is well", "Problems"}},
 		"nothing": {webtest.Nothing(), []string{"? No site is configured", "fedsite config init --site NAME"}, []string{"Health", "All is well", "Next"}},
 	} {
-		text, _ := read(t, web.New(web.Options{Source: c.source}), "/")
+		text, _ := read(t, web.New(web.Options{Source: c.source, Metrics: http.NotFoundHandler()}), "/")
 		t.Run(name, func(t *testing.T) {
 			says(t, text, c.words...)
 			for _, w := range c.not {
@@ -144,6 +144,26 @@ func TestRunPages(t *testing.T) {
 	says(t, text, "✗ Run 124: failed", "the database of Nova does not answer", "503 from https://nova.example.org:8774")
 	text, _ = read(t, web.New(web.Options{Source: webtest.Well()}), "/tasks/accounting.collect/example-cloud-3f9a2c71/125")
 	says(t, text, "► Run 125: running", "collect: 5 of 12 projects of cloud r1", "Runs for 12.0 s", "None so far")
+}
+
+// TestPlaceWithoutTasks: a part that has no tasks is not said to wait for its first run; a zero of the database is no time.
+func TestPlaceWithoutTasks(t *testing.T) {
+	source := webtest.Well()
+	source.Everything.Places = append(source.Everything.Places, web.Place{Part: "config", Site: "example-cloud-3f9a2c71", SiteName: "EXAMPLE-CLOUD", Health: web.Health{State: web.OK}})
+	source.Everything.Problems = []web.Problem{{State: web.Warn, Part: "config", Site: "example-cloud-3f9a2c71", Reason: "odd", Task: "service.snapshot"}}
+	s := web.New(web.Options{Source: source})
+	text, _ := read(t, s, "/")
+	says(t, text, "odd service.snapshot", "EXAMPLE-CLOUD config ✓ ok – –")
+	p := source.Reports["service.snapshot 124"]
+	p.Run.Slot = time.Unix(0, 0)
+	source.Reports["service.snapshot 124"] = p
+	text, _ = read(t, s, "/tasks/service.snapshot/124")
+	if strings.Contains(text, "1970") {
+		t.Error(text)
+	}
+	if title := ask(t, s, "/").Body.String(); !strings.Contains(title, "<title>1 warning · EXAMPLE-CLOUD · fedsite</title>") {
+		t.Errorf("%.300s", title)
+	}
 }
 
 // TestHostileTexts: whatever tenants and clouds write, it is text on each page, and can be seen.

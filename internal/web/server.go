@@ -32,6 +32,7 @@ type Options struct {
 	Metrics http.Handler                // what /metrics answers
 	Alive   func() error                // an error when the scheduler is stuck, for /healthz; it must not wait for anything
 	Ready   func(context.Context) error // an error when the service cannot do its work, for /readyz: a Reason is told, others are logged
+	Notice  string                      // stands on top of every page, as "DEMO: …"; none when empty
 	// Patience is how long the source may take; 10 s when it is 0.
 	Patience time.Duration
 }
@@ -57,6 +58,8 @@ type Server struct {
 	alive    func() error
 	ready    func(context.Context) error
 	patience time.Duration
+	notice   string
+	metrics  bool // there are some
 	pages    *template.Template
 	style    string // address of the style sheet, which changes with what is in it
 	mux      *http.ServeMux
@@ -64,7 +67,7 @@ type Server struct {
 
 // New makes a server.
 func New(o Options) *Server {
-	s := &Server{source: o.Source, log: o.Log, names: append([]string{"localhost"}, o.Names...), alive: o.Alive, ready: o.Ready, patience: o.Patience}
+	s := &Server{source: o.Source, log: o.Log, names: append([]string{"localhost"}, o.Names...), alive: o.Alive, ready: o.Ready, patience: o.Patience, notice: o.Notice, metrics: o.Metrics != nil}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -71,6 +71,20 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
+// TestNotice: what is to stand on every page stands there, also on that of an error; metrics are named when there are some.
+func TestNotice(t *testing.T) {
+	s := web.New(web.Options{Source: webtest.Well(), Notice: "DEMO: <all> is made up"})
+	for _, path := range []string{"/", "/tasks", "/tasks/service.snapshot", "/tasks/service.snapshot/124", "/nothing"} {
+		if page := ask(t, s, path).Body.String(); !strings.Contains(page, `<p class="notice"><bdi>DEMO: &lt;all&gt; is made up</bdi></p>`) || strings.Contains(page, "/metrics") {
+			t.Errorf("%s: %.900s", path, page)
+		}
+	}
+	s = web.New(web.Options{Source: webtest.Well(), Metrics: http.HandlerFunc(metrics)})
+	if page := ask(t, s, "/").Body.String(); strings.Contains(page, "notice") || !strings.Contains(page, `href="/metrics"`) {
+		t.Errorf("%.900s", page)
+	}
+}
+
 // TestStyleSheet: pages name the style sheet under an address that holds.
 func TestStyleSheet(t *testing.T) {
 	s := web.New(web.Options{Source: webtest.Well()})

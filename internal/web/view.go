@@ -67,6 +67,7 @@ type Place struct {
 	Running []Run  `json:"running,omitempty"`
 	Last    *Run   `json:"last,omitempty"` // the one that ended last
 	Next    *Visit `json:"next,omitempty"` // the task that is due first
+	Tasks   int    `json:"tasks"`          // how many there are
 }
 
 // Visit is a task that is due at a time.
@@ -115,8 +116,8 @@ type Run struct {
 	Fence    int64     `json:"fence"`
 	Cause    string    `json:"cause,omitempty"` // schedule, shell, retry, …
 	Node     string    `json:"node,omitempty"`
-	Slot     time.Time `json:"slot,omitzero"` // the time that it was due at
-	Started  time.Time `json:"started"`
+	Slot     time.Time `json:"slot,omitzero"`    // the time that it was due at
+	Started  time.Time `json:"started,omitzero"` // left out in a task's last run
 	Ended    time.Time `json:"ended,omitzero"`
 	Outcome  string    `json:"outcome,omitempty"`  // done, partial, failed, abandoned, cancelled, …; empty while it runs
 	Problems int       `json:"problems,omitempty"` // how many it met

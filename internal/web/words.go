@@ -66,7 +66,7 @@ type moment struct {
 
 // at writes an instant, seen from now: the hour on the same day, else the date too.
 func at(now, t time.Time) moment {
-	if t.IsZero() {
+	if t.Unix() <= 0 { // a zero time, or a zero in the database
 		return moment{}
 	}
 	now, t = now.UTC(), t.UTC()
