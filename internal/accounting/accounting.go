@@ -20,6 +20,8 @@ type Deps struct {
 	DB  *store.Store
 	Log *slog.Logger
 	Run *run.Recorder
+
+	Sent *Archive // where delivered messages are kept; nil = nowhere
 }
 
 // Compute is one project at a cloud, seen with a token of that very project. Pages come in the order of the cloud's

@@ -136,11 +136,14 @@ func BenchmarkCollect(b *testing.B) {
 // second ledger is that of a large site's month, sent as a whole.
 func BenchmarkSend(b *testing.B) {
 	for _, messages := range []int{10, 1000} {
-		b.Run(fmt.Sprintf("%d-records", 100*messages), func(b *testing.B) { benchmarkSend(b, messages) })
+		b.Run(fmt.Sprintf("%d-records", 100*messages), func(b *testing.B) { benchmarkSend(b, messages, nil) })
+		b.Run(fmt.Sprintf("%d-records-archived", 100*messages), func(b *testing.B) {
+			benchmarkSend(b, messages, accounting.OpenArchive(filepath.Join(b.TempDir(), "sent")))
+		})
 	}
 }
 
-func benchmarkSend(b *testing.B, messages int) {
+func benchmarkSend(b *testing.B, messages int, archive *accounting.Archive) {
 	const collected = 1000 // the other records are copies of theirs
 	bed := newBed(b, large(collected), onDisk(b), "2024-03-10T00:05:00Z", "2024-03-01")
 	bed.fed.Broker.OnStored(func(broker.Stored) {}) // the receiver's work is not ours
@@ -155,6 +158,7 @@ func benchmarkSend(b *testing.B, messages int) {
 		b.StopTimer()
 		bed.write(`UPDATE ledger SET rev = rev + 1`)
 		d, before, began := bed.deps(), bed.db.Commits(), time.Now()
+		d.Sent = archive
 		b.StartTimer()
 		if err := accounting.Send(b.Context(), d, bed.target, accounting.Sending{GoActive: true, Parallel: 4, Attempts: 1}); err != nil {
 			b.Fatal(err)

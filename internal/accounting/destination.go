@@ -44,11 +44,12 @@ type Message struct {
 	Records     int
 	Period      string // of its oldest record
 	Attempts    int
-	LastAttempt int64  // unix seconds; 0 = none
-	HoldUntil   int64  // unix seconds; until then no newer revision of its records may be cut
-	Remote      string // the broker's id, or that of the queue it was written into
-	Written     bool   // a queue has it, and it has not been taken away yet
-	resumed     bool   // cut by an earlier run: an attempt of that run may be unanswered
+	LastAttempt int64     // unix seconds; 0 = none
+	HoldUntil   int64     // unix seconds; until then no newer revision of its records may be cut
+	Remote      string    // the broker's id, or that of the queue it was written into
+	Written     bool      // a queue has it, and it has not been taken away yet
+	list        []waiting // its records, as far as they were read; their texts are in Body
+	resumed     bool      // cut by an earlier run: an attempt of that run may be unanswered
 }
 
 // Receipt says what a destination did with a message.

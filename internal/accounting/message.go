@@ -50,7 +50,7 @@ func compile(destination, siteID string, records []waiting, now time.Time) (Mess
 	name, err := newName(now)
 	return Message{
 		ID: hex.EncodeToString(id), Destination: destination, Site: siteID, Kind: KindCloud, Name: name,
-		Body: apel.JoinCloud(bodies), Records: len(records), Period: records[0].period,
+		Body: apel.JoinCloud(bodies), Records: len(records), Period: records[0].period, list: records,
 	}, err
 }
 
@@ -197,7 +197,9 @@ func split(tx *store.Tx, m Message, reason string, now time.Time) (halves []Mess
 
 // recordsOf gives a message's records with the texts they had when it was cut. The order is the one they were cut in.
 func recordsOf(tx *store.Tx, m Message) ([]waiting, error) {
-	rows, err := tx.Query(`SELECT cloud, subject, period, rev, wall FROM message_record WHERE message = $1 ORDER BY period, cloud, subject`, m.ID)
+	rows, err := tx.Query(`SELECT r.cloud, r.subject, r.period, r.rev, r.wall, coalesce(l.seen, 0), coalesce(l.flavor, ''), coalesce(l.state, '') FROM message_record r
+		LEFT JOIN ledger l ON l.site = r.site AND l.cloud = r.cloud AND l.kind = r.kind AND l.subject = r.subject AND l.period = r.period AND l.rev = r.rev
+		WHERE r.message = $1 ORDER BY r.period, r.cloud, r.subject`, m.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +207,7 @@ func recordsOf(tx *store.Tx, m Message) ([]waiting, error) {
 	var all []waiting
 	for rows.Next() {
 		var w waiting
-		if err := rows.Scan(&w.cloud, &w.subject, &w.period, &w.rev, &w.wall); err != nil {
+		if err := rows.Scan(&w.cloud, &w.subject, &w.period, &w.rev, &w.wall, &w.seen, &w.flavor, &w.state); err != nil {
 			return nil, err
 		}
 		all = append(all, w)

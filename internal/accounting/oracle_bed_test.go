@@ -74,6 +74,7 @@ type trial struct {
 	over        func(step, context.CancelCauseFunc) // arms the troubles of another destination than door
 	instead     func(step) bool                     // a wrong pipeline's collection; true = done
 	done        func(step)                          // called after each step
+	sent        *accounting.Archive                 // nil = none
 	collections []span                              // when each collection ran, in the host's time
 	faults      []string                            // what the trial found wrong
 }
@@ -235,7 +236,7 @@ func (tr *trial) play() {
 var errKilled = errors.New("killed")
 
 func (tr *trial) deps() accounting.Deps {
-	return accounting.Deps{Now: tr.hostNow, DB: tr.archive.db, Log: slog.New(slog.DiscardHandler), Run: run.NewRecorder("oracle", tr.hostNow, nil)}
+	return accounting.Deps{Now: tr.hostNow, DB: tr.archive.db, Log: slog.New(slog.DiscardHandler), Run: run.NewRecorder("oracle", tr.hostNow, nil), Sent: tr.sent}
 }
 
 func (tr *trial) collectStep(s step) {

@@ -223,6 +223,9 @@ func nameRows(tx *store.Tx, e entry) error {
 	return nil
 }
 
+// stateAfterEnd marks a row of a month after the VM's end: its durations are no meter's.
+const stateAfterEnd = "AFTER END"
+
 // afterEnd deals with rows of months after the end: one that may have been delivered is revised to the final durations,
 // with SuspendDuration raised so that it stays in its month, because the server cannot delete; then its difference to
 // the month before is nothing. One that was never sent is removed (design §7, rule 7).
@@ -272,6 +275,10 @@ func (b *basis) afterEnd(tx *store.Tx, v VM) ([]note, error) {
 		}
 		changed, err := updateRow(tx, v, l.period, rec)
 		if err != nil {
+			return nil, err
+		}
+		if _, err := tx.Exec(`UPDATE ledger SET state = $6 WHERE site = $1 AND cloud = $2 AND kind = $3 AND subject = $4 AND period = $5 AND state <> $6`,
+			v.Site, v.Cloud, KindCloud, v.ID, l.period, stateAfterEnd); err != nil {
 			return nil, err
 		}
 		if changed {
@@ -352,12 +359,12 @@ func (b *basis) writeRows(tx *store.Tx, entries []entry) error {
 	var values [][]any
 	for _, e := range entries {
 		for _, r := range e.rows {
-			values = append(values, []any{e.vm.Site, e.vm.Cloud, KindCloud, r.VM, r.Period, r.At, e.vm.Seen, r.rev, r.digest, r.body, r.VO, e.vm.Project, nullText(r.parked), r.labels, r.wall})
+			values = append(values, []any{e.vm.Site, e.vm.Cloud, KindCloud, r.VM, r.Period, r.At, e.vm.Seen, r.rev, r.digest, r.body, r.VO, e.vm.Project, nullText(r.parked), r.labels, r.wall, r.Reading.Size.Flavor, r.Reading.State})
 		}
 	}
-	return insert(tx, `INSERT INTO ledger (site, cloud, kind, subject, period, measured, seen, rev, digest, body, vo, project, parked, labels, wall)`,
+	return insert(tx, `INSERT INTO ledger (site, cloud, kind, subject, period, measured, seen, rev, digest, body, vo, project, parked, labels, wall, flavor, state)`,
 		`ON CONFLICT (site, cloud, kind, subject, period) DO UPDATE SET measured = excluded.measured, seen = excluded.seen,
-		rev = ledger.rev + 1, digest = excluded.digest, body = excluded.body, vo = excluded.vo, project = excluded.project, parked = excluded.parked, labels = excluded.labels, wall = excluded.wall
+		rev = ledger.rev + 1, digest = excluded.digest, body = excluded.body, vo = excluded.vo, project = excluded.project, parked = excluded.parked, labels = excluded.labels, wall = excluded.wall, flavor = excluded.flavor, state = excluded.state
 		WHERE excluded.seen >= ledger.seen`, values)
 }
 

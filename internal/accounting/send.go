@@ -45,6 +45,12 @@ func Send(ctx context.Context, d Deps, t *Target, how Sending) error {
 	if err != nil {
 		return fmt.Errorf("start of site %s: %w", t.Site.Name, err)
 	}
+	if p, err := lost(d, t, start); err != nil {
+		return err
+	} else if p != nil {
+		d.Run.Fail(*p)
+		return nil
+	}
 	if p := t.unready(start); p != nil {
 		d.Run.Fail(*p)
 		return nil
@@ -70,7 +76,7 @@ func Send(ctx context.Context, d Deps, t *Target, how Sending) error {
 		if how.To != "" && how.To != dest.Name() {
 			continue
 		}
-		s := &sender{d: d, t: t, dest: dest, how: how, out: t.queueFor(dest, start, in)}
+		s := &sender{d: d, t: t, dest: dest, how: how, start: start, out: t.queueFor(dest, start, in)}
 		if err := s.tracked(ctx); err != nil {
 			return err
 		}
@@ -124,12 +130,16 @@ type sender struct {
 	dest Destination
 	how  Sending
 
+	start   Start
+	windows []ArchivedWindow // what was collected when the run began
+
 	mu      sync.Mutex
 	old     []Message // unsettled ones of earlier runs
 	out     queue
 	stopped bool
 	why     string // it was stopped
 	took    int64  // when something was settled last, unix seconds
+	went    bool   // something was cut, or settled
 }
 
 func (s *sender) problem(object string, err error, p run.Problem) {
@@ -185,6 +195,13 @@ func (s *sender) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.survey(ctx); err != nil {
+		if _, ok := errors.AsType[*DeliveryError](err); ok {
+			s.stop(object, err)
+			return nil
+		}
+		return err
+	}
 	group, gctx := errgroup.WithContext(ctx)
 	for range max(s.how.Parallel, 1) {
 		group.Go(func() error {
@@ -202,6 +219,7 @@ func (s *sender) run(ctx context.Context) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
+	s.mark(ctx)
 	return s.d.DB.Read(ctx, func(tx *store.Tx) error { return s.out.tellHeld(tx, s.d) })
 }
 
@@ -227,6 +245,7 @@ func (s *sender) next(ctx context.Context) (Message, bool, error) {
 			return Message{}, false, fmt.Errorf("cut a message for %s: %w", s.dest.Name(), err)
 		}
 		if m.ID != "" { // else not one waits any more
+			s.went = true
 			s.d.Run.Count("messages_cut", 1)
 			return m, true, nil
 		}
@@ -276,13 +295,16 @@ func (s *sender) deliver(ctx context.Context, m Message) error {
 		return nil
 	}
 	if m.resumed {
-		err := s.d.DB.Read(ctx, func(tx *store.Tx) error { return loadBody(tx, &m) })
+		err := s.list(ctx, &m)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil // settled by somebody else
 		}
 		if err != nil {
 			return fmt.Errorf("read message %s: %w", m.Name, err)
 		}
+	}
+	if err := s.hold(m); err != nil {
+		return s.failed(ctx, m, err)
 	}
 	fresh := !m.resumed && m.Attempts == 1 && s.d.Now().Unix()-m.LastAttempt <= restamp
 	for try := 1; ; try++ {
@@ -380,6 +402,9 @@ func (s *sender) split(ctx context.Context, m Message, why *DeliveryError) error
 	if err != nil {
 		return fmt.Errorf("split message %s: %w", m.Name, err)
 	}
+	if len(halves) > 0 {
+		s.drop(m.ID)
+	}
 	for _, w := range parked {
 		s.d.Run.Count("records_parked", 1)
 		s.problem(fmt.Sprintf("record of VM %s, %s", w.subject, w.period), why, run.Problem{Permanent: true,
@@ -397,6 +422,12 @@ func (s *sender) split(ctx context.Context, m Message, why *DeliveryError) error
 }
 
 func (s *sender) settled(ctx context.Context, m Message) error {
+	if err := s.keep(ctx, m); err != nil {
+		if _, ok := errors.AsType[*DeliveryError](err); ok {
+			return s.failed(ctx, m, err)
+		}
+		return err
+	}
 	var notes []note
 	err := s.d.DB.Write(ctx, func(tx *store.Tx) (err error) {
 		notes, err = settle(tx, m, s.d.Now(), !slices.Contains(s.t.Copies, s.dest.Name()))
@@ -408,7 +439,9 @@ func (s *sender) settled(ctx context.Context, m Message) error {
 	for _, n := range notes {
 		s.problem("VM "+n.vm, errors.New(n.text), run.Problem{Notice: true, Hint: n.hint})
 	}
+	s.drop(m.ID)
 	s.mu.Lock()
+	s.went = true
 	s.took = s.d.Now().Unix()
 	if s.out.end = false; m.resumed { // newer revisions of its records may have waited for it
 		s.out.at = cursor{}
