@@ -93,6 +93,9 @@ func (b *base) with(ctx context.Context, cfg *config.Config) (*App, error) {
 	if err := b.clock.sync(ctx, b.db); err != nil {
 		return nil, err
 	}
+	if err := b.hold(ctx, cfg); err != nil {
+		return nil, err
+	}
 	var names []string
 	for _, s := range cfg.Sites {
 		names = append(names, s.Site.Name)
@@ -101,6 +104,9 @@ func (b *base) with(ctx context.Context, cfg *config.Config) (*App, error) {
 		if err := register(ctx, b.db, &cfg.Sites[i], names, b.Now()); err != nil {
 			return nil, fmt.Errorf("site %s: %w", cfg.Sites[i].Site.Name, err)
 		}
+	}
+	if err := b.remember(ctx, cfg); err != nil {
+		return nil, fmt.Errorf("keep the site files: %w", err)
 	}
 	return &App{base: b, cfg: cfg}, nil
 }

@@ -1,12 +1,15 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/accounting"
+	"github.com/fedsite/fedsite/internal/config"
 	"github.com/fedsite/fedsite/internal/health"
 	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/site"
@@ -118,6 +121,11 @@ func (s *service) facts(ctx context.Context, k known) health.Facts {
 			h.Broken, h.Remedy = c.Unit.Err.Error(), "mend "+c.Unit.File+", then systemctl reload fedsite; until then the last good configuration counts"
 		}
 		f.Sites = append(f.Sites, h)
+	}
+	for _, u := range k.app.cfg.Broken {
+		if !slices.ContainsFunc(k.app.cfg.Sites, func(c config.Site) bool { return c.Unit.File == u.File }) {
+			f.Sites = append(f.Sites, health.Site{ID: u.File, Name: cmp.Or(u.Site, u.File), Broken: u.Err.Error(), Remedy: "mend " + u.File + ", then systemctl reload fedsite; nothing is done for this site until then"})
+		}
 	}
 	for _, t := range k.tasks {
 		task, err := s.fact(ctx, k.app, t)

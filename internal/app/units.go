@@ -1,0 +1,133 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/fedsite/fedsite/internal/config"
+	"github.com/fedsite/fedsite/internal/store"
+)
+
+// goneAtOnce is how many sites may be given up at once because their files are gone: more look like a directory that is
+// not mounted (design §4, Included files are units).
+const goneAtOnce = 3
+
+// lastGood is the last good configuration of a site that has a file of its own, as the store keeps it.
+type lastGood struct {
+	Name string `json:"-"`
+	File string `json:"file"`
+	Text string `json:"text"`
+}
+
+// hold puts the last good configuration in the place of site files that are broken, or of which too many are gone.
+func (b *base) hold(ctx context.Context, cfg *config.Config) error {
+	if len(cfg.Includes) == 0 {
+		return nil
+	}
+	stored, err := lastGoods(ctx, b.db)
+	if err != nil {
+		return fmt.Errorf("last good site files: %w", err)
+	}
+	if gone := missing(cfg, stored); len(gone) > goneAtOnce {
+		for _, g := range gone {
+			cfg.Broken = append(cfg.Broken, config.BrokenUnit{File: g.File, Site: g.Name,
+				Err: fmt.Errorf("%s is gone, and so are %d others: put them back, or say prune: true beside include", g.File, len(gone)-1)})
+		}
+	}
+	for _, broken := range slices.Clone(cfg.Broken) {
+		i := slices.IndexFunc(stored, func(s lastGood) bool { return s.File == broken.File })
+		if i < 0 {
+			b.opts.Log.Error("a site's file cannot be used, and there is no former configuration of it", "file", broken.File, "error", broken.Err)
+			continue
+		}
+		if err := cfg.LastGood(broken.File, []byte(stored[i].Text)); err != nil {
+			b.opts.Log.Error("a site's file cannot be used", "file", broken.File, "error", broken.Err, "former", err)
+			continue
+		}
+		b.opts.Log.Error("a site's file cannot be used: its last good configuration counts", "file", broken.File, "error", broken.Err)
+	}
+	return nil
+}
+
+// missing gives the sites whose files are gone, though the main file still includes such files, and does not say prune.
+func missing(cfg *config.Config, stored []lastGood) (gone []lastGood) {
+	for _, s := range stored {
+		served := slices.ContainsFunc(cfg.Sites, func(c config.Site) bool { return c.Unit.File == s.File || c.Site.Name == s.Name })
+		broken := slices.ContainsFunc(cfg.Broken, func(u config.BrokenUnit) bool { return u.File == s.File })
+		kept := slices.ContainsFunc(cfg.Includes, func(i config.Include) bool {
+			fits, _ := filepath.Match(i.Pattern, s.File)
+			return fits && !i.Prune
+		})
+		if !served && !broken && kept {
+			gone = append(gone, s)
+		}
+	}
+	return gone
+}
+
+// remember keeps the site files that are good, and forgets those that were given up.
+func (b *base) remember(ctx context.Context, cfg *config.Config) error {
+	stored, err := lastGoods(ctx, b.db)
+	if err != nil {
+		return err
+	}
+	changed := map[string]string{} // by the site's name
+	for _, s := range stored {
+		if !slices.ContainsFunc(cfg.Sites, func(c config.Site) bool { return c.Site.Name == s.Name && c.Unit.File != "" }) &&
+			!slices.ContainsFunc(cfg.Broken, func(u config.BrokenUnit) bool { return u.File == s.File }) {
+			changed[s.Name] = ""
+		}
+	}
+	for _, c := range cfg.Sites {
+		if c.Unit.File == "" || c.Unit.Err != nil {
+			continue
+		}
+		text, err := json.Marshal(lastGood{File: c.Unit.File, Text: string(c.Unit.Text)})
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(stored, lastGood{c.Site.Name, c.Unit.File, string(c.Unit.Text)}) {
+			changed[c.Site.Name] = string(text)
+		}
+	}
+	if len(changed) == 0 {
+		return nil
+	}
+	return b.db.Write(ctx, func(tx *store.Tx) error {
+		for name, text := range changed {
+			if _, err := tx.Exec(`UPDATE site SET config = $1 WHERE name = $2`, text, name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func lastGoods(ctx context.Context, db *store.Store) (all []lastGood, err error) {
+	err = db.Read(ctx, func(tx *store.Tx) error {
+		all = nil
+		rows, err := tx.Query(`SELECT name, config FROM site WHERE config <> '' ORDER BY name`)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var (
+				s    lastGood
+				text string
+			)
+			if err := rows.Scan(&s.Name, &text); err != nil {
+				return err
+			}
+			if err := json.Unmarshal([]byte(text), &s); err != nil {
+				return fmt.Errorf("site %s: %w", s.Name, err)
+			}
+			all = append(all, s)
+		}
+		return rows.Err()
+	})
+	return all, err
+}
