@@ -24,7 +24,7 @@ func marked(purpose string) string { return "s" + core + purpose + `/+&"%` }
 // situations are the surroundings in which the program runs: what it signs in with, and what goes wrong. A new way in which
 // a secret is used, or may come back, is a line.
 var situations = []situation{
-	{name: "all well", credential: password, works: true},
+	{name: "all well", credential: password, works: true, serves: true},
 	{name: "application credential", credential: `{application_credential_id: app, application_credential_secret: %[app]}`, works: true},
 	{name: "access token in a file", credential: `{oidc: {access_token_file: %[access-file], idp: egi.eu}}`, works: true},
 	{name: "client credentials", credential: client, works: true},
@@ -48,27 +48,27 @@ var situations = []situation{
 	{name: "wrong key in clouds.yaml", credential: `{os_cloud: broken, clouds_file: %[broken-clouds]}`},
 
 	{name: "Keystone echoes, 401", credential: password, echo: echo{"cloud", "/auth/tokens", 401, inJSON}},
-	{name: "Keystone echoes, 500", credential: password, echo: echo{"cloud", "/auth/tokens", 500, inJSON}},
+	{name: "Keystone echoes, 500", credential: password, echo: echo{"cloud", "/auth/tokens", 500, inJSON}, serves: true},
 	{name: "Keystone echoes a page", credential: password, echo: echo{"cloud", "/auth/tokens", 200, inHTML}},
 	{name: "Keystone echoes an access token", credential: client, echo: echo{"cloud", "/OS-FEDERATION/", 401, inHTML}},
 	{name: "Keystone echoes its token", credential: client, echo: echo{"cloud", "/auth/projects", 500, inJSON}},
 	{name: "Nova echoes, 403", credential: password, echo: echo{"cloud", "/servers/detail", 403, inJSON}},
 	{name: "Nova echoes, 500", credential: password, echo: echo{"cloud", "/servers/detail", 500, inHTML}},
 	{name: "AMS echoes, 401", credential: password, ams: amsToken, echo: echo{"broker", ":publish", 401, inJSON}},
-	{name: "AMS echoes, 403", credential: password, ams: amsToken, echo: echo{"broker", ":publish", 403, inHTML}},
+	{name: "AMS echoes, 403", credential: password, ams: amsToken, echo: echo{"broker", ":publish", 403, inHTML}, serves: true},
 	{name: "AMS echoes, 400", credential: password, ams: amsToken, echo: echo{"broker", ":publish", 400, inJSON}},
 	{name: "AMS echoes a page", credential: password, ams: amsToken, echo: echo{"broker", ":publish", 404, inHTML}},
 	{name: "AMS echoes the token of authn", credential: password, echo: echo{"broker", ":publish", 403, inJSON}},
 	{name: "provider echoes, 400", credential: client, echo: echo{"issuer", "/token", 400, inJSON}},
 	{name: "provider echoes, 500", credential: refresh, echo: echo{"issuer", "/token", 500, inHTML}},
 	{name: "Vault echoes at sign-in", credential: `{vault: {url: %[vault-url], path: approle/os, login: {approle: {role_id: role, secret_id: %[secret-id]}}}}`, echo: echo{"vault", "/login", 400, inJSON}},
-	{name: "Vault echoes a JWT", credential: `{vault: {url: %[vault-url], path: "users/{sub}/os", login: {jwt: client}}}`, echo: echo{"vault", "/login", 500, inJSON}},
+	{name: "Vault echoes a JWT", credential: `{vault: {url: %[vault-url], path: "users/{sub}/os", login: {jwt: client}}}`, echo: echo{"vault", "/login", 500, inJSON}, serves: true},
 	{name: "Vault echoes its token", credential: `{vault: {url: %[vault-url], path: approle/os, login: {token: %[vault-token]}}}`, echo: echo{"vault", "/approle/os", 403, inJSON}},
 
 	{name: "proxy refuses", credential: password, more: "network: {proxy: %[proxy]}"},
-	{name: "proxy echoes", credential: password, more: "network: {proxy: %[proxy]}", echo: echo{"proxy", "", 407, inHTML}},
+	{name: "proxy echoes", credential: password, more: "network: {proxy: %[proxy]}", echo: echo{"proxy", "", 407, inHTML}, serves: true},
 	{name: "proxy is gone", credential: password, more: "network: {proxy: %[no-proxy]}"},
-	{name: "program fails", credential: `{exec: {command: [%[program], fail]}}`},
+	{name: "program fails", credential: `{exec: {command: [%[program], fail]}}`, serves: true},
 	{name: "program prints something else", credential: `{exec: {command: [%[program], garbage]}}`},
 	{name: "database is gone", credential: password, more: "store: {url: %[database]}", stateless: true},
 	{name: "typing mistakes", credential: `{username: %[user], pasword: %[keystone], pass: [%[keystone], a}, token: %[wrong]}`, stateless: true},
@@ -95,7 +95,13 @@ var spoken = [][]string{
 	{"accounting", "send", "--dry-run", "-o", "json"},
 	{"accounting", "send", "--yes", "-v"},
 	{"accounting", "send", "--yes", "-o", "json"},
+	{"tasks", "list", "-o", "json"},
+	{"tasks", "show", "accounting.collect", "-o", "json"},
+	{"tasks", "show", "accounting.send"},
 }
+
+// pages are what the service shows, of which each is read after a collection and a sending. A new page is a line.
+var pages = []string{"/", "/tasks", "/tasks/accounting.collect/%[site]", "/tasks/accounting.send/%[site]", "/api/v1/overview", "/api/v1/tasks", "/api/v1/tasks/accounting.collect/%[site]", "/healthz", "/readyz", "/metrics"}
 
 // TestNoSecretIsShown runs everything with secrets that carry a mark, and searches for it, and for every token that went over
 // the wire: in all that is printed, in each file of the state directory, and in each table.
@@ -115,6 +121,11 @@ func TestNoSecretIsShown(t *testing.T) {
 			b.expects(t)
 			if s.stateless {
 				return
+			}
+			if s.serves {
+				for where, text := range b.served(t) {
+					b.search(t, where, text)
+				}
 			}
 			files := 0
 			err := filepath.WalkDir(b.state, func(name string, e fs.DirEntry, err error) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
@@ -37,6 +38,7 @@ type situation struct {
 	more       string // keys at the top of the file
 	echo       echo
 	works      bool // all is done
+	serves     bool // the service runs, too
 	stateless  bool // the program does not come as far as its state
 }
 
@@ -180,7 +182,7 @@ accounting:
 		text += "vos: [{name: ops, project: vo-1}]\n"
 	}
 	if !strings.Contains(b.more, "store:") {
-		text += fmt.Sprintf("store: {path: %q}\n", b.state)
+		text += fmt.Sprintf("store: {path: %q}\nweb: {listen: \"127.0.0.1:0\"}\n", b.state)
 	}
 	return text + fill(b.more) + "\n"
 }
@@ -297,6 +299,85 @@ func (b *vaultBed) run(t *testing.T, args ...string) (string, int) {
 		t.Errorf("fedsite %s printed nothing", strings.Join(args, " "))
 	}
 	return out.String(), code
+}
+
+// told is what a program prints, for who waits for a word of it.
+type told struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	more chan struct{}
+}
+
+// Write keeps what is printed.
+func (o *told) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	select {
+	case o.more <- struct{}{}:
+	default:
+	}
+	return o.text.Write(p)
+}
+
+func (o *told) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// wait waits until something was printed, and gives the first match.
+func (o *told) wait(t *testing.T, what *regexp.Regexp) []string {
+	t.Helper()
+	for {
+		if found := what.FindStringSubmatch(o.String()); found != nil {
+			return found
+		}
+		select {
+		case <-o.more:
+		case <-time.After(30 * time.Second):
+			t.Fatalf("the service does not say %s:\n%s", what, o)
+		}
+	}
+}
+
+// served runs the service until it has collected and sent once, and gives all that it says and shows.
+func (b *vaultBed) served(t *testing.T) map[string]string {
+	t.Helper()
+	out := &told{more: make(chan struct{}, 1)}
+	env := map[string]string{"FEDSITE_CONFIG": b.file("fedsite.yaml")}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	c, ended := &cli{out: out, err: out, getenv: func(k string) string { return env[k] }, now: func() time.Time { return bedTime }}, make(chan int)
+	go func() { ended <- c.run(ctx, []string{"serve", "-v"}) }()
+	at := out.wait(t, regexp.MustCompile(`(http://127[^ ]*[0-9])/ shows`))[1]
+	all := map[string]string{}
+	for _, task := range []string{"accounting.collect", "accounting.send"} {
+		all["tasks run "+task], _ = b.run(t, "tasks", "run", task)
+		out.wait(t, regexp.MustCompile(`msg="run (?:ended|failed)" task=`+task))
+	}
+	site := regexp.MustCompile(`accounting\.collect/([a-z0-9-]+)`).FindStringSubmatch(b.get(t, at+"/api/v1/tasks"))
+	for _, page := range pages {
+		page = strings.ReplaceAll(page, "%[site]", site[1])
+		all["page "+page] = b.get(t, at+page)
+	}
+	stop()
+	<-ended
+	all["serve"] = out.String()
+	return all
+}
+
+func (b *vaultBed) get(t *testing.T, u string) string {
+	t.Helper()
+	res, err := http.Get(u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode == http.StatusNotFound {
+		t.Errorf("%s: %d, %v", u, res.StatusCode, err)
+	}
+	return string(text)
 }
 
 // tables gives all rows of each table as text.
