@@ -21,6 +21,9 @@ var (
 	ErrNewer       = errors.New("the database was made by a newer fedsite")
 	ErrUnavailable = errors.New("the database cannot be reached")
 	ErrCorrupt     = errors.New("the file is no database of fedsite, or is damaged")
+	ErrNotAFile    = errors.New("the database is in PostgreSQL, which is backed up by its own tools")
+	ErrInUse       = errors.New("the database is in use")
+	ErrThere       = errors.New("it is there already")
 )
 
 // hints say what to do about each of them.
@@ -34,6 +37,9 @@ var hints = []struct {
 	{ErrIO, "see the system's log (dmesg), the user's quota, and the limit of a file's size (ulimit -f): nothing was lost"},
 	{ErrNewer, "install the newer fedsite again, or restore a backup made before it"},
 	{ErrUnavailable, "see that PostgreSQL runs and that store.url names the right host"},
+	{ErrNotAFile, "pg_dump --format=custom --file FILE DATABASE, as a user that may read it; to restore: stop every node's service, pg_restore --clean --if-exists --dbname DATABASE FILE, then fedsite accounting rebuild --from-sent DIR… with the directories of all nodes"},
+	{ErrInUse, "stop the service first: systemctl stop fedsite"},
+	{ErrThere, "--force replaces it"},
 	{ErrCorrupt, "restore a backup, or name another file in store.path"},
 }
 

@@ -48,16 +48,11 @@ func openSQLite(ctx context.Context, cfg Config) (*Store, error) {
 	if err := file.Close(); err != nil {
 		return nil, err
 	}
-	dsn := func(extra string) string {
-		return "file:" + (&url.URL{Path: cfg.Path}).EscapedPath() +
-			"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)" +
-			"&_pragma=wal_autocheckpoint(8000)" + extra // 32 MB: with the default of 4 MB each transaction of a collection, which touches many pages, would be followed by a checkpoint
-	}
-	writing, err := newPreparing(dsn("&_txlock=immediate"))
+	writing, err := newPreparing(dsn(cfg.Path, "&_txlock=immediate"))
 	if err != nil {
 		return nil, explain("open", cfg.Path, err)
 	}
-	reading, err := newPreparing(dsn("&_pragma=query_only(1)"))
+	reading, err := newPreparing(dsn(cfg.Path, "&_pragma=query_only(1)"))
 	if err != nil {
 		return nil, explain("open", cfg.Path, err)
 	}
@@ -71,6 +66,14 @@ func openSQLite(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	return s, nil
 }
+
+// dsn says how a file is opened.
+func dsn(path, extra string) string {
+	return fileURL(path) + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)" +
+		"&_pragma=wal_autocheckpoint(8000)" + extra // 32 MB: with the default of 4 MB each transaction of a collection, which touches many pages, would be followed by a checkpoint
+}
+
+func fileURL(path string) string { return "file:" + (&url.URL{Path: path}).EscapedPath() }
 
 // lockWait is how long one start waits for another to finish its migrations.
 const lockWait = 2 * time.Minute

@@ -26,7 +26,10 @@ func TestMain(m *testing.M) {
 			cfg = store.Config{URL: where}
 		}
 		st, err := store.Open(context.Background(), cfg)
-		if err == nil {
+		if to := os.Getenv(backupEnv); to != "" && err == nil {
+			_, err = st.Backup(context.Background(), to, false)
+			err = errors.Join(err, st.Close())
+		} else if err == nil {
 			err = errors.Join(put(st, fmt.Sprint("process ", os.Getpid())), st.Close())
 		}
 		if err != nil {
