@@ -201,10 +201,12 @@ func assigned(c site.Cloud, m site.Merged, user string, now time.Time) []run.Che
 		has := slices.ContainsFunc(m.Shares, func(s site.Share) bool {
 			return s.Origin == site.FromFile && s.VO == vo.Name && (s.Project.ID == vo.Project || s.Project.Name == vo.Project)
 		})
-		if has || vo.Mode == site.Disabled {
+		if has {
 			continue
 		}
-		absent["project "+vo.Project] = true
+		if absent["project "+vo.Project] = true; vo.Mode == site.Disabled {
+			continue
+		}
 		found := run.Check{Name: "role", Object: "project " + vo.Project, State: run.CheckFail, Reason: "VO " + vo.Name + ": no such project was found",
 			Remedy: fmt.Sprintf("openstack role add --user %s --project %s reader", user, vo.Project)}
 		for _, d := range m.Differences {

@@ -18,7 +18,7 @@ type Status struct {
 	SiteID     string
 	Mode       site.Mode
 	Since      time.Time // from when on is accounted; zero = nothing was collected yet
-	ActiveFrom time.Time // from when on is sent; zero = nothing yet
+	ActiveFrom time.Time // from when on is sent, or will be; zero = nothing is
 
 	Clouds       []CloudStatus
 	Destinations []DestinationStatus
@@ -84,10 +84,16 @@ func ReadStatus(ctx context.Context, db *store.Store, t *Target, now time.Time) 
 
 func readStatus(tx *store.Tx, t *Target, now time.Time) (Status, error) {
 	s := Status{Site: t.Site.Name, SiteID: t.Site.ID, Mode: t.Settings.Mode}
-	var since, active sql.NullInt64
-	err := tx.QueryRow(`SELECT since, active_from FROM accounting_start WHERE site = $1`, t.Site.ID).Scan(&since, &active)
+	var (
+		since, active sql.NullInt64
+		previously    sql.NullString
+	)
+	err := tx.QueryRow(`SELECT since, previously, active_from FROM accounting_start WHERE site = $1`, t.Site.ID).Scan(&since, &previously, &active)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return s, err
+	}
+	if s.Mode == site.Active && !active.Valid && since.Valid { // the first run that sends will store it
+		active.Int64 = plannedStart(Start{Since: since.Int64, Previously: Previously(previously.String)}, t, now).ActiveFrom
 	}
 	s.Since, s.ActiveFrom = moment(since), moment(active)
 	var last int64 // when the newest collection began, unix milliseconds

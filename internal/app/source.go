@@ -25,6 +25,9 @@ func (s cloudSource) Project(ctx context.Context, id string) (accounting.Compute
 	return p, nil
 }
 
+// Who tells who the credential is, for the checks.
+func (s cloudSource) Who(ctx context.Context) (openstack.Identity, error) { return s.cloud.Who(ctx) }
+
 func (s cloudSource) Lookup() accounting.Lookup { return lookup{s.cloud.NewLookup()} }
 
 type lookup struct{ *openstack.Lookup }
