@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -236,16 +237,33 @@ var verbFlags = map[string][]string{"send": {"--yes"}}
 // hunt starts "fedsite accounting VERB" at the preserve's instant, on a database, to be killed at an event; 0 = at none.
 func (p *preserve) hunt(t *testing.T, db store.Config, verb string, at int) *prey {
 	t.Helper()
-	where := db.URL
+	where, config := db.URL, p.file("fedsite.yaml")
 	if where == "" {
 		where = filepath.Dir(db.Path)
+	} else {
+		config = p.ownState(where)
 	}
-	q := newPrey(t, at, []string{"FEDSITE_CONFIG=" + p.file("fedsite.yaml"), "FEDSITE_DATABASE=" + where, victimEnv + "=" + p.clock().Format(time.RFC3339Nano), "HOME=" + p.dir}, append([]string{"accounting", verb}, verbFlags[verb]...)...)
+	q := newPrey(t, at, []string{"FEDSITE_CONFIG=" + config, "FEDSITE_DATABASE=" + where, victimEnv + "=" + p.clock().Format(time.RFC3339Nano), "HOME=" + p.dir}, append([]string{"accounting", verb}, verbFlags[verb]...)...)
 	p.mu.Lock()
 	p.onto[map[string]string{"collect": "cloud", "send": "broker"}[verb]] = q
 	p.mu.Unlock()
 	q.start()
 	return q
+}
+
+// ownState gives a configuration with a state directory of the database's own: its archive belongs to it.
+func (p *preserve) ownState(url string) string {
+	p.t.Helper()
+	name := fmt.Sprintf("%x", sha256.Sum256([]byte(url)))[:8]
+	text, err := os.ReadFile(p.file("fedsite.yaml"))
+	if err == nil {
+		text = bytes.Replace(text, []byte(p.file("state")), []byte(p.file("state-"+name)), 1)
+		err = os.WriteFile(p.file(name+".yaml"), text, 0o600)
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return p.file(name + ".yaml")
 }
 
 // received gives what became of the messages of this course.

@@ -105,7 +105,7 @@ func (a *App) each(ctx context.Context, kind string, sites []config.Site, do wor
 }
 
 func (a *App) deps(r *run.Recorder) accounting.Deps {
-	return accounting.Deps{Now: a.Now, DB: a.db, Log: a.opts.Log, Run: r}
+	return accounting.Deps{Now: a.Now, DB: a.db, Log: a.opts.Log, Run: r, Sent: a.sent}
 }
 
 // Release says of a project that one of the sites holds that its missing VMs are gone; with dryRun it only tells which.

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fedsite/fedsite/internal/accounting"
 	"github.com/fedsite/fedsite/internal/config"
 	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/store"
@@ -40,6 +41,7 @@ type base struct {
 	opts   Options
 	db     *store.Store
 	clock  *clock
+	sent   *accounting.Archive // of delivered messages
 	runner *tasks.Runner
 	newest atomic.Pointer[config.Config]
 
@@ -48,6 +50,9 @@ type base struct {
 
 // Database is the file name of the SQLite database in the state directory.
 const Database = "fedsite.db"
+
+// SentDir is the directory of the archive of delivered messages in the state directory, also beside PostgreSQL.
+const SentDir = "sent"
 
 // Open opens the store of the configuration, and makes sure that its sites and clouds have ids there.
 func Open(ctx context.Context, cfg *config.Config, o Options) (*App, error) {
@@ -66,7 +71,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &base{opts: o, db: db, clock: &clock{fixed: o.Now}}
+	b := &base{opts: o, db: db, clock: &clock{fixed: o.Now}, sent: accounting.OpenArchive(filepath.Join(cfg.Store.Path, SentDir))}
 	b.adopt(cfg)
 	a, err := b.with(ctx, cfg)
 	if err != nil {
