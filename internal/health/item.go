@@ -67,11 +67,18 @@ func thing(key string) Item {
 
 // What names the thing in words, without its site: "accounting, cloud r1: role, project 4ae0…".
 func (i Item) What() string {
-	text := i.Part
 	if i.Cloud != "" {
-		text += ", cloud " + i.Cloud
+		return i.Part + ", " + i.within()
 	}
-	text += ": " + i.Name
+	return i.Part + ": " + i.within()
+}
+
+// within names the thing within its part.
+func (i Item) within() string {
+	text := i.Name
+	if i.Cloud != "" {
+		text = "cloud " + i.Cloud + ": " + text
+	}
 	if i.Object != "" {
 		text += ", " + i.Object
 	}
@@ -127,7 +134,7 @@ func Places(items []Item) []Place {
 		if first := group[0]; p.State != OK {
 			p.Reason, p.Remedy, p.Since = first.Reason, first.Remedy, first.Since
 			if p.State.Bad() {
-				p.Reason = strings.TrimPrefix(first.What(), first.Part+": ") + ": " + first.Reason
+				p.Reason = first.within() + ": " + first.Reason
 			}
 			if more := tally(group); p.State.Bad() && more != "1 failed" && more != "1 warning" {
 				p.Reason += fmt.Sprintf(" (%s in all)", more)
