@@ -108,7 +108,8 @@ func (s *service) know(ctx context.Context) known {
 
 // facts gives what health is judged by.
 func (s *service) facts(ctx context.Context, k known) health.Facts {
-	f := health.Facts{Now: k.now, Service: health.Service{Started: s.since, Unread: k.unread}}
+	f := health.Facts{Now: k.now, Service: health.Service{Started: s.since, Unread: k.unread,
+		Backups: k.app.snapshots(), Backup: k.app.newestSnapshot(), Place: k.app.cfg.Store.BackupDir()}}
 	if beat := s.sched.Beat(); !beat.IsZero() {
 		f.Service.Beat = time.Since(beat)
 	}

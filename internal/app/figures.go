@@ -18,7 +18,7 @@ func (s *service) figures(ctx context.Context) (telemetry.Snapshot, error) {
 	if len(k.unread) > 0 { // old figures would pass for new ones
 		return telemetry.Snapshot{}, errors.New(strings.Join(k.unread, "; "))
 	}
-	var f telemetry.Snapshot
+	f := telemetry.Snapshot{Backup: k.app.newestSnapshot()}
 	sites := map[string]*telemetry.SiteFigures{}
 	for _, c := range k.app.cfg.Sites {
 		sites[c.Site.ID] = &telemetry.SiteFigures{Site: c.Site.Name, ConfigOK: c.Unit.Err == nil}

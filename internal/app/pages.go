@@ -24,6 +24,10 @@ var whatTasksDo = map[string]string{
 	taskCollect: "asks the clouds what was used, and keeps records of it",
 	taskSend:    "sends records that the accounting server has not got",
 	taskCheck:   "looks at what accounting needs: roles, certificate, broker",
+
+	taskSnapshot:  "copies the database",
+	taskRetention: "takes away what was kept for long enough",
+	taskDigest:    "tells how everything is, once a day",
 }
 
 // historyShown is how many runs of a task its page lists.

@@ -54,7 +54,7 @@ func (s *service) swap(ctx context.Context) ([]config.Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := fresh.tasks()
+	all, err := s.tasks(fresh)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,10 @@ const (
 	taskCollect = "accounting.collect"
 	taskSend    = "accounting.send"
 	taskCheck   = "accounting.check"
+
+	taskSnapshot  = "service.snapshot"
+	taskRetention = "service.retention"
+	taskDigest    = "service.digest"
 )
 
 // tasks gives what the service does for this configuration, and when.
@@ -42,6 +46,19 @@ func (a *App) tasks() ([]tasks.Task, error) {
 		}
 	}
 	return all, nil
+}
+
+// whole makes a task of the whole service.
+func (a *App) whole(kind, schedule string, do func(ctx context.Context, r *run.Recorder) error) (tasks.Task, error) {
+	when := tasks.DefaultSchedule(kind, "")
+	if schedule != "" {
+		var err error
+		if when, err = tasks.ParseSchedule(schedule); err != nil {
+			return tasks.Task{}, err
+		}
+	}
+	return tasks.Task{Name: kind, Schedule: when, Deadline: cmp.Or(a.cfg.Limits.Deadline, tasks.DefaultDeadline),
+		Run: func(ctx context.Context, live *tasks.Live) run.Report { return a.report(ctx, live.Name, "", live.Progress, do) }}, nil
 }
 
 // scheduled makes a task of a site. Its run goes by the configuration that it began with.

@@ -88,7 +88,7 @@ func (a *App) Serve(ctx context.Context, o Serving) error {
 		defer lock.Unlock() //nolint:errcheck // it goes with the process
 	}
 	s.sched = tasks.New(a.db, who, tasks.Options{Now: a.Now, Parallel: a.cfg.Limits.Parallel, PerSite: a.cfg.Limits.PerSite, Log: a.opts.Log})
-	all, err := a.tasks()
+	all, err := s.tasks(a)
 	if err != nil {
 		return err
 	}
@@ -96,6 +96,16 @@ func (a *App) Serve(ctx context.Context, o Serving) error {
 		return fmt.Errorf("set the tasks: %w", err)
 	}
 	return s.run(ctx)
+}
+
+// tasks gives all that is done on schedule.
+func (s *service) tasks(a *App) ([]tasks.Task, error) {
+	all, err := a.tasks()
+	if err != nil {
+		return nil, err
+	}
+	own, err := s.housekeeping(a)
+	return append(all, own...), err
 }
 
 // run runs the service's loops: scheduler, pages, health, reloads and the watchdog.

@@ -105,3 +105,9 @@ func tidy(dir string, now time.Time) error {
 	}
 	return nil
 }
+
+// SnapshotTime gives when a snapshot was made, by its name; zero of another file.
+func SnapshotTime(path string) time.Time {
+	at, _ := snapshotAt(filepath.Base(path))
+	return at
+}
