@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,8 +29,10 @@ func parse(t *testing.T, where store.Config, text string) *config.Config {
 		t.Fatal(err)
 	}
 	cfg.Store = config.Store{Path: filepath.Dir(where.Path)}
-	if where.URL != "" {
-		cfg.Store.URL = config.NewSecret(where.URL)
+	if where.URL != "" { // what is beside the database belongs to it alone, too
+		dir := filepath.Join(os.TempDir(), fmt.Sprintf("fedsite-app-%x", sha256.Sum256([]byte(where.URL)))[:40])
+		t.Cleanup(func() { _ = os.RemoveAll(dir) })
+		cfg.Store = config.Store{Path: dir, URL: config.NewSecret(where.URL)}
 	}
 	return cfg
 }
