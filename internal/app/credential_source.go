@@ -153,16 +153,24 @@ func (l ownLookups) Flavor(ctx context.Context, c accounting.Compute, id string)
 	return l[0].Flavor(ctx, c, id)
 }
 
-// Who signs in with the first credential, and tells as whom.
+// Who signs in with the first credential that can, and tells as whom.
 func (o *ownSources) Who(ctx context.Context) (openstack.Identity, error) {
+	first := errors.ErrUnsupported
 	for _, s := range append([]accounting.Source{o.general}, o.sources()...) {
-		if w, ok := s.(interface {
-			Who(context.Context) (openstack.Identity, error)
-		}); ok {
-			return w.Who(ctx)
+		w, ok := s.(accounting.Knower)
+		if !ok {
+			continue
+		}
+		who, err := w.Who(ctx)
+		if err == nil {
+			who.OnlyProject = "" // the others serve others
+			return who, nil
+		}
+		if errors.Is(first, errors.ErrUnsupported) {
+			first = err
 		}
 	}
-	return openstack.Identity{}, errors.ErrUnsupported
+	return openstack.Identity{}, first
 }
 
 func (o *ownSources) sources() []accounting.Source {

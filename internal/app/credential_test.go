@@ -284,6 +284,7 @@ func TestAChangedCredentialIsUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.Adopt()
 	if _, _ = collect(t, b); k.provider.Asked("/token") != 1 {
 		t.Error("a reload without a change got a new token")
 	}
@@ -299,6 +300,7 @@ func TestAChangedCredentialIsUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.Adopt()
 	k.forward(time.Hour)
 	if report, _ := collect(t, c); report.Exit() != run.ExitNotAuthorised || k.provider.Asked("/token") != 2 {
 		t.Errorf("with another secret: asked %d times, %+v", k.provider.Asked("/token"), report.Problems)
