@@ -20,21 +20,22 @@ var looks = []struct {
 	name   string
 	source *webtest.Source
 	path   string
+	notice string
 }{
-	{"well", webtest.Well(), "/"},
-	{"troubled", webtest.Troubled(), "/"},
-	{"fresh", webtest.Fresh(), "/"},
-	{"nothing", webtest.Nothing(), "/"},
-	{"many", webtest.Many(300, 2000), "/"},
-	{"hostile", webtest.Hostile(), "/?problems=all"},
-	{"hostile-run", webtest.Hostile(), "/tasks/" + webtest.NastyTask + "/124"},
-	{"hostile-task", webtest.Hostile(), "/tasks/" + webtest.NastyTask},
-	{"hostile-tasks", webtest.Hostile(), "/tasks"},
-	{"run", webtest.Report(), "/tasks/accounting.check/example-cloud-3f9a2c71/124"},
-	{"running", webtest.Well(), "/tasks/accounting.collect/example-cloud-3f9a2c71/125"},
-	{"task", webtest.Troubled(), "/tasks/accounting.check/second-cloud-00c1d2e3"},
-	{"tasks", webtest.Troubled(), "/tasks"},
-	{"missing", webtest.Well(), "/nothing"},
+	{"well", webtest.Well(), "/", "DEMO: the services behind it are emulated; its clock is 2026-11-23 12:40 UTC"},
+	{"troubled", webtest.Troubled(), "/", ""},
+	{"fresh", webtest.Fresh(), "/", ""},
+	{"nothing", webtest.Nothing(), "/", ""},
+	{"many", webtest.Many(300, 2000), "/", ""},
+	{"hostile", webtest.Hostile(), "/?problems=all", ""},
+	{"hostile-run", webtest.Hostile(), "/tasks/" + webtest.NastyTask + "/124", ""},
+	{"hostile-task", webtest.Hostile(), "/tasks/" + webtest.NastyTask, ""},
+	{"hostile-tasks", webtest.Hostile(), "/tasks", ""},
+	{"run", webtest.Report(), "/tasks/accounting.check/example-cloud-3f9a2c71/124", ""},
+	{"running", webtest.Well(), "/tasks/accounting.collect/example-cloud-3f9a2c71/125", ""},
+	{"task", webtest.Troubled(), "/tasks/accounting.check/second-cloud-00c1d2e3", ""},
+	{"tasks", webtest.Troubled(), "/tasks", ""},
+	{"missing", webtest.Well(), "/nothing", ""},
 }
 
 // sizes of a phone, a tablet and a screen.
@@ -81,7 +82,7 @@ func TestPages(t *testing.T) {
 	pictures := os.Getenv("FEDSITE_SCREENSHOTS")
 	for _, l := range looks {
 		t.Run(l.name, func(t *testing.T) {
-			srv := httptest.NewServer(web.New(web.Options{Source: l.source, Metrics: http.NotFoundHandler()}))
+			srv := httptest.NewServer(web.New(web.Options{Source: l.source, Metrics: http.NotFoundHandler(), Notice: l.notice}))
 			defer srv.Close()
 			b.t = t
 			for _, size := range sizes {
