@@ -38,7 +38,7 @@ const (
 // Email sends plain text through a mail server.
 type Email struct {
 	Host     string // of the server
-	Port     int    // 0 = 465 with TLS, 587 with StartTLS and a user, else 25
+	Port     int    // 0 = 587 with StartTLS, 465 with TLS, 25 in clear
 	Security string // StartTLS, TLS, Clear; "" = StartTLS
 	User     string // "" = the server takes mail as it is
 	Password func() (string, error)
@@ -158,13 +158,13 @@ func (e *Email) now() time.Time {
 func (e *Email) address() string {
 	port := e.Port
 	if port == 0 {
-		switch {
-		case e.Security == TLS:
+		switch e.Security {
+		case TLS:
 			port = 465
-		case e.Security != Clear && e.User != "":
-			port = 587
-		default:
+		case Clear:
 			port = 25
+		default:
+			port = 587
 		}
 	}
 	return net.JoinHostPort(e.Host, strconv.Itoa(port))

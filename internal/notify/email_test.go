@@ -385,7 +385,7 @@ func TestPorts(t *testing.T) {
 		e    Email
 		want string
 	}{
-		{Email{}, "mail:25"}, {Email{Security: Clear, User: "u"}, "mail:25"}, {Email{Security: StartTLS, User: "u"}, "mail:587"},
+		{Email{}, "mail:587"}, {Email{Security: Clear, User: "u"}, "mail:25"}, {Email{Security: StartTLS, User: "u"}, "mail:587"},
 		{Email{Security: TLS}, "mail:465"}, {Email{Security: TLS, Port: 2465}, "mail:2465"},
 	} {
 		c.e.Host = "mail"
