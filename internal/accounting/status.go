@@ -63,6 +63,15 @@ type DestinationStatus struct {
 	Certificates []Certificate
 }
 
+// What ReadStatus counts. Each has an index of just these rows, which are few however large the tables are.
+const (
+	countUnsendable = `SELECT count(*) FROM ledger WHERE site = $1 AND kind = $2 AND parked IS NOT NULL`
+	countVanished   = `SELECT count(*) FROM vm WHERE cloud = $1 AND vanished IS NOT NULL`
+	countCut        = `SELECT sum(records), min(created), count(CASE WHEN remote_id LIKE '` + inQueue + `%' THEN 1 END) FROM message
+		WHERE destination = $1 AND site = $2 AND state = '` + stateCut + `'`
+	countParked = `SELECT sum(records) FROM message WHERE destination = $1 AND site = $2 AND state = '` + stateParked + `'`
+)
+
 // ReadStatus reads how far the target's accounting is. It costs a few look-ups for each project and for each message that
 // is under way, however many VMs and records there are.
 func ReadStatus(ctx context.Context, db *store.Store, t *Target, now time.Time) (Status, error) {
@@ -114,7 +123,7 @@ func readStatus(tx *store.Tx, t *Target, now time.Time) (Status, error) {
 		}
 		s.Destinations = append(s.Destinations, ds)
 	}
-	if err := tx.QueryRow(`SELECT count(*) FROM ledger WHERE site = $1 AND kind = $2 AND parked IS NOT NULL`, t.Site.ID, KindCloud).Scan(&s.Unsendable); err != nil {
+	if err := tx.QueryRow(countUnsendable, t.Site.ID, KindCloud).Scan(&s.Unsendable); err != nil {
 		return s, err
 	}
 	return s, s.month(tx, t, now)
@@ -201,7 +210,7 @@ func cloudStatus(tx *store.Tx, t *Target, c CloudTarget, since int64, now time.T
 	for i := range s.Held {
 		s.Held[i].Site, s.Held[i].Cloud = t.Site.Name, c.Cloud.Name
 	}
-	return s, last, tx.QueryRow(`SELECT count(*) FROM vm WHERE cloud = $1 AND vanished IS NOT NULL`, c.Cloud.ID).Scan(&s.Vanished)
+	return s, last, tx.QueryRow(countVanished, c.Cloud.ID).Scan(&s.Vanished)
 }
 
 // voOf gives the VO that the file gives a project, by its id; "" for none.
@@ -225,10 +234,9 @@ func objectOf(c site.Cloud, project string, now time.Time) string {
 func destinationStatus(tx *store.Tx, t *Target, dest Destination, collected int64) (DestinationStatus, error) {
 	s := DestinationStatus{Name: dest.Name(), Copy: slices.Contains(t.Copies, dest.Name())}
 	var (
-		first, ran, waiting      int64
-		clear, through, settled  sql.NullInt64
-		oldest                   sql.NullInt64
-		messages, records, parks sql.NullInt64
+		first, ran, waiting     int64
+		clear, through, settled sql.NullInt64
+		records, oldest, parks  sql.NullInt64
 	)
 	err := tx.QueryRow(`SELECT first, ran, clear, through, waiting, settled, reason FROM sending WHERE destination = $1 AND site = $2`, dest.Name(), t.Site.ID).
 		Scan(&first, &ran, &clear, &through, &waiting, &settled, &s.Why)
@@ -236,12 +244,11 @@ func destinationStatus(tx *store.Tx, t *Target, dest Destination, collected int6
 		return s, err
 	}
 	s.Clear, s.Through, s.Settled = moment(clear), moment(through), moment(settled)
-	err = tx.QueryRow(`SELECT count(*), sum(records), min(created), count(CASE WHEN remote_id LIKE '`+inQueue+`%' THEN 1 END) FROM message
-		WHERE destination = $1 AND site = $2 AND state = '`+stateCut+`'`, dest.Name(), t.Site.ID).Scan(&messages, &records, &oldest, &s.Queued)
+	err = tx.QueryRow(countCut, dest.Name(), t.Site.ID).Scan(&records, &oldest, &s.Queued)
 	if err != nil {
 		return s, err
 	}
-	err = tx.QueryRow(`SELECT sum(records) FROM message WHERE destination = $1 AND site = $2 AND state = '`+stateParked+`'`, dest.Name(), t.Site.ID).Scan(&parks)
+	err = tx.QueryRow(countParked, dest.Name(), t.Site.ID).Scan(&parks)
 	if err != nil {
 		return s, err
 	}
@@ -293,7 +300,7 @@ func (s *Status) month(tx *store.Tx, t *Target, now time.Time) error {
 			return nil
 		}
 		var parked int64
-		if err := tx.QueryRow(`SELECT count(*) FROM ledger WHERE site = $1 AND kind = $2 AND period = $3 AND parked IS NOT NULL`, t.Site.ID, KindCloud, s.Month).Scan(&parked); err != nil {
+		if err := tx.QueryRow(countUnsendable+` AND period = $3`, t.Site.ID, KindCloud, s.Month).Scan(&parked); err != nil {
 			return err
 		}
 		for _, d := range s.Destinations {
