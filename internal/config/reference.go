@@ -22,8 +22,8 @@ in effect and why. Anchors, aliases and tags are not read.
 - **Site files.** An entry of ` + "`sites`" + ` may be ` + "`{include: PATTERN}`" + `: files that hold one site each, with the keys that one site has at
   the top here. What is wrong in one concerns its site alone. They hold no secrets themselves, as their text is kept in the database.
 - **Durations** have a unit: ` + "`90s`, `15m`, `1h`, `2d`" + `; **periods** count calendar months too: ` + "`18mo`, `180d`" + `. **Dates** are days, or moments as ` + "`2026-11-01T00:00:00Z`" + `; UTC.
-- **The environment** sets ` + "`FEDSITE_CONFIG`, `FEDSITE_LOG`, and `FEDSITE_DATABASE`" + `, which overrides ` + "`store`" + `: a URL of PostgreSQL, or a
-  directory.
+- **The environment** sets ` + "`FEDSITE_CONFIG`" + `; ` + "`FEDSITE_LOG`" + `, a level (debug, info, warn, error), ` + "`json`" + ` or both: ` + "`info,json`" + `; and
+  ` + "`FEDSITE_DATABASE`" + `, which overrides ` + "`store`" + `: a URL of PostgreSQL, or a directory.
 
 In paths, ` + "`[]`" + ` is each entry of a list, and ` + "`*`" + ` a name of your choice.
 `

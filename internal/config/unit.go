@@ -232,7 +232,7 @@ func (c *Config) add(u unit) {
 }
 
 // ParseUnit reads the text of a site's file on top of what the main file says for all sites. What is wrong comes as
-// *Errors, everything at once.
+// *Errors, everything at once. Only one goroutine at a time may read units of one configuration.
 func ParseUnit(main *Config, file string, text []byte) (Site, error) {
 	if main.main == nil {
 		return Site{}, errors.New("the main configuration was not read from a file")
