@@ -25,6 +25,8 @@ type campaign struct {
 	Scale     int    // the contract's times are divided by it
 	Tasks     int
 	Longest   time.Duration // of a run
+	Even      bool          // all runs are as long
+	Lock      bool          // one service at a time
 }
 
 // aliveEvery is how often a run says that it is alive; every seventh time it also writes to the database.
@@ -61,6 +63,13 @@ func (c campaign) until(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.Lock {
+		lock, err := ServeLock(ctx, st, c.Dir, who)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = lock.Unlock() }()
+	}
 	alive, err := os.Create(fmt.Sprintf("%s/alive-%d", c.Dir, os.Getpid()))
 	if err != nil {
 		return err
@@ -91,7 +100,7 @@ func (c campaign) tasks(st *store.Store, alive *os.File) []Task {
 func (c campaign) body(st *store.Store, alive *os.File) func(context.Context, *Live) Result {
 	return func(ctx context.Context, live *Live) Result {
 		length := time.Duration(rand.ExpFloat64() * float64(c.Longest) / 12)
-		if rand.IntN(12) == 0 {
+		if c.Even || rand.IntN(12) == 0 {
 			length = c.Longest
 		}
 		ticks := time.NewTicker(aliveEvery)

@@ -66,9 +66,10 @@ func TestWishes(t *testing.T) {
 		do(Pause(t.Context(), st, name, noon.Add(3*time.Hour)))
 		a.to(noon.Add(2 * time.Hour))
 		state("paused")
+		_, writes := a.db.asked()
 		a.turn(t)
-		if len(a.Running()) > 0 {
-			t.Error("begun while paused")
+		if _, now := a.db.asked(); len(a.Running()) > 0 || now != writes {
+			t.Error("begun, or tried to, while paused")
 		}
 		do(RunNow(t.Context(), st, name))
 		a.turn(t)
