@@ -61,6 +61,7 @@ type bed struct {
 	fed    *federation.Federation
 	db     *store.Store
 	target *accounting.Target
+	sent   *accounting.Archive // nil = none
 	last   run.Report
 }
 
@@ -241,7 +242,7 @@ func (b *bed) brokerWith(name string, edit func(*accounting.AMSConfig)) accounti
 }
 
 func (b *bed) deps() accounting.Deps {
-	return accounting.Deps{Now: b.clock.now, DB: b.db, Log: slog.New(slog.DiscardHandler), Run: run.NewRecorder("test", b.clock.now, nil)}
+	return accounting.Deps{Now: b.clock.now, DB: b.db, Log: slog.New(slog.DiscardHandler), Run: run.NewRecorder("test", b.clock.now, nil), Sent: b.sent}
 }
 
 // collect collects at the instant, and gives the report.
