@@ -246,6 +246,27 @@ func TestAProjectsCredentialFails(t *testing.T) {
 	}
 }
 
+// TestNoProjectsCredentialCanBeGot: where each project has its own credential, and none can be got now, that is said of each;
+// none is taken for gone.
+func TestNoProjectsCredentialCanBeGot(t *testing.T) {
+	k := newKeyring(t)
+	first := k.with(t, k.configuration(t, "vault"))
+	if report, _ := collect(t, first); report.Outcome != run.Done {
+		t.Fatalf("%+v", report)
+	}
+	k.forward(time.Hour)
+	k.vault.Seal(true)
+	report, _ := collect(t, k.with(t, first.Config()))
+	text := fmt.Sprintf("%+v", report.Problems)
+	if report.Exit() != run.ExitUnavailable || strings.Contains(text, "held") || strings.Count(text, "Vault is sealed") != 3 {
+		t.Errorf("exit %d: %s", report.Exit(), text)
+	}
+	k.vault.Seal(false)
+	if report, _ := collect(t, k.with(t, first.Config())); report.Outcome != run.Done || report.Counts["projects_collected"] != 3 {
+		t.Errorf("%+v", report)
+	}
+}
+
 // TestAProviderFails says of the cloud what is wrong with its credential, with the exit code that goes with it.
 func TestAProviderFails(t *testing.T) {
 	for _, no := range []struct {
