@@ -24,7 +24,7 @@ func (c *cli) accounting() *cobra.Command {
 
   collect → record → ledger → message → send`,
 		Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	cmd.AddCommand(c.collect(), c.send(), c.records(), c.release())
+	cmd.AddCommand(c.collect(), c.send(), c.records(), c.release(), c.rebuild())
 	return cmd
 }
 
