@@ -19,7 +19,7 @@ TIMELINES  ?= 100000
 TESTFLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race fmt vet lint check bench benchmarks bench-peers fuzz soak docs demo venv caso-venv lab-install lab-up lab-down e2e e2e-full
+.PHONY: help build test race fmt vet lint check bench benchmarks bench-peers browser fuzz soak docs demo venv caso-venv lab-install lab-up lab-down e2e e2e-full
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,10 +40,10 @@ fmt: ## Fail on files that gofmt would change
 
 vet: ## go vet, also of what has a build tag
 	CGO_ENABLED=0 $(GO) vet ./...
-	CGO_ENABLED=0 $(GO) vet -tags e2e,bench,peers ./test/...
+	CGO_ENABLED=0 $(GO) vet -tags e2e,bench,peers,browser ./test/...
 
 lint: ## staticcheck, the version pinned in tools/go.mod
-	CGO_ENABLED=0 $(GO) tool -modfile=tools/go.mod staticcheck -tags e2e,bench,peers ./...
+	CGO_ENABLED=0 $(GO) tool -modfile=tools/go.mod staticcheck -tags e2e,bench,peers,browser ./...
 
 check: fmt vet lint test ## What CI runs first: fmt, vet, lint, test, and the demo checking itself
 	CGO_ENABLED=0 $(GO) run ./cmd/fedsite demo --once
@@ -57,6 +57,9 @@ benchmarks: ## Run the Go benchmarks, BENCHTIME each (1s)
 
 bench-peers: caso-venv ## Measure cASO beside fedsite on the same emulated cloud, 1,000 and 10,000 VMs
 	CGO_ENABLED=0 FEDSITE_CASO=$(abspath $(CASO_VENV))/bin/caso-extract $(GO) run -tags peers ./test/peers/bench $(BENCHFLAGS)
+
+browser: ## Look at the web pages in Debian's Chromium (packages chromium, fonts-dejavu-core)
+	CGO_ENABLED=0 $(GO) test -tags browser -count=1 $(TESTFLAGS) ./test/browser
 
 fuzz: ## Run each fuzz target for FUZZTIME (30s)
 	@set -e; for package in $$($(GO) list ./...); do \

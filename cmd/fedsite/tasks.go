@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fedsite/fedsite/internal/app"
+	"github.com/fedsite/fedsite/internal/audit"
 	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/tasks"
 )
@@ -167,7 +168,7 @@ func (c *cli) tasksPause() *cobra.Command {
 				if !at.After(a.Now()) {
 					return usage(cmd, fmt.Errorf("--until %s is past", until))
 				}
-				if err := a.PauseTask(ctx, name, at, operator()); err != nil {
+				if err := a.PauseTask(ctx, name, at, audit.Actor()); err != nil {
 					return refused(err)
 				}
 				_, err := fmt.Fprintf(c.out, "%s  paused until %s UTC; fedsite tasks resume ends it\n", name, stamp(at))
@@ -183,7 +184,7 @@ func (c *cli) steer(verb, short, done string, do func(*app.App, context.Context,
 	return &cobra.Command{Use: verb + " TASK", Short: short, Args: oneTask, Example: "  fedsite tasks " + verb + " accounting.collect",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.withTask(cmd, args[0], func(ctx context.Context, a *app.App, name string) error {
-				if err := do(a, ctx, name, operator()); err != nil {
+				if err := do(a, ctx, name, audit.Actor()); err != nil {
 					return refused(err)
 				}
 				_, err := fmt.Fprintf(c.out, "%s  %s\n", name, done)

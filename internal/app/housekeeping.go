@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/fedsite/fedsite/internal/accounting"
+	"github.com/fedsite/fedsite/internal/audit"
 	"github.com/fedsite/fedsite/internal/health"
 	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/store"
@@ -55,8 +57,18 @@ func (a *App) newestSnapshot() time.Time {
 
 // retain takes away what was kept for long enough.
 func (a *App) retain(ctx context.Context, r *run.Recorder) error {
-	n, err := tasks.Prune(ctx, a.db, a.cfg.Retention.Runs.Before(a.Now()))
-	r.Count("runs_removed", n)
+	keep := a.cfg.Retention
+	runs, err := tasks.Prune(ctx, a.db, keep.Runs.Before(a.Now()))
+	if err != nil {
+		return err
+	}
+	r.Count("runs_removed", runs)
+	actions, err := audit.Prune(ctx, a.db, keep.Audit.Before(a.Now()))
+	if err != nil {
+		return err
+	}
+	r.Count("audit_rows_removed", actions)
+	_, err = accounting.Retain(ctx, a.deps(r), keep.Records.Before(a.Now()))
 	return err
 }
 

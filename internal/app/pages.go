@@ -42,7 +42,7 @@ func (s *service) Overview(ctx context.Context) (web.Overview, error) {
 	}
 	o := web.Overview{Now: k.now, Version: a.opts.Version, Node: s.who.Node, Since: s.since}
 	for _, t := range k.tasks {
-		o.Tasks = append(o.Tasks, s.shown(a, t))
+		o.Tasks = append(o.Tasks, s.shown(ctx, a, t))
 	}
 	o.Places, o.Problems = a.places(items)
 	return o, nil
@@ -59,7 +59,7 @@ func (s *service) Task(ctx context.Context, name string) (web.TaskPage, error) {
 	if err != nil {
 		return web.TaskPage{}, unavailable(err)
 	}
-	p := web.TaskPage{Now: a.Now(), Task: s.shown(a, t), History: []web.Run{}, More: len(runs) > historyShown}
+	p := web.TaskPage{Now: a.Now(), Task: s.shown(ctx, a, t), History: []web.Run{}, More: len(runs) > historyShown}
 	for _, e := range runs[:min(len(runs), historyShown)] {
 		p.History = append(p.History, shownRun(e))
 	}
@@ -77,7 +77,7 @@ func (s *service) Run(ctx context.Context, name string, fence int64) (web.RunPag
 	if err != nil {
 		return web.RunPage{}, unavailable(err)
 	}
-	p := web.RunPage{Now: a.Now(), Task: s.shown(a, t), Run: shownRun(e), Steps: []web.Step{}, Counts: []web.Count{}, Problems: []web.Problem{}, Checks: []web.Check{}, Dropped: e.Report.Dropped}
+	p := web.RunPage{Now: a.Now(), Task: s.shown(ctx, a, t), Run: shownRun(e), Steps: []web.Step{}, Counts: []web.Count{}, Problems: []web.Problem{}, Checks: []web.Check{}, Dropped: e.Report.Dropped}
 	if t.Running != nil && t.Running.Fence == fence {
 		p.Run.Progress = shownProgress(t.Running)
 	}
@@ -105,7 +105,7 @@ func unavailable(err error) error {
 }
 
 // shown gives a task as the pages show it.
-func (s *service) shown(a *App, t tasks.Status) web.Task {
+func (s *service) shown(ctx context.Context, a *App, t tasks.Status) web.Task {
 	kind, _, _ := strings.Cut(t.Name, "/")
 	part, _, _ := strings.Cut(kind, ".")
 	w := web.Task{Name: t.Name, Part: part, Site: t.Site, SiteName: a.siteName(t.Site), What: whatTasksDo[kind], Schedule: t.Schedule,
@@ -124,6 +124,9 @@ func (s *service) shown(a *App, t tasks.Status) web.Task {
 	}
 	if t.Last != nil {
 		last := shownRun(*t.Last)
+		if e, err := s.reports.of(ctx, a, t); err == nil {
+			last = shownRun(e)
+		}
 		w.Last = &last
 	}
 	return w
@@ -139,6 +142,9 @@ func shownProgress(r *tasks.Running) *web.Progress {
 
 func shownRun(e tasks.Entry) web.Run {
 	w := web.Run{Task: e.Task, Fence: e.Fence, Cause: e.Cause, Node: e.Holder(), Slot: e.Slot, Started: e.Started, Ended: e.Ended, Outcome: e.Outcome, Problems: int(e.Report.Counts["problems"])}
+	if e.Slot.UnixMilli() == 0 { // a run from the shell
+		w.Slot = time.Time{}
+	}
 	for _, p := range e.Report.Problems {
 		if p.Failed {
 			w.Reason = p.Object + ": " + p.Reason

@@ -189,7 +189,11 @@ func (s *service) pages(ctx context.Context, l net.Listener) error {
 		return nil
 	}
 	metrics := telemetry.NewMetrics(s.current.Load().opts.Version, s.figures, s.log)
-	handler := web.New(web.Options{Source: s, Log: s.log, Alive: s.alive, Ready: s.ready, Metrics: metrics.Handler()})
+	notice := ""
+	if s.current.Load().cfg.Demo.On {
+		notice = "DEMO: an emulated site and federation, with a clock of its own"
+	}
+	handler := web.New(web.Options{Source: s, Log: s.log, Alive: s.alive, Ready: s.ready, Metrics: metrics.Handler(), Notice: notice})
 	if err := web.Serve(ctx, l, web.NewHTTPServer(handler, s.log)); err != nil {
 		return fmt.Errorf("pages: %w", err)
 	}
