@@ -98,6 +98,8 @@ var spoken = [][]string{
 	{"tasks", "list", "-o", "json"},
 	{"tasks", "show", "accounting.collect", "-o", "json"},
 	{"tasks", "show", "accounting.send"},
+	{"backup", "%[state]/backup.db"},
+	{"privacy", "show", "nobody"},
 }
 
 // pages are what the service shows, of which each is read after a collection and a sending. A new page is a line.
@@ -112,6 +114,7 @@ func TestNoSecretIsShown(t *testing.T) {
 			t.Parallel()
 			b := newVaultBed(t, s, fed, pair)
 			for _, args := range spoken {
+				args = b.filled(args)
 				out, code := b.run(t, args...)
 				if s.works && code != 0 {
 					t.Errorf("fedsite %s: exit %d\n%s", strings.Join(args, " "), code, out)

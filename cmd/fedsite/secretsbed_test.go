@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -286,6 +287,15 @@ func (b *vaultBed) expects(t *testing.T) {
 	if b.echo.status != 0 && b.echoed == 0 {
 		t.Error("nothing was echoed")
 	}
+}
+
+// filled puts the state directory into the place of %[state].
+func (b *vaultBed) filled(args []string) []string {
+	args = slices.Clone(args)
+	for i := range args {
+		args[i] = strings.ReplaceAll(args[i], "%[state]", b.state)
+	}
+	return args
 }
 
 // run runs a command, and gives all that it prints.
