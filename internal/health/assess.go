@@ -106,7 +106,7 @@ func (a *assessment) backup() Item {
 	i := Item{Part: PartService, Name: "backup", State: OK, Reason: "the newest is of " + stamp(s.Backup)}
 	since := s.Backup
 	if since.IsZero() {
-		since, i.State, i.Reason = s.Started, Unknown, "none was made yet"
+		since, i.Reason = s.Started, "none was made yet"
 	}
 	switch age := a.Now.Sub(since); {
 	case since.IsZero():
