@@ -62,3 +62,22 @@ func typos(t *testing.T, text string, all ...string) {
 		}
 	}
 }
+
+// TestSlipsShowNoSecret: what was shown once.
+func TestSlipsShowNoSecret(t *testing.T) {
+	for _, text := range []string{
+		"credentials: {v: {vault: {login: {token: a, role: {secret_id: 'hunter2'}}}}}\n",
+		"credentials: {r: {username: {x: hunter2}}}\n",
+		"credentials: {v: {vault: {login: {approle: {role_id: r secret_id: 'hunter2'}}}}}\n",
+		"notify: {webhook: {headers: {K hunter2, L: x}}}\n",
+		"notify: {webhook: {headers: {K: , hunter2, L: x}}}\n",
+		"notify: {webhook: {headers: {Host: hunter2}}}\n",
+		"notify:\n  webhook: #{url: \"https://h/hunter2\"}\n",
+		"x  heartbeat_url: https://h/hunter2\n",
+		"notify:\n  heartbeat_url: #https://h/hunter2\n",
+	} {
+		if _, err := Parse("f.yaml", []byte(text)); err == nil || strings.Contains(err.Error(), "hunter") {
+			t.Errorf("%s shows: %v", text, err)
+		}
+	}
+}
