@@ -29,11 +29,8 @@ func withAccessToken(c *Credential, path, name string) error {
 	var e accessEntry
 	for _, file := range []string{path, filepath.Join(filepath.Dir(path), "secure.yaml")} {
 		text, err := os.ReadFile(file)
-		if errors.Is(err, os.ErrNotExist) {
+		if err != nil { // it was read already, or is a secure.yaml that gophercloud did without, too
 			continue
-		}
-		if err != nil {
-			return err
 		}
 		var doc struct {
 			Clouds map[string]accessEntry `yaml:"clouds"`
