@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/fedsite/fedsite/internal/site"
 	"github.com/fedsite/fedsite/internal/store"
 )
 
@@ -59,6 +60,9 @@ func (s *sender) collected(ctx context.Context) (through int64, err error) {
 			return err
 		}
 		for _, c := range s.t.Clouds {
+			if c.Mode == site.Disabled {
+				continue
+			}
 			status, _, err := cloudStatus(tx, s.t, c, start.Since, now)
 			if err != nil {
 				return err

@@ -244,6 +244,26 @@ func TestStatusOfGapsAndHolds(t *testing.T) {
 	})
 }
 
+// TestStatusOfACloudThatIsOff: nobody waits for it.
+func TestStatusOfACloudThatIsOff(t *testing.T) {
+	b := newBed(t, crowd(2, "2024-03-02"), onDisk(t), "2024-03-10T00:05:00Z", "2024-03-01")
+	off := b.target.Clouds[0]
+	off.Cloud.ID, off.Cloud.Name, off.Mode = "cloud-off", "cloud-off", site.Disabled
+	b.target.Clouds = append(b.target.Clouds, off)
+	b.set(`INSERT INTO collected (cloud, project, kind, from_time, to_time, seen) VALUES ('cloud-off', $1, 'cloud', $2, $3, 0)`, project, instant("01T00:00").Unix(), instant("02T00:00").Unix())
+	b.clean(b.collect(""))
+	b.clean(b.send())
+	if s := b.status(); len(s.Clouds) != 1 || !s.Destinations[0].Through.Equal(instant("10T00:00")) {
+		t.Errorf("%+v", s)
+	}
+	if w := b.worries(); len(w) > 0 {
+		t.Errorf("%v", w)
+	}
+	if r := b.check(); len(found(r.Checks)) > 0 {
+		t.Errorf("%v", found(r.Checks))
+	}
+}
+
 // TestStatusOfAMonthsEnd: what keeps a month from being complete, and when that is a failure.
 func TestStatusOfAMonthsEnd(t *testing.T) {
 	for name, c := range map[string]struct {
