@@ -95,6 +95,10 @@ func explain(err error) *exit {
 		e.code, e.hint = run.ExitLocked, "wait until it has ended; a dead process's hold ends by itself within a minute"
 		return e
 	}
+	if _, ok := errors.AsType[*tasks.ServedError](err); ok {
+		e.code, e.hint = run.ExitLocked, "one service uses a state directory; fedsite tasks and the other commands work beside it"
+		return e
+	}
 	switch {
 	case errors.Is(err, store.ErrLocked):
 		e.code = run.ExitLocked

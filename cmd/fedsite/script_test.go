@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -47,7 +49,7 @@ func TestScripts(t *testing.T) {
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"emulate": emulate, "exits": exits, "hide": hide, "later": later, "own": own, "replace": replace, "try": try},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"emulate": emulate, "eventually": eventually, "exits": exits, "hide": hide, "later": later, "own": own, "replace": replace, "serve": serving, "try": try},
 	})
 }
 
@@ -125,6 +127,50 @@ func own(ts *testscript.TestScript, neg bool, args []string) {
 			return err
 		}))
 	}
+}
+
+// serving runs fedsite serve for the rest of the script: "serve", once it is ready.
+func serving(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: serve")
+	}
+	self, err := os.Executable()
+	ts.Check(err)
+	dir, err := os.MkdirTemp("", "fedsite") // short: a socket's path has at most 107 bytes
+	ts.Check(err)
+	ts.Defer(func() { _ = os.RemoveAll(dir) })
+	words, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
+	ts.Check(err)
+	ts.Defer(func() { _ = words.Close() })
+	cmd := exec.Command(self, "serve", "--config", ts.Getenv("FEDSITE_CONFIG"))
+	cmd.Env = append(os.Environ(), programEnv+"=1", "HOME="+ts.Getenv("HOME"), "NOTIFY_SOCKET="+words.LocalAddr().String())
+	ts.Check(cmd.Start())
+	ts.Defer(func() { _ = cmd.Process.Signal(syscall.SIGTERM); _ = cmd.Wait() })
+	ts.Check(words.SetReadDeadline(time.Now().Add(time.Minute)))
+	for text := make([]byte, 1024); ; {
+		n, err := words.Read(text)
+		ts.Check(err)
+		if strings.HasPrefix(string(text[:n]), "READY=1") {
+			return
+		}
+	}
+}
+
+// eventually runs a program until its output has a pattern: "eventually PATTERN PROGRAM ARGS…".
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: eventually PATTERN PROGRAM ARGS…")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); <-tick.C {
+		if ts.Exec(args[1], args[2:]...) == nil && pattern.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+	}
+	ts.Fatalf("its output never has %s", args[0])
 }
 
 // exits runs a program and checks its exit code: "exits CODE PROGRAM ARGS…".

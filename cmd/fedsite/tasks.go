@@ -130,7 +130,7 @@ func (c *cli) showRun(ctx context.Context, a *app.App, name string, number int64
 	if !r.Ended.IsZero() {
 		ended = fmt.Sprintf("%s: %s", r.Ended.Sub(r.Started).Round(10*time.Millisecond), r.Outcome)
 	}
-	fmt.Fprintf(c.out, "%s  run %d, %s UTC, %s, by %s (%s)\n", name, r.Number, stamp(r.Started), ended, r.Where, r.Cause)
+	fmt.Fprintf(c.out, "%s  run %d, %s UTC, %s, by %s (%s)\n", a.Readable(name), r.Number, stamp(r.Started), ended, r.Where, r.Cause)
 	if r.Report == nil {
 		c.note("it has left no report")
 		return nil
@@ -171,7 +171,7 @@ func (c *cli) tasksPause() *cobra.Command {
 				if err := a.PauseTask(ctx, name, at, audit.Actor()); err != nil {
 					return refused(err)
 				}
-				_, err := fmt.Fprintf(c.out, "%s  paused until %s UTC; fedsite tasks resume ends it\n", name, stamp(at))
+				_, err := fmt.Fprintf(c.out, "%s  paused until %s UTC; fedsite tasks resume ends it\n", a.Readable(name), stamp(at))
 				return err
 			})
 		}}
@@ -187,7 +187,7 @@ func (c *cli) steer(verb, short, done string, do func(*app.App, context.Context,
 				if err := do(a, ctx, name, audit.Actor()); err != nil {
 					return refused(err)
 				}
-				_, err := fmt.Fprintf(c.out, "%s  %s\n", name, done)
+				_, err := fmt.Fprintf(c.out, "%s  %s\n", a.Readable(name), done)
 				return err
 			})
 		}}

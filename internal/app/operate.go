@@ -53,7 +53,7 @@ func (a *App) Tasks(ctx context.Context) ([]TaskState, error) {
 }
 
 func (a *App) state(t tasks.Status) TaskState {
-	s := TaskState{Name: a.readable(t.Name), ID: t.Name, Site: a.siteName(t.Site), State: t.State(a.Now()), Schedule: t.Schedule, PausedUntil: t.PausedUntil, LastSuccess: t.LastSuccess, Failures: t.Failures}
+	s := TaskState{Name: a.Readable(t.Name), ID: t.Name, Site: a.siteName(t.Site), State: t.State(a.Now()), Schedule: t.Schedule, PausedUntil: t.PausedUntil, LastSuccess: t.LastSuccess, Failures: t.Failures}
 	if t.Schedule != "" && t.Removed.IsZero() {
 		s.Due = t.NextDue
 	}
@@ -75,8 +75,8 @@ func (a *App) state(t tasks.Status) TaskState {
 	return s
 }
 
-// readable gives a task's name with the site's name in place of its id.
-func (a *App) readable(name string) string {
+// Readable gives a task's name with the site's name in place of its id.
+func (a *App) Readable(name string) string {
 	kind, id, ok := strings.Cut(name, "/")
 	if !ok {
 		return name
@@ -94,7 +94,7 @@ func (a *App) TaskName(ctx context.Context, text string) (string, error) {
 	for _, t := range all {
 		kind, _, _ := strings.Cut(t.Name, "/")
 		switch text {
-		case t.Name, a.readable(t.Name):
+		case t.Name, a.Readable(t.Name):
 			return t.Name, nil
 		case kind:
 			fits = append(fits, t.Name)
@@ -108,7 +108,7 @@ func (a *App) TaskName(ctx context.Context, text string) (string, error) {
 		return "", err
 	}
 	for i, f := range fits {
-		fits[i] = a.readable(f)
+		fits[i] = a.Readable(f)
 	}
 	return "", fmt.Errorf("%s is a task of several sites: %s", text, strings.Join(fits, ", "))
 }
