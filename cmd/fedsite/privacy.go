@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fedsite/fedsite/internal/app"
-	"github.com/fedsite/fedsite/internal/audit"
 )
 
 func (c *cli) privacy() *cobra.Command {
@@ -66,7 +65,7 @@ changed either.`,
 			if dryRun {
 				p, err = a.Locate(cmd.Context(), args[0])
 			} else {
-				p, err = a.Erase(cmd.Context(), args[0], audit.Actor())
+				p, err = a.Erase(cmd.Context(), args[0], operator())
 			}
 			if err != nil {
 				return err

@@ -7,7 +7,6 @@ import (
 
 	"github.com/fedsite/fedsite/internal/accounting"
 	"github.com/fedsite/fedsite/internal/app"
-	"github.com/fedsite/fedsite/internal/audit"
 )
 
 func (c *cli) rebuild() *cobra.Command {
@@ -36,7 +35,7 @@ database has newer stays; nothing is priced anew. The next collection goes on fr
 			if err != nil {
 				return usage(cmd, err)
 			}
-			all, report, err := a.Rebuild(cmd.Context(), sites, dirs, dryRun, audit.Actor())
+			all, report, err := a.Rebuild(cmd.Context(), sites, dirs, dryRun, operator())
 			if err != nil {
 				return err
 			}

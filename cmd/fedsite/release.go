@@ -1,16 +1,15 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"os/user"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fedsite/fedsite/internal/accounting"
 	"github.com/fedsite/fedsite/internal/app"
+	"github.com/fedsite/fedsite/internal/audit"
 	"github.com/fedsite/fedsite/internal/config"
 	"github.com/fedsite/fedsite/internal/run"
 )
@@ -56,12 +55,7 @@ to: it is far more likely that the cloud does not show them. A project whose VMs
 }
 
 // operator is who uses this shell, for the audit.
-func operator() string {
-	if u, err := user.Current(); err == nil {
-		return cmp.Or(u.Username, u.Uid)
-	}
-	return "?"
-}
+func operator() string { return audit.Actor() }
 
 func (c *cli) released(form string, r accounting.Release, dryRun bool) error {
 	if form != asTable {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/fedsite/fedsite/internal/accounting"
 	"github.com/fedsite/fedsite/internal/app"
-	"github.com/fedsite/fedsite/internal/audit"
 )
 
 // oneArgument is for commands that take one, which is what.
@@ -40,7 +39,7 @@ PostgreSQL is backed up by its own tools: pg_dump --format=custom --file FILE DA
 				return err
 			}
 			defer done()
-			b, err := a.Backup(cmd.Context(), args[0], force, audit.Actor())
+			b, err := a.Backup(cmd.Context(), args[0], force, operator())
 			if err != nil {
 				return err
 			}
@@ -78,7 +77,7 @@ PostgreSQL is restored by its own tools: pg_restore --clean --if-exists --dbname
 				return err
 			}
 			defer flush()
-			r, err := app.Restore(cmd.Context(), cfg, app.Options{Version: versionText(), Now: c.now, Log: log}, args[0], audit.Actor())
+			r, err := app.Restore(cmd.Context(), cfg, app.Options{Version: versionText(), Now: c.now, Log: log}, args[0], operator())
 			if r.Kept != "" && form.value == asTable {
 				c.note("the database that was there is " + r.Kept)
 			}

@@ -2,7 +2,6 @@ package accounting
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fedsite/fedsite/internal/audit"
 	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/site"
 	"github.com/fedsite/fedsite/internal/store"
@@ -211,9 +211,7 @@ func ReleaseProject(ctx context.Context, d Deps, t *Target, project, by string, 
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(`INSERT INTO audit (id, at, who, action, object, origin) VALUES ($1, $2, $3, $4, $5, $6)`,
-			rand.Text(), now.UnixMilli(), by, "accounting.release", fmt.Sprintf("%s of cloud %s, site %s: %d VMs", r.Object(), r.Cloud, t.Site.Name, len(r.VMs)), "shell")
-		return err
+		return audit.Write(tx, audit.Entry{At: now, Who: by, Action: "accounting.release", Object: fmt.Sprintf("%s of cloud %s, site %s: %d VMs", r.Object(), r.Cloud, t.Site.Name, len(r.VMs))})
 	})
 	r.Released = time.UnixMilli(r.checked).UTC()
 	return r, err
