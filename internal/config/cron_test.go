@@ -31,7 +31,7 @@ func TestScheduleRules(t *testing.T) {
 		{"a day that no such month has", said("0 0 31 4,jun *"), []string{at + "never comes: no such month has a day 31"}},
 		{"a list", base + "accounting: {schedule: {send: [a]}}\n", []string{`4:25 accounting.schedule.send: must be a cron expression like "17 * * * *"`}},
 	}
-	for _, s := range []string{"17 * * * *", "@hourly", "@every 1h30m", "@every 1s", "0,30 */2 1-5 jan-Mar mon,FRI", "5/10 0 29 2 *", "0 0 31 4 1", "59 23 31 12 0", "0 0 31 4,5 *", " 1 2 3  4 5 "} {
+	for _, s := range []string{"17 * * * *", "@hourly", "@every 1h30m", "@every 1s", "0,30 */2 1-5 jan-Mar mon,FRI", "5/10 0 29 2 *", "0 0 31 4 1", "59 23 31 12 0", "0 0 31 4,5 *", "0 0 31 2/3 *", " 1 2 3  4 5 "} {
 		rules = append(rules, rule{s, said(s), nil})
 	}
 	check(t, rules)
