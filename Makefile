@@ -75,6 +75,7 @@ soak: ## The long campaigns: TIMELINES (100,000) random timelines, and a kill at
 
 docs: ## Write the generated reference in docs/ anew
 	CGO_ENABLED=0 $(GO) test ./cmd/fedsite -run TestReference -update
+	CGO_ENABLED=0 $(GO) test ./internal/telemetry -run TestReference -update
 
 demo: ## A whole emulated site and federation on loopback, until Ctrl-C
 	CGO_ENABLED=0 $(GO) run ./cmd/fedsite demo

@@ -17,6 +17,7 @@ import (
 func (s *service) housekeeping(a *App) (all []tasks.Task, err error) {
 	add := func(kind, schedule string, do func(ctx context.Context, r *run.Recorder) error) {
 		t, terr := a.whole(kind, schedule, do)
+		t.AtOnce = kind != taskDigest
 		if all = append(all, t); terr != nil {
 			err = fmt.Errorf("%s: %w", kind, terr)
 		}

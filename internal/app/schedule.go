@@ -57,11 +57,14 @@ func (a *App) whole(kind, schedule string, do func(ctx context.Context, r *run.R
 			return tasks.Task{}, err
 		}
 	}
-	return tasks.Task{Name: kind, Schedule: when, Deadline: cmp.Or(a.cfg.Limits.Deadline, tasks.DefaultDeadline),
-		Run: func(ctx context.Context, live *tasks.Live) run.Report { return a.report(ctx, live.Name, "", live.Progress, do) }}, nil
+	return tasks.Task{Name: kind, Schedule: when, AtOnce: true, Deadline: cmp.Or(a.cfg.Limits.Deadline, tasks.DefaultDeadline),
+		Run: func(ctx context.Context, live *tasks.Live) run.Report {
+			return a.report(ctx, live.Name, "", live.Progress, do)
+		}}, nil
 }
 
-// scheduled makes a task of a site. Its run goes by the configuration that it began with.
+// scheduled makes a task of a site. When it is new it runs at once: nobody wants to wait for an hour to see whether what
+// was just set up works. Its run goes by the configuration that it began with.
 func (a *App) scheduled(kind, schedule string, s config.Site, do work) (tasks.Task, error) {
 	when := tasks.DefaultSchedule(kind, s.Site.ID)
 	if schedule != "" {
@@ -70,7 +73,7 @@ func (a *App) scheduled(kind, schedule string, s config.Site, do work) (tasks.Ta
 			return tasks.Task{}, err
 		}
 	}
-	return tasks.Task{Name: kind + "/" + s.Site.ID, Site: s.Site.ID, Schedule: when, Deadline: cmp.Or(a.cfg.Limits.Deadline, tasks.DefaultDeadline),
+	return tasks.Task{Name: kind + "/" + s.Site.ID, Site: s.Site.ID, Schedule: when, AtOnce: true, Deadline: cmp.Or(a.cfg.Limits.Deadline, tasks.DefaultDeadline),
 		Run: func(ctx context.Context, live *tasks.Live) run.Report {
 			return a.report(ctx, live.Name, s.Site.Name, live.Progress, func(ctx context.Context, r *run.Recorder) error {
 				return do(ctx, a.deps(r), a.target(s))

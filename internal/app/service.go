@@ -87,7 +87,11 @@ func (a *App) Serve(ctx context.Context, o Serving) error {
 		}
 		defer lock.Unlock() //nolint:errcheck // it goes with the process
 	}
-	s.sched = tasks.New(a.db, who, tasks.Options{Now: a.Now, Parallel: a.cfg.Limits.Parallel, PerSite: a.cfg.Limits.PerSite, Log: a.opts.Log})
+	var now func() time.Time // the database's clock itself, which no clock of a node can mislead
+	if a.cfg.Demo.On || a.opts.Now != nil {
+		now = a.Now
+	}
+	s.sched = tasks.New(a.db, who, tasks.Options{Now: now, Parallel: a.cfg.Limits.Parallel, PerSite: a.cfg.Limits.PerSite, Log: a.opts.Log})
 	all, err := s.tasks(a)
 	if err != nil {
 		return err

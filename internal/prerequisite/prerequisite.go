@@ -1,7 +1,8 @@
 // Package prerequisite lets a test say which outside program it needs.
 //
 // Without the program the test is skipped, with the way to get it. Where a skip would hide a failure (continuous
-// integration), FEDSITE_REQUIRE names the programs that must be there: postgres, openssl, openstackclient.
+// integration), FEDSITE_REQUIRE names the programs that must be there: postgres, openssl,
+// openstackclient, promtool, chromium, systemd-analyze.
 package prerequisite
 
 import (

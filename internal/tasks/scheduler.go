@@ -20,6 +20,7 @@ type Task struct {
 	Name     string // "part.kind/site", or "part.kind" of the whole service
 	Site     string // site id; "" for a task of the whole service
 	Schedule Schedule
+	AtOnce   bool          // when it is new it is due at once, and not at its next slot
 	Deadline time.Duration // the run is cancelled after it; 0 = DefaultDeadline
 	// Run does the work. Its context carries the lease, and ends when the lease is lost, the run is cancelled, the
 	// deadline is over or the service stops.

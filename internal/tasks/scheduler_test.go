@@ -351,3 +351,24 @@ func TestSetWhileRunning(t *testing.T) {
 		a.end(t)
 	})
 }
+
+// TestAtOnce: a new task that says so is due when it is set, and later at its slots, also for a service that sets it again.
+func TestAtOnce(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0).UTC()
+	s, err := ParseSchedule("@hourly")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := map[string]Task{"x": {Name: "x", Schedule: s, AtOnce: true}, "y": {Name: "y", Schedule: s}}
+	due := map[string]int64{}
+	for _, c := range changed(map[string]row{}, set, now, true) {
+		due[c.name] = c.due
+	}
+	if next := s.Next(now).UnixMilli(); due["x"] != now.UnixMilli() || due["y"] != next {
+		t.Errorf("new ones are due at %v; now is %d, the next slot %d", due, now.UnixMilli(), next)
+	}
+	known := map[string]row{"x": {schedule: s.String(), due: s.Next(now).UnixMilli()}, "y": {schedule: s.String(), due: s.Next(now).UnixMilli()}}
+	if again := changed(known, set, now, true); len(again) > 0 {
+		t.Errorf("set again, they change: %v", again)
+	}
+}

@@ -11,7 +11,7 @@ import (
 	"github.com/fedsite/fedsite/internal/store"
 )
 
-// Set replaces the tasks, also while some run. New ones get a row, and are due at their next slot; a changed schedule
+// Set replaces the tasks, also while some run. New ones get a row, and are due at their next slot, or at once; a changed schedule
 // counts from now; what is not in the set any more is not begun again, and its row says so. A run that goes on is not
 // touched: it ends by the definition that it began with. On an error nothing is changed.
 func (s *Scheduler) Set(ctx context.Context, tasks []Task) error {
@@ -184,6 +184,9 @@ func changed(rows map[string]row, set map[string]Task, now time.Time, retire boo
 		overdue := have && r.schedule != "" && r.due <= now.UnixMilli()
 		if !overdue && (c.schedule != r.schedule || r.due > next) {
 			c.due = next
+		}
+		if !have && t.AtOnce {
+			c.due = now.UnixMilli()
 		}
 		if !have || r.removed || c.site != r.site || c.schedule != r.schedule || c.due != r.due {
 			changes = append(changes, c)
