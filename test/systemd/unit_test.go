@@ -170,7 +170,7 @@ func TestInstall(t *testing.T) {
 // TestSettings: what other code and the documentation rely on.
 func TestSettings(t *testing.T) {
 	unit := read(t, filepath.Join(deploy, "fedsite.service"))
-	for _, line := range []string{"Type=notify", "ExecStart=/usr/bin/fedsite serve", "ExecReload=/usr/bin/fedsite config check\nExecReload=/bin/kill -HUP $MAINPID", "User=fedsite", "Group=fedsite",
+	for _, line := range []string{"Type=notify", "ExecStart=/usr/bin/fedsite serve", "ExecReload=/usr/bin/fedsite config check --reload\nExecReload=/bin/kill -HUP $MAINPID", "User=fedsite", "Group=fedsite",
 		"StateDirectory=fedsite", "KillMode=mixed", "Restart=on-failure", "RestartPreventExitStatus=10", "TimeoutStopSec=60s", "NoNewPrivileges=yes", "CapabilityBoundingSet="} {
 		if !strings.Contains(unit, "\n"+line+"\n") {
 			t.Errorf("the unit does not say %s", line)
