@@ -223,7 +223,7 @@ func (a *Archive) locked(fn func() error) error {
 // Hold notes a message before it goes out for the first time: should the database be lost before it is settled, it is
 // known that it may have arrived. It is not synced: that would cost as much as the message.
 func (a *Archive) Hold(e Archived) error {
-	text, err := encodeMember(e)
+	text, err := encode(e, storers)
 	if err != nil {
 		return err
 	}
@@ -273,21 +273,27 @@ var (
 
 const memberHead = 20 // bytes; the length is the last four
 
-var deflaters = sync.Pool{New: func() any {
-	w, _ := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed)
-	return w
-}}
+// Writers of what stays, and of what is there for a moment only: packing costs CPU.
+var deflaters, storers = writers(gzip.BestSpeed), writers(gzip.NoCompression)
+
+func writers(level int) *sync.Pool {
+	return &sync.Pool{New: func() any {
+		w, _ := gzip.NewWriterLevel(io.Discard, level)
+		return w
+	}}
+}
 
 // encodeMember makes an entry's member.
-func encodeMember(e Archived) ([]byte, error) {
+func encodeMember(e Archived) ([]byte, error) { return encode(e, deflaters) }
+
+func encode(e Archived, pool *sync.Pool) ([]byte, error) {
 	head, err := json.Marshal(e)
 	if err != nil {
 		return nil, err
 	}
 	var b bytes.Buffer
-	b.Grow(len(e.Text)/6 + len(head)/4)
-	w := deflaters.Get().(*gzip.Writer)
-	defer deflaters.Put(w)
+	w := pool.Get().(*gzip.Writer)
+	defer pool.Put(w)
 	w.Reset(&b)
 	w.Extra = []byte{'F', 'S', 4, 0, 0, 0, 0, 0}
 	for _, part := range [][]byte{head, []byte("\n"), []byte(e.Text)} {
