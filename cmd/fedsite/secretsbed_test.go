@@ -254,9 +254,7 @@ func (b *vaultBed) overhear(h http.Header, body []byte) []string {
 			b.heard[v] = true
 		}
 	}
-	for _, found := range inBody.FindAllString(string(body), -1) {
-		sent = append(sent, found)
-	}
+	sent = append(sent, inBody.FindAllString(string(body), -1)...)
 	plain := sent
 	for _, s := range plain {
 		sent = append(sent, base64.StdEncoding.EncodeToString([]byte(s)), url.QueryEscape(s))
