@@ -34,7 +34,9 @@ var (
 // more after that.
 func RunNow(ctx context.Context, st *store.Store, name string) error {
 	return wish(ctx, st, name, ErrNotScheduled, func(tx *store.Tx) (int64, error) {
-		return tx.Exec(`UPDATE task SET run_now_at = `+tx.Clock()+` WHERE name = $1 AND schedule <> '' AND removed IS NULL`, name)
+		// Later than the start of a run that goes on, also one that began in this millisecond: else its end would take the wish.
+		return tx.Exec(`UPDATE task SET run_now_at = CASE WHEN owner IS NOT NULL AND started_at >= `+tx.Clock()+` THEN started_at + 1 ELSE `+tx.Clock()+` END
+			WHERE name = $1 AND schedule <> '' AND removed IS NULL`, name)
 	})
 }
 
