@@ -17,7 +17,7 @@ var eraFlag = flag.String("era", "", "the release that the emulated cloud is of:
 var era = emulated.Current
 
 // once is what runs in one era only: it asks no cloud, chooses the eras itself, or repeats what others do.
-const once = "^Test(Oracle|Destination|AMS|Dirq|BrokerTroubles|Cut|Rule03AReleaseThatIsInterrupted)"
+const once = "^Test(Oracle|Destination|AMS|Dirq|BrokerTroubles|Cut|Rule03AReleaseThatIsInterrupted|ForgettingIsKilled|Retain|Erase|CheckDestination|StatusOfAMonthsEnd)"
 
 // TestMain runs all tests once in every era: what a pipeline makes of a cloud must not depend on its age.
 func TestMain(m *testing.M) {

@@ -19,7 +19,7 @@ import (
 	"github.com/fedsite/fedsite/internal/store"
 )
 
-var lostTimelines = flag.Int("lost", 0, "timelines of TestOracleLost; 0 = 400, or 50 with -short")
+var lostTimelines = flag.Int("lost", 0, "timelines of TestOracleLost; 0 = 120, or 50 with -short")
 
 // TestOracleLost runs timelines in which the database is lost after a random step: it is empty then, with other ids, or
 // that of an earlier step, and is rebuilt from the archive of sent messages. The server must end with the truth all the
@@ -27,7 +27,7 @@ var lostTimelines = flag.Int("lost", 0, "timelines of TestOracleLost; 0 = 400, o
 func TestOracleLost(t *testing.T) {
 	n := *lostTimelines
 	if n == 0 {
-		n = 400
+		n = 120
 		if testing.Short() {
 			n = 50
 		}
