@@ -3,7 +3,6 @@ package accounting_test
 import (
 	"maps"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -32,6 +31,9 @@ func TestModesOfCloudsAndVOs(t *testing.T) {
 			"a cloud after cASO":  {accounting.CASO, ofCloud, nil, []string{"biomed 2024-03", "ops 2024-03"}, 0},
 			"account_as the same": {accounting.CASO, func(t *accounting.Target, m site.Mode) { ofVO(t, m); t.Clouds[0].Cloud.VOs[1].AccountAs = "ops" }, nil, []string{"ops 2024-03"}, 1},
 		} {
+			if cfg.Path == "" && name != "a VO after cASO" {
+				continue // one of them shows that the other store does the same
+			}
 			t.Run(name, func(t *testing.T) {
 				w := withProject(small(), nil)
 				vmOf(w, project, id(1), moment("2024-02-10"), moment("2024-03-02T04:00:00"))
@@ -75,9 +77,6 @@ func TestModesOfCloudsAndVOs(t *testing.T) {
 					t.Errorf("%d projects are collected while it is disabled, want %d", r.Counts["projects_collected"], c.left)
 				}
 			})
-			if cfg.Path == "" && strings.HasPrefix(name, "a VO") {
-				break // one of them shows that the other store does the same
-			}
 		}
 	})
 }
