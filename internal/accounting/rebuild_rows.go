@@ -194,7 +194,7 @@ func (r *rebuild) row(row *rowEvidence, key rowKey, cloud string, rev int64, e *
 				before = wallOf(p.body)
 			}
 		}
-		text, err := json.Marshal(stale{Labels: labelsOf(was), VO: was.FQAN, Wall: was.WallDuration - before})
+		text, err := json.Marshal([]stale{{Labels: labelsOf(was), VO: was.FQAN, Wall: was.WallDuration - before}})
 		if err != nil {
 			return nil, err
 		}

@@ -252,6 +252,9 @@ func (s *sender) next(ctx context.Context) (Message, bool, error) {
 	}
 }
 
+// counts tells whether the destination counts what it gets, and is no copy.
+func (s *sender) counts() bool { return !slices.Contains(s.t.Copies, s.dest.Name()) }
+
 // cut makes a message of those of the rows that still wait.
 func (s *sender) cut(ctx context.Context, found []cursor) (m Message, err error) {
 	err = s.d.DB.Write(ctx, func(tx *store.Tx) error {
@@ -271,7 +274,10 @@ func (s *sender) cut(ctx context.Context, found []cursor) (m Message, err error)
 			return err
 		}
 		m.Attempts, m.LastAttempt = 1, now.Unix()
-		return cut(tx, &m, records, now)
+		if err := cut(tx, &m, records, now); err != nil || !s.counts() {
+			return err
+		}
+		return noteCut(tx, m.ID)
 	})
 	return m, err
 }
@@ -430,7 +436,7 @@ func (s *sender) settled(ctx context.Context, m Message) error {
 	}
 	var notes []note
 	err := s.d.DB.Write(ctx, func(tx *store.Tx) (err error) {
-		notes, err = settle(tx, m, s.d.Now(), !slices.Contains(s.t.Copies, s.dest.Name()))
+		notes, err = settle(tx, m, s.d.Now(), s.counts())
 		return err
 	})
 	if err != nil {
