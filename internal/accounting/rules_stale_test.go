@@ -57,3 +57,18 @@ func TestRule08LabelsThatChangedTwice(t *testing.T) {
 		b.told("VM "+id(1), "needs clean-up at APEL", "2024-03", "VO ops", "720.0 h")
 	})
 }
+
+// TestRule08ANoteOfBefore has a ledger whose rows note one set of former labels, without a list.
+func TestRule08ANoteOfBefore(t *testing.T) {
+	each(t, func(t *testing.T, cfg store.Config) {
+		w := small()
+		vm(w, id(1), "2024-03-02", on(world.Stop, "2024-03-30"))
+		b := newBed(t, w, cfg, "2024-03-10T00:05:00Z", "2024-03-01")
+		b.clean(b.collect(""))
+		b.clean(b.send())
+		b.clean(b.collect("2024-04-10T00:05:00Z"))
+		b.write(`UPDATE ledger SET stale = substr(stale, 2, length(stale) - 2) WHERE stale IS NOT NULL`)
+		b.send()
+		b.told("VM "+id(1), "needs clean-up at APEL", "2024-03", "VO ops", "192.0 h")
+	})
+}

@@ -28,8 +28,11 @@ type stale struct {
 	Rev    int64  `json:"rev,omitempty"` // of the row that was cut into a message, when something was noted already
 }
 
-// staleOf reads what a row notes of its former labels.
+// staleOf reads what a row notes of its former labels. Ledgers of before have one set of them, without a list.
 func staleOf(text string) (all []stale, err error) {
+	if strings.HasPrefix(text, "{") {
+		text = "[" + text + "]"
+	}
 	err = json.Unmarshal([]byte(text), &all)
 	return all, err
 }
