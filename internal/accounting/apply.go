@@ -38,7 +38,7 @@ var errOlder = errors.New("observed before what is known")
 // what the ledger knew, nil for a VM not seen before. An observation older than the one the ledger has changes nothing
 // (design §7, rule 2): errOlder. notes are what an operator should know of it.
 func (b *basis) apply(was *VM, o Observation) (vm VM, rows []Row, notes []string, err error) {
-	settings := b.Target.Settings
+	settings, to := b.Target.Settings, b.To
 	start, end, err := lifetime(o.Server, o.Seen)
 	if err != nil {
 		return VM{}, nil, nil, err
@@ -52,6 +52,8 @@ func (b *basis) apply(was *VM, o Observation) (vm VM, rows []Row, notes []string
 			return VM{}, nil, nil, errOlder
 		}
 		vm = *was
+		vm.Meter = was.sure(b.charge())
+		to = max(to, was.CountedTo) // no measured time is taken back
 		if end != 0 {
 			end = max(end, vm.StartedAt) // it ended before accounting began, and was taken for alive
 		}
@@ -69,7 +71,7 @@ func (b *basis) apply(was *VM, o Observation) (vm VM, rows []Row, notes []string
 	if doubt != "" {
 		notes = append(notes, doubt)
 	}
-	meter, readings := vm.Advance(changes, b.To, end, b.Since, charge)
+	meter, readings := vm.Advance(changes, to, end, b.Since, charge)
 	if len(readings) == 0 {
 		return VM{}, nil, notes, errNotYet
 	}
@@ -81,6 +83,16 @@ func (b *basis) apply(was *VM, o Observation) (vm VM, rows []Row, notes []string
 		return vm, nil, notes, errNoVO
 	}
 	return vm, rows, notes, nil
+}
+
+// sure gives the meter as it stood before the VM was closed unseen: from there to its last sight it was counted on as it was,
+// without what was done to it meanwhile, which is known when it is shown again.
+func (v VM) sure(charge Charge) Meter {
+	m := v.Meter
+	if m.EndedAt != 0 && v.EndsAt != 0 && v.EndsAt < m.CountedTo {
+		m.count(v.EndsAt, charge)
+	}
+	return m
 }
 
 // errNoVO marks a VM of a project that belongs to no VO at the time; what is known of the VM goes on all the same.

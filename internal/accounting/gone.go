@@ -67,7 +67,7 @@ func (c *collector) goneProject(ctx context.Context, p site.Project, held *Held)
 	}
 	for vo, vms := range byVO(gone) { // it is in nobody's list of shares any more: they stay with their VOs
 		pages.basis.Shares = []site.Share{{VO: vo, AccountAs: vo, Project: p}}
-		if err := pages.vanish(ctx, vms); err != nil {
+		if err := pages.vanish(ctx, unasked(vms)); err != nil {
 			return err
 		}
 	}

@@ -1,7 +1,6 @@
 package accounting
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +36,9 @@ func (p *pager) missing(ctx context.Context, project site.Project, began time.Ti
 			return fmt.Errorf("list the VMs changed since %s: %w", since.Format(time.RFC3339), err)
 		}
 	}
+	if err := p.askVanished(ctx, began); err != nil {
+		return err
+	}
 	if len(u.vms) == 0 {
 		return p.free(ctx, held)
 	}
@@ -53,30 +55,13 @@ func (p *pager) missing(ctx context.Context, project site.Project, began time.Ti
 	return p.judge(ctx, project, gone, u.count-found, u, held, began)
 }
 
-// endSeen closes those whose end was seen already, before it could be counted to: they need not be looked for.
-func (p *pager) endSeen(ctx context.Context, u *unseen) error {
-	var ended, rest []VM
-	for _, v := range u.vms {
-		if v.EndsAt == 0 || v.EndsAt > p.basis.To {
-			rest = append(rest, v)
-			continue
-		}
-		ended = append(ended, v)
-		if !u.isReleased(v) {
-			u.count--
-		}
-	}
-	u.vms = rest
-	return p.vanish(ctx, ended)
-}
-
 // unseen is what of a project is open in the ledger and was not seen in this run.
 type unseen struct {
 	vms      []VM  // those seen longest ago, at most maxUnseen
 	released int64 // unix milliseconds: an operator says that those seen before are gone; 0 = nobody does
 	count    int64 // of all unseen ones that nobody has released
 	open     int64 // of all open ones, the seen ones too
-	vanished int64 // unix milliseconds: the oldest sight of those closed as vanished of late, which may show an end after all
+	vanished int64 // unix milliseconds: the oldest sight, or end, of those closed as vanished of late, which may show another end after all
 }
 
 // limit is how many VMs of a project may be gone at once before nothing is believed any more.
@@ -104,7 +89,7 @@ func (p *pager) unseen(ctx context.Context, began time.Time, held *Held) (u unse
 			cloud, project, began.UnixMilli(), released).Scan(&u.open, &u.count); err != nil {
 			return err
 		}
-		if err := tx.QueryRow(`SELECT coalesce(min(seen), $4) FROM vm WHERE cloud = $1 AND project = $2 AND ended_at IS NOT NULL AND vanished > $3`,
+		if err := tx.QueryRow(`SELECT coalesce(min(CASE WHEN ended_at * 1000 < seen THEN ended_at * 1000 ELSE seen END), $4) FROM vm WHERE cloud = $1 AND project = $2 AND ended_at IS NOT NULL AND vanished > $3`,
 			cloud, project, began.Add(-vanishedFor).Unix(), u.vanished).Scan(&u.vanished); err != nil {
 			return err
 		}
@@ -235,37 +220,6 @@ func (p *pager) freeUnlessReleased(ctx context.Context, held *Held, began time.T
 // minutes writes a duration of the configuration for people.
 func minutes(d time.Duration) string { return fmt.Sprintf("%.0f minutes", d.Minutes()) }
 
-// closeGone closes VMs that are gone: when their instance actions say that they were deleted, as far as these are still
-// there, else when they were last seen. One whose actions cannot be read now is left to the next run.
-func (p *pager) closeGone(ctx context.Context, gone []VM) error {
-	var closed []VM
-	for _, v := range gone {
-		actions, err := p.compute.Actions(ctx, v.ID)
-		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case errors.Is(err, openstack.ErrUnavailable):
-			continue
-		case err == nil:
-			if at := deletion(actions); at >= v.Shown/1000 { // one before that was taken back, or a soft one, which goes by the same name
-				v.EndsAt = at
-			}
-		}
-		closed = append(closed, v)
-	}
-	return p.vanish(ctx, closed)
-}
-
-// deletion gives when a VM's actions say that it was deleted, in unix seconds; 0 when they don't.
-func deletion(actions []openstack.Action) (at int64) {
-	for _, a := range actions {
-		if (a.Name == "delete" || a.Name == "forceDelete") && !a.Failed {
-			at = finished(a)
-		}
-	}
-	return at
-}
-
 // miss notes since when VMs cannot be found.
 func (p *pager) miss(ctx context.Context, vms []VM, began time.Time) error {
 	if len(vms) == 0 {
@@ -284,56 +238,6 @@ func (p *pager) miss(ctx context.Context, vms []VM, began time.Time) error {
 	}
 	p.d.Run.Count("vms_missing", int64(len(vms)))
 	return nil
-}
-
-// maxNamed is how many VMs are named where the same is to be said of many.
-const maxNamed = 20
-
-// vanish closes VMs that are gone: at the end that was seen of them before it could be counted to, else when they were
-// last seen.
-func (p *pager) vanish(ctx context.Context, gone []VM) error {
-	for len(gone) > 0 {
-		n := min(len(gone), vmsPerStep)
-		if err := p.closeAtSight(ctx, gone[:n]); err != nil {
-			return err
-		}
-		gone = gone[n:]
-	}
-	return nil
-}
-
-func (p *pager) closeAtSight(ctx context.Context, gone []VM) error {
-	ids := make([]string, len(gone))
-	for i, v := range gone {
-		ids[i] = v.ID
-	}
-	all, err := recall(ctx, p.d.DB, p.t.Site.ID, p.c.Cloud.ID, ids)
-	if err != nil {
-		return storeError{err}
-	}
-	var entries []entry
-	for _, v := range gone {
-		last, known := cmp.Or(v.EndsAt, v.Shown/1000), v.EndsAt != 0
-		if last > p.basis.To {
-			continue // seen after the window's end: it is closed by the next run
-		}
-		meter, readings := v.Advance(nil, p.basis.To, max(last, v.StartedAt+1), p.basis.Since, p.basis.charge())
-		v.Meter, v.EndsAt = meter, 0
-		if !known {
-			v.Vanished = p.d.Now().Unix()
-		}
-		rows := p.basis.rows(&v, readings)
-		e, _ := p.basis.compose(v, rows, all[v.ID])
-		entries = append(entries, e)
-		if known {
-			continue
-		}
-		if p.d.Run.Count("vms_vanished", 1); len(entries) <= maxNamed {
-			p.problem("VM "+v.ID, fmt.Sprintf("vanished without an end: closed when it was last seen, %s", unix(last)), run.Problem{Step: "ledger", Notice: true,
-				Hint: "if it still runs, its records go on by themselves when the cloud shows it again"})
-		}
-	}
-	return p.write(ctx, entries)
 }
 
 // partial keeps the last state of VMs that an unreachable cell shows without data: they are there, and nothing is known.

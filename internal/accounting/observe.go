@@ -116,6 +116,9 @@ func wantsActions(m Meter, o Observation, size Size, charge Charge, since int64,
 		if byState && s.Updated.Unix() >= since && (touched || wait > 10*time.Second) { // an unshelve, too, launches it anew
 			return true
 		}
+		if byState && resizeStates[s.Status] { // whether it runs or is stopped is told by nothing else
+			return true
+		}
 		counts := s.Created.Unix() >= since || previous == Nothing && s.Updated.Unix() >= since // cASO priced what it counted anew
 		return counts && (wait > slowBuild || s.Status == "VERIFY_RESIZE" || touched && s.Status == "ACTIVE")
 	}

@@ -149,11 +149,11 @@ func (p *pager) observe(ctx context.Context, s openstack.Server, seen int64, nam
 	}
 	var meter Meter
 	if k.vm != nil {
-		meter = k.vm.Meter
+		meter = k.vm.sure(p.basis.charge())
 	}
 	size, _ := sizeOf(s.Flavor, p.t.Settings.Benchmarks)
 	lives := s.Terminated.IsZero() && s.Status != "DELETED"
-	if (k.vm == nil || k.vm.EndedAt == 0 || k.vm.Vanished != 0 || lives) && wantsActions(meter, o, size, p.t.Settings.Charge, p.basis.Since, p.basis.Previous) {
+	if (k.vm == nil || k.vm.EndedAt == 0 || k.vm.Vanished != 0 || k.vm.EndsAt != 0 || lives) && wantsActions(meter, o, size, p.t.Settings.Charge, p.basis.Since, p.basis.Previous) {
 		if err := p.actions(ctx, &o, k.vm); err != nil {
 			return entry{}, false, err
 		}
@@ -282,7 +282,7 @@ func (p *pager) actions(ctx context.Context, o *Observation, was *VM) error {
 		p.d.Run.Count("actions_asked", 1)
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case leftToNext(err, was): // the past is never re-priced: better late than at a wrong time
+	case leftToNext(err, o.Server, was): // the past is never re-priced: better late than at a wrong time
 		o.ActionsLater = true
 		if p.lack("instance actions of VM "+o.Server.ID, err); !errors.Is(err, openstack.ErrUnavailable) {
 			p.problem("VM "+o.Server.ID, "left as it is known: its instance actions cannot be read: "+err.Error(), run.Problem{Hint: openstack.Hint(err)})
@@ -297,12 +297,14 @@ func (p *pager) actions(ctx context.Context, o *Observation, was *VM) error {
 
 // leftToNext tells whether a VM whose instance actions could not be read is left to the next run: when they cannot be reached.
 // What is refused stays so; an answer of no use is given a day, so that a VM whose actions are spoilt for good is counted
-// all the same.
-func leftToNext(err error, was *VM) bool {
+// all the same. That there are none is one of no use where the VM lives: it went out of sight since it was listed.
+func leftToNext(err error, s openstack.Server, was *VM) bool {
 	switch {
 	case errors.Is(err, openstack.ErrUnavailable):
 		return true
-	case errors.Is(err, openstack.ErrForbidden), errors.Is(err, openstack.ErrNotFound), was == nil:
+	case errors.Is(err, openstack.ErrForbidden), was == nil:
+		return false
+	case errors.Is(err, openstack.ErrNotFound) && (!s.Terminated.IsZero() || s.Status == "DELETED" || s.Status == "SOFT_DELETED"):
 		return false
 	}
 	return was.Shown-was.Seen < actionsFor.Milliseconds()

@@ -24,7 +24,7 @@ type VM struct {
 	Image    string // marketplace URI, else the image's id; "" = booted from a volume
 	Name     string
 	Floating int64
-	EndsAt   int64  // an end that was seen, and lies after CountedTo; 0 = none
+	EndsAt   int64  // an end that was seen, and lies after CountedTo; of one that was closed unseen: until when its meter is sure; 0 = none
 	Missing  int64  // unix milliseconds: since when it cannot be found; 0 = it was found when it was last looked for
 	Vanished int64  // when it was closed because it could no longer be found; 0 = not
 	Parked   string // why its records must not be sent
