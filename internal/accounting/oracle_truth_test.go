@@ -51,7 +51,23 @@ func (tr *trial) judgeVM(l life, rows []apelserver.Row, end time.Time) {
 	}
 	vm := tr.asEnded(l, ended)
 	want := tr.expect(vm, end)
+	if tr.endedBefore(l) && len(rows) > 0 {
+		// its whole use, as cASO counted it: the record of the month in which it ended, or of the first one sent
+		w := world.World{Flavors: oracleFlavors}
+		w.Add(vm)
+		for _, u := range w.Usage("", vm.Created.Add(-time.Second), tr.since, world.Charge{}) {
+			want = map[string]use{tr.since.Format("2006-01"): {u.Wall, u.CPU}}
+		}
+	}
 	slack := tr.slack(l)
+	if ended != 0 && ended != endOf(l.vm) { // closed when it was last seen: what was done to it between the window's end and this sight was not known then
+		if from := tr.column(l.vm.ID, "ends_at"); from != 0 && slices.ContainsFunc(l.vm.Events, func(e world.Event) bool { return e.At.Unix() >= from && e.At.Unix() <= ended }) {
+			slack.cpu += 8 * (ended - from)
+			if tr.charge.StoppedFree || tr.charge.ShelvedFree {
+				slack.wall += ended - from
+			}
+		}
+	}
 	if l.vm.ID == "" {
 		panic("a VM without id")
 	}
@@ -85,7 +101,15 @@ func (tr *trial) judgeVM(l life, rows []apelserver.Row, end time.Time) {
 // saidOfFlavor tells whether a report said that a VM's CPU may be off. Where actions are denied one notice stands for all VMs.
 func (tr *trial) saidOfFlavor(vm string) bool {
 	denied := func(n string) bool { return strings.Contains(n, "instance actions cannot be read") }
-	return tr.noticed(vm, "flavor") || (tr.denied && slices.ContainsFunc(tr.notices, denied))
+	return tr.noticed(vm, "flavor") || tr.noticed(vm, "instance actions cannot be read") || (tr.denied && slices.ContainsFunc(tr.notices, denied))
+}
+
+// endedBefore tells whether the VM ended before accounting began, and was taken for alive by a collection because its end
+// showed late. Where cASO went before, what the server has of it is corrected to its true use; it is not taken away.
+func (tr *trial) endedBefore(l life) bool {
+	end := endOf(l.vm)
+	return tr.previously == accounting.CASO && ran(l.vm) && l.late > 0 && end != 0 && end < tr.since.Unix() &&
+		slices.ContainsFunc(tr.collections, func(c span) bool { return c.from.Add(-oracleSettle).Before(time.Unix(end, 0).Add(l.late)) })
 }
 
 func value(p *int64) int64 {
@@ -115,7 +139,7 @@ func ran(vm world.VM) bool {
 func (tr *trial) asEnded(l life, ended int64) world.VM {
 	vm := clone(l.vm)
 	end := endOf(vm)
-	if ended == end || ended == 0 || end == 0 {
+	if ended == end || ended == 0 || (end == 0 && !tr.softForGood(l)) {
 		return vm
 	}
 	for _, seen := range tr.collections {
@@ -127,6 +151,30 @@ func (tr *trial) asEnded(l life, ended int64) world.VM {
 		break
 	}
 	return vm
+}
+
+// softForGood tells whether a softly deleted VM that was closed as vanished is back too late: no undisturbed collection had
+// it before its eyes again as long as it was looked for, and afterwards no listing shows it.
+func (tr *trial) softForGood(l life) bool {
+	closed := tr.column(l.vm.ID, "vanished")
+	if closed == 0 || l.vm.Events[len(l.vm.Events)-1].Kind != world.Soft {
+		return false
+	}
+	until := time.Unix(closed, 0).Add(7*day - oracleSettle) // clocks may differ
+	return !slices.ContainsFunc(tr.sights, func(s sight) bool {
+		return tr.sees(s, l.vm) && s.at.Before(until) && s.at.After(time.Unix(closed, 0).Add(oracleSettle)) && !slices.ContainsFunc(l.hidden, func(h span) bool { return h.to.After(s.at) })
+	})
+}
+
+// column gives a number of the ledger's VM; 0 when it has none.
+func (tr *trial) column(vm, name string) (n int64) {
+	err := tr.archive.db.Read(context.Background(), func(tx *store.Tx) error {
+		return tx.QueryRow(`SELECT coalesce(max(`+name+`), 0) FROM vm WHERE cloud = $1 AND vm = $2`, tr.target.Clouds[0].Cloud.ID, vm).Scan(&n)
+	})
+	if err != nil {
+		panic(err)
+	}
+	return n
 }
 
 // sees tells whether a collection may have seen the VM, apart from its hiding.
@@ -197,14 +245,28 @@ type slack struct {
 func (tr *trial) slack(l life) (s slack) {
 	const largest = 8 // vCPU
 	changes, most := tr.resizes(l.vm)
+	byState := tr.charge.StoppedFree || tr.charge.ShelvedFree
+	denied := tr.denied || tr.noticed(l.vm.ID, "its instance actions cannot be read") // it was hidden between listing and question
+	if from, ok := tr.saidSince(l.vm.ID, "to one that was not seen before it was gone"); ok { // and no flavor of a deleted VM is asked for
+		s.cpu += most * max(endOf(l.vm)-from, 0)
+	}
+	if from, ok := tr.saidSince(l.vm.ID, "is shown no more"); ok { // its end was seen in an earlier window's collection, and its actions were never to be read again
+		s.cpu += largest * max(endOf(l.vm)-from, 0)
+		if byState {
+			s.wall += max(endOf(l.vm)-from, 0)
+		}
+	}
+	if from, ok := tr.saidSince(l.vm.ID, "to one that was not seen"); ok && slices.ContainsFunc(tr.notices, func(n string) bool { return strings.HasPrefix(n, "flavor ") && strings.Contains(n, "it may not be read") }) {
+		s.cpu += most * (tr.last().Unix() - from) // Nova gives the flavor's id alone, and to ask for it was refused
+	}
 	if tr.era == emulated.Mitaka {
 		s.silent = int64(len(changes)) * most * 20
-		s.cpu = s.silent
+		s.cpu += s.silent
 	}
 	counted := l.vm.Created // what is counted with a size that was seen reaches to here
 	seen := false
 	for _, at := range tr.sights {
-		if !tr.sees(at, l.vm) || slices.ContainsFunc(l.hidden, func(h span) bool { return h.from.Before(at.done) && h.to.After(at.at) }) {
+		if !tr.sees(at, l.vm) || slices.ContainsFunc(l.hidden, func(h span) bool { return !h.from.After(at.done) && h.to.After(at.at) }) {
 			continue
 		}
 		until := at.done.Add(max(at.skew, 0))
@@ -214,7 +276,7 @@ func (tr *trial) slack(l life) (s slack) {
 				n++
 			}
 		}
-		if n > 1 || (n == 1 && (!seen || tr.denied)) {
+		if n > 1 || (n == 1 && (!seen || denied)) {
 			s.cpu += most * int64(until.Sub(counted)/time.Second)
 			if !seen { // in its first minutes it may be resized without a word
 				s.silent += most * int64(5*time.Minute/time.Second)
@@ -223,7 +285,7 @@ func (tr *trial) slack(l life) (s slack) {
 				s.silent += most * int64(until.Sub(counted)/time.Second)
 			}
 		}
-		if tr.denied && (tr.charge.StoppedFree || tr.charge.ShelvedFree) && slices.ContainsFunc(l.vm.Events, func(e world.Event) bool { return e.At.After(counted) && !e.At.After(until) }) {
+		if denied && byState && (resized(l.vm, counted) || slices.ContainsFunc(l.vm.Events, func(e world.Event) bool { return e.At.After(counted) && !e.At.After(until) })) {
 			s.wall += int64(until.Sub(counted) / time.Second)
 			s.cpu += largest * int64(until.Sub(counted)/time.Second)
 		}
@@ -237,6 +299,30 @@ func (tr *trial) slack(l life) (s slack) {
 		seen = true
 	}
 	return s
+}
+
+// resized tells whether a resize of the VM is to be confirmed at the instant: its row does not tell whether it runs.
+func resized(vm world.VM, t time.Time) (is bool) {
+	for _, e := range vm.Events {
+		if !e.At.After(t) {
+			is = e.Kind == world.Resize || (is && e.Kind != world.Confirm && e.Kind != world.Revert)
+		}
+	}
+	return is
+}
+
+// saidSince gives the instant from which on, as a report said in the given words, something of the VM is not known.
+func (tr *trial) saidSince(vm, words string) (from int64, ok bool) {
+	for _, n := range tr.notices {
+		if !strings.HasPrefix(n, "VM "+vm+": ") || !strings.Contains(n, words) {
+			continue
+		}
+		_, text, _ := strings.Cut(n, " since ")
+		if at, err := time.Parse("2006-01-02T15:04:05Z", text[:min(20, len(text))]); err == nil && (!ok || at.Unix() < from) {
+			from, ok = at.Unix(), true
+		}
+	}
+	return from, ok
 }
 
 // resizes gives when a VM got another size, and the largest difference of vCPUs among its sizes.
@@ -314,14 +400,15 @@ func (tr *trial) rowsNow() map[string]apelserver.Row {
 	return m
 }
 
-// compareRows holds after each message: no month's record shrinks except by an EndTime.
+// compareRows holds after each message: no month's record shrinks except by an EndTime. One of a VM that had vanished, and is
+// back, may be of less use: only now is it known what was done to it between the window's end and its last sight.
 func (tr *trial) compareRows(before map[string]apelserver.Row) {
 	for key, now := range tr.rowsNow() {
 		was, ok := before[key]
 		if !ok || (now.Measured >= was.Measured && value(now.Wall) >= value(was.Wall) && value(now.CPU) >= value(was.CPU)) {
 			continue
 		}
-		if !tr.ended(now.VMUUID) {
+		if !tr.ended(now.VMUUID) && (now.Measured < was.Measured || !strings.EqualFold(was.Status, apel.StatusCompleted)) {
 			tr.wrong("%s: the record of %s shrank at the server, and the VM has no end: measured %d → %d, wall %d → %d, CPU %d → %d", stamp(tr.cloudNow()), key,
 				was.Measured, now.Measured, value(was.Wall), value(now.Wall), value(was.CPU), value(now.CPU))
 		}
@@ -341,6 +428,9 @@ func (tr *trial) has(vm, condition string) bool {
 	})
 	return err == nil && n > 0
 }
+
+// reopened tells, of a row of a VM that lives, whether the VM had been closed as vanished (see compareRows).
+func reopened(was accounting.Entry) bool { return strings.Contains(was.Wire, "Status: "+apel.StatusCompleted) }
 
 // inspect holds after each step.
 func (tr *trial) inspect() {
@@ -367,7 +457,7 @@ func (tr *trial) inspect() {
 		if sum != e.Measured.Unix() || accounting.Period(sum) != e.Period {
 			tr.wrong("%s: the record of %s would be dated %s, the ledger says %s", stamp(tr.cloudNow()), key, stamp(time.Unix(sum, 0)), stamp(e.Measured))
 		}
-		if was, ok := tr.ledger[key]; ok && (e.Measured.Before(was.Measured) || e.Wall < was.Wall || e.CPU < was.CPU || e.Revision < was.Revision) && !tr.ended(e.VM) {
+		if was, ok := tr.ledger[key]; ok && (e.Measured.Before(was.Measured) || !reopened(was) && e.Wall < was.Wall || !reopened(was) && e.CPU < was.CPU || e.Revision < was.Revision) && !tr.ended(e.VM) {
 			tr.wrong("%s: the row of %s shrank, and the VM has no end: measured %s → %s, wall %d → %d, CPU %d → %d", stamp(tr.cloudNow()), key, stamp(was.Measured), stamp(e.Measured), was.Wall, e.Wall, was.CPU, e.CPU)
 		}
 	}
