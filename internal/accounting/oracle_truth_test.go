@@ -246,7 +246,7 @@ func (tr *trial) slack(l life) (s slack) {
 	const largest = 8 // vCPU
 	changes, most := tr.resizes(l.vm)
 	byState := tr.charge.StoppedFree || tr.charge.ShelvedFree
-	denied := tr.denied || tr.noticed(l.vm.ID, "its instance actions cannot be read") // it was hidden between listing and question
+	denied := tr.denied || tr.noticed(l.vm.ID, "its instance actions cannot be read")         // it was hidden between listing and question
 	if from, ok := tr.saidSince(l.vm.ID, "to one that was not seen before it was gone"); ok { // and no flavor of a deleted VM is asked for
 		s.cpu += most * max(endOf(l.vm)-from, 0)
 	}
@@ -256,7 +256,9 @@ func (tr *trial) slack(l life) (s slack) {
 			s.wall += max(endOf(l.vm)-from, 0)
 		}
 	}
-	if from, ok := tr.saidSince(l.vm.ID, "to one that was not seen"); ok && slices.ContainsFunc(tr.notices, func(n string) bool { return strings.HasPrefix(n, "flavor ") && strings.Contains(n, "it may not be read") }) {
+	if from, ok := tr.saidSince(l.vm.ID, "to one that was not seen"); ok && slices.ContainsFunc(tr.notices, func(n string) bool {
+		return strings.HasPrefix(n, "flavor ") && strings.Contains(n, "it may not be read")
+	}) {
 		s.cpu += most * (tr.last().Unix() - from) // Nova gives the flavor's id alone, and to ask for it was refused
 	}
 	if tr.era == emulated.Mitaka {
@@ -430,7 +432,9 @@ func (tr *trial) has(vm, condition string) bool {
 }
 
 // reopened tells, of a row of a VM that lives, whether the VM had been closed as vanished (see compareRows).
-func reopened(was accounting.Entry) bool { return strings.Contains(was.Wire, "Status: "+apel.StatusCompleted) }
+func reopened(was accounting.Entry) bool {
+	return strings.Contains(was.Wire, "Status: "+apel.StatusCompleted)
+}
 
 // inspect holds after each step.
 func (tr *trial) inspect() {
