@@ -1,6 +1,7 @@
 package accounting
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -285,7 +286,8 @@ func (p *pager) actions(ctx context.Context, o *Observation, was *VM) error {
 	case leftToNext(err, o.Server, was): // the past is never re-priced: better late than at a wrong time
 		o.ActionsLater = true
 		if p.lack("instance actions of VM "+o.Server.ID, err); !errors.Is(err, openstack.ErrUnavailable) {
-			p.problem("VM "+o.Server.ID, "left as it is known: its instance actions cannot be read: "+err.Error(), run.Problem{Hint: openstack.Hint(err)})
+			p.problem("VM "+o.Server.ID, "left as it is known: its instance actions cannot be read: "+err.Error(), run.Problem{
+				Hint: cmp.Or(openstack.Hint(err), "nothing is lost: the next run asks again, for a day; if it stays so, the cloud's administrator can see whether its databases are whole")})
 		}
 	default:
 		o.ActionDenied = true
