@@ -60,6 +60,15 @@ func TestModesOfCloudsAndVOs(t *testing.T) {
 				if plan, _ := b.preview(); len(plan) > 0 {
 					t.Errorf("while it observes, --dry-run shows %v", plan)
 				}
+				named := b.target.Clouds[0].Cloud.VOs
+				if b.target.Clouds[0].Mode == "" && named[1].AccountAs == "" { // its entry is left out: what it kept back stays so
+					b.target.Clouds[0].Cloud.VOs = named[:1]
+					b.clean(b.send())
+					if d := cmp.Diff(c.before, sent()); d != "" {
+						t.Errorf("once its entry is left out (-want +server):\n%s", d)
+					}
+					b.target.Clouds[0].Cloud.VOs = named
+				}
 				c.mode(b.target, site.Active)
 				if plan, _ := b.preview(); len(plan) == 0 {
 					t.Error("--dry-run shows nothing of what goes next")

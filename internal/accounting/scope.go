@@ -44,9 +44,16 @@ func (t *Target) modes() map[scope]bool {
 	return all
 }
 
-// plannedScopes gives the scopes that are in force now: those that observe, and those that did.
+// plannedScopes gives the scopes that are in force now: those that observe, and those that did. One that the configuration
+// does not name any more stays as it was: leaving an entry out must not send what it kept back.
 func plannedScopes(stored scopes, t *Target, start Start, present string) (in scopes) {
-	for key, active := range t.modes() {
+	modes := t.modes()
+	for _, s := range stored {
+		if _, named := modes[scope{cloud: s.cloud, vo: s.vo}]; !named {
+			in = append(in, s)
+		}
+	}
+	for key, active := range modes {
 		i := slices.IndexFunc(stored, func(s scope) bool { return s.cloud == key.cloud && s.vo == key.vo })
 		switch {
 		case !active:
