@@ -144,18 +144,11 @@ func TestRefreshToken(t *testing.T) {
 
 // TestRefreshTokenCannotBeWritten: the token is good all the same, and its successor is kept in memory.
 func TestRefreshTokenCannotBeWritten(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("root may write everywhere: run as an ordinary user")
-	}
 	c := newClock()
 	p := newProvider(t, c, issuer.Options{Rotate: true, Life: 10 * time.Minute})
-	name := write(t, file(t, "refresh"), p.Refresh("fedsite:1"))
-	write(t, name+".lock", "")
+	// A name so long that the new file beside it, under which the token is written at first, cannot be made: also by root.
+	name := write(t, file(t, strings.Repeat("r", 248)), p.Refresh("fedsite:1"))
 	p.spec.RefreshToken, p.spec.RefreshFile = inFile(name), name
-	if err := os.Chmod(filepath.Dir(name), 0o500); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.Chmod(filepath.Dir(name), 0o700) })
 	r := resolver(c, map[string]credential.Spec{"checkin": {OIDC: &p.spec}})
 	for range 3 {
 		if _, err := r.AccessToken(t.Context(), "checkin"); err != nil {

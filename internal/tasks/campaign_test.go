@@ -23,9 +23,6 @@ const campaignEnv = "FEDSITE_CAMPAIGN"
 // TestCampaign: services as real processes that are killed, stopped and continued, and ended, at random: no task runs twice
 // at once, none waits longer than it may, nothing is lost.
 func TestCampaign(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes some seconds")
-	}
 	long, err := time.ParseDuration(os.Getenv(campaignEnv))
 	for name, c := range map[string]struct {
 		services       int

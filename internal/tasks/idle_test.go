@@ -3,7 +3,7 @@ package tasks
 import (
 	"context"
 	"fmt"
-	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -57,39 +57,49 @@ func TestIdle(t *testing.T) {
 	})
 }
 
-// idleEnv is how long TestIdleCPU measures.
-const idleEnv = "FEDSITE_IDLE"
+// idleFor is how long BenchmarkIdle lets a service be idle at a time.
+const idleFor = 10 * time.Second
 
-// TestIdleCPU measures what an idle service of 500 tasks costs in real time.
-func TestIdleCPU(t *testing.T) {
-	long, err := time.ParseDuration(os.Getenv(idleEnv))
-	if err != nil {
-		t.Skip("measures when " + idleEnv + " says how long, as in 60s")
+// BenchmarkIdle measures what an idle service of 500 tasks costs in real time.
+func BenchmarkIdle(b *testing.B) {
+	for _, dialect := range []string{"sqlite", "postgres"} {
+		b.Run(dialect, func(b *testing.B) {
+			cfg := store.Config{Path: filepath.Join(b.TempDir(), "fedsite.db")}
+			if dialect == "postgres" {
+				cfg = store.Config{URL: storetest.Postgres(b)}
+			}
+			st := storetest.Open(b, cfg)
+			who, err := NewServeIdentity()
+			if err != nil {
+				b.Fatal(err)
+			}
+			var (
+				cpu, long             time.Duration
+				commits, transactions int64
+			)
+			for b.Loop() {
+				s := New(st, who, Options{})
+				if err := s.Set(b.Context(), spreadOut(b, 500)); err != nil {
+					b.Fatal(err)
+				}
+				before, began, seen := used(b), st.Commits(), counted(b, st)
+				ctx, stop := context.WithTimeout(b.Context(), idleFor)
+				if err := s.Serve(ctx); err != nil {
+					b.Fatal(err)
+				}
+				stop()
+				cpu, long, commits, transactions = cpu+used(b)-before, long+idleFor, commits+st.Commits()-began, transactions+counted(b, st)-seen
+			}
+			perMinute := func(n float64) float64 { return n * float64(time.Minute) / float64(long) }
+			b.ReportMetric(perMinute(float64(cpu.Microseconds())/1000), "CPU-ms/min")
+			b.ReportMetric(perMinute(float64(commits)), "commits/min")
+			b.ReportMetric(perMinute(float64(transactions)), "server-transactions/min")
+		})
 	}
-	storetest.Each(t, func(t *testing.T, cfg store.Config) {
-		st := storetest.Open(t, cfg)
-		who, err := NewServeIdentity()
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := New(st, who, Options{})
-		if err := s.Set(t.Context(), spreadOut(t, 500)); err != nil {
-			t.Fatal(err)
-		}
-		before, commits, transactions := used(t), st.Commits(), counted(t, st)
-		ctx, stop := context.WithTimeout(t.Context(), long)
-		defer stop()
-		if err := s.Serve(ctx); err != nil {
-			t.Fatal(err)
-		}
-		took := used(t) - before
-		t.Logf("500 idle tasks for %v: %v of CPU, %.3f %%; %d commits; transactions that the server counted (PostgreSQL): %d",
-			long, took, 100*took.Seconds()/long.Seconds(), st.Commits()-commits, counted(t, st)-transactions)
-	})
 }
 
 // counted is how many transactions the server has seen; 0 on SQLite.
-func counted(t *testing.T, st *store.Store) (n int64) {
+func counted(t testing.TB, st *store.Store) (n int64) {
 	t.Helper()
 	if st.Dialect() == "sqlite" {
 		return 0
@@ -102,7 +112,7 @@ func counted(t *testing.T, st *store.Store) (n int64) {
 	return n
 }
 
-func used(t *testing.T) time.Duration {
+func used(t testing.TB) time.Duration {
 	t.Helper()
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

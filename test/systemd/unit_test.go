@@ -78,7 +78,7 @@ func TestExposure(t *testing.T) {
 	m := regexp.MustCompile(`Overall exposure level for fedsite\.service: ([\d.]+) (\w+)`).FindStringSubmatch(said)
 	if m == nil {
 		if strings.Contains(said, "offline") {
-			t.Skip("this systemd-analyze knows no --offline: 250 or newer is needed")
+			prerequisite.Missing(t, "systemd-analyze", "this one knows no --offline: install systemd 250 or newer")
 		}
 		t.Fatalf("%v: %s", err, said)
 	}
@@ -113,7 +113,7 @@ func TestUserAndDirectories(t *testing.T) {
 		}
 	}
 	if os.Geteuid() != 0 {
-		t.Skip("only root can give files to another user")
+		prerequisite.Missing(t, "root", "run as root: nobody else can give files to another user")
 	}
 	root := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(root, "etc"), 0o755); err != nil {
