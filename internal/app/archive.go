@@ -17,9 +17,6 @@ import (
 	"github.com/fedsite/fedsite/internal/tasks"
 )
 
-// serveLock is the file in the state directory that a running service holds.
-const serveLock = "serve.lock"
-
 // Backup copies the database into a file, while others write it.
 func (a *App) Backup(ctx context.Context, path string, force bool, by string) (store.Copy, error) {
 	if full, err := filepath.Abs(path); err == nil {
@@ -54,7 +51,7 @@ func Restore(ctx context.Context, cfg *config.Config, o Options, from, by string
 		now = o.Now()
 	}
 	var err error
-	if r.Kept, err = store.Restore(ctx, store.RestoreOptions{From: from, Path: path, Serve: filepath.Join(cfg.Store.Path, serveLock), Now: now}); err != nil {
+	if r.Kept, err = store.Restore(ctx, store.RestoreOptions{From: from, Path: path, Serve: filepath.Join(cfg.Store.Path, store.ServeFile), Now: now}); err != nil {
 		return r, err
 	}
 	if r.Kept != "" {

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,7 +10,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/gofrs/flock"
 	"modernc.org/sqlite"
 )
 
@@ -72,20 +70,14 @@ func unserved(path string) (release func(), err error) {
 	if path == "" {
 		return func() {}, nil
 	}
-	l := flock.New(path, flock.SetPermissions(0o600))
-	ok, err := l.TryLock()
+	unlock, other, err := LockServe(path)
 	switch {
 	case err != nil:
 		return nil, fileError("lock", path, err)
-	case ok:
-		return func() { _ = l.Unlock() }, nil
-	}
-	var holder struct {
-		Process int       `json:"process"`
-		Since   time.Time `json:"since"`
-	}
-	if text, err := os.ReadFile(path); err == nil && json.Unmarshal(text, &holder) == nil && holder.Process != 0 {
-		return nil, fmt.Errorf("%w: fedsite serve runs as process %d since %s", ErrInUse, holder.Process, holder.Since.UTC().Format(time.RFC3339))
+	case other == nil:
+		return func() { _ = unlock() }, nil
+	case other.Process != 0:
+		return nil, fmt.Errorf("%w: fedsite serve runs as process %d since %s", ErrInUse, other.Process, other.Since.UTC().Format(time.RFC3339))
 	}
 	return nil, fmt.Errorf("%w: fedsite serve runs", ErrInUse)
 }

@@ -306,7 +306,7 @@ func TestServeLock(t *testing.T) {
 	if !ok || held.Process != os.Getpid() || time.Since(held.Since).Abs() > time.Minute || !strings.Contains(err.Error(), fmt.Sprintf("process %d since ", os.Getpid())) {
 		t.Errorf("a second service: %v", err)
 	}
-	if err := os.WriteFile(dir+"/"+lockName, nil, 0o600); err != nil {
+	if err := os.WriteFile(dir+"/"+store.ServeFile, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err = ServeLock(t.Context(), st, dir, who); err == nil || !strings.Contains(err.Error(), "just been started") {
