@@ -323,7 +323,11 @@ func rows(t *testing.T, db *store.Store, query string, without ...string) []stri
 			var line []string
 			for i, c := range columns {
 				if !slices.Contains(without, c) {
-					line = append(line, fmt.Sprintf("%s=%v", c, *values[i].(*any)))
+					v := *values[i].(*any)
+					if raw, ok := v.([]byte); ok {
+						v = unpacked(raw)
+					}
+					line = append(line, fmt.Sprintf("%s=%v", c, v))
 				}
 			}
 			all = append(all, strings.Join(line, " "))

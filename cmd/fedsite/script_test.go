@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/fedsite/fedsite/internal/app/daemontest"
 	"github.com/fedsite/fedsite/internal/app/demo"
 	"github.com/fedsite/fedsite/internal/emulator/world"
 )
@@ -49,7 +49,7 @@ func TestScripts(t *testing.T) {
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"emulate": emulate, "eventually": eventually, "exits": exits, "hide": hide, "later": later, "own": own, "replace": replace, "serve": serving, "try": try},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"emulate": emulate, "eventually": eventually, "exits": exits, "hide": hide, "later": later, "own": own, "replace": replace, "serve": serve, "try": try},
 	})
 }
 
@@ -129,31 +129,16 @@ func own(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// serving runs fedsite serve for the rest of the script: "serve", once it is ready.
-func serving(ts *testscript.TestScript, neg bool, args []string) {
+// serve runs fedsite serve for the rest of the script: "serve", once it is ready.
+func serve(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) > 0 {
 		ts.Fatalf("usage: serve")
 	}
-	self, err := os.Executable()
+	d, err := daemontest.New(func() *exec.Cmd { return program("serve", "--config", ts.Getenv("FEDSITE_CONFIG")) })
 	ts.Check(err)
-	dir, err := os.MkdirTemp("", "fedsite") // short: a socket's path has at most 107 bytes
-	ts.Check(err)
-	ts.Defer(func() { _ = os.RemoveAll(dir) })
-	words, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
-	ts.Check(err)
-	ts.Defer(func() { _ = words.Close() })
-	cmd := exec.Command(self, "serve", "--config", ts.Getenv("FEDSITE_CONFIG"))
-	cmd.Env = append(os.Environ(), programEnv+"=1", "HOME="+ts.Getenv("HOME"), "NOTIFY_SOCKET="+words.LocalAddr().String())
-	ts.Check(cmd.Start())
-	ts.Defer(func() { _ = cmd.Process.Signal(syscall.SIGTERM); _ = cmd.Wait() })
-	ts.Check(words.SetReadDeadline(time.Now().Add(time.Minute)))
-	for text := make([]byte, 1024); ; {
-		n, err := words.Read(text)
-		ts.Check(err)
-		if strings.HasPrefix(string(text[:n]), "READY=1") {
-			return
-		}
-	}
+	ts.Defer(func() { ts.Check(d.Close()) })
+	ts.Check(d.Start())
+	ts.Defer(func() { ts.Check(d.Stop()) })
 }
 
 // eventually runs a program until its output has a pattern: "eventually PATTERN PROGRAM ARGS…".

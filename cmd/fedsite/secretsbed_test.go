@@ -399,50 +399,10 @@ func (b *vaultBed) tables(t *testing.T) map[string]string {
 	all := map[string]string{}
 	for _, line := range rows(t, db, `SELECT name FROM sqlite_master WHERE type = 'table'`) {
 		name := strings.TrimPrefix(line, "name=")
-		all[name] = dump(t, db, name)
+		all[name] = strings.Join(rows(t, db, `SELECT * FROM "`+name+`"`), "\n")
 	}
 	if len(all) < 10 || !strings.Contains(all["run"], "accounting.collect") {
 		t.Errorf("%d tables; of runs %s", len(all), all["run"])
 	}
 	return all
-}
-
-// dump gives the rows of a table as text, also of what is kept as bytes.
-func dump(t *testing.T, db *store.Store, table string) string {
-	t.Helper()
-	var text strings.Builder
-	err := db.Read(t.Context(), func(tx *store.Tx) error {
-		text.Reset()
-		found, err := tx.Query(`SELECT * FROM "` + table + `"`)
-		if err != nil {
-			return err
-		}
-		defer found.Close()
-		columns, err := found.Columns()
-		if err != nil {
-			return err
-		}
-		values := make([]any, len(columns))
-		for i := range values {
-			values[i] = new(any)
-		}
-		for found.Next() {
-			if err := found.Scan(values...); err != nil {
-				return err
-			}
-			for i, c := range columns {
-				v := *values[i].(*any)
-				if raw, ok := v.([]byte); ok {
-					v = unpacked(raw)
-				}
-				fmt.Fprintf(&text, "%s=%v ", c, v)
-			}
-			text.WriteString("\n")
-		}
-		return found.Err()
-	})
-	if err != nil {
-		t.Fatalf("table %s: %v", table, err)
-	}
-	return text.String()
 }

@@ -1,21 +1,18 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/fedsite/fedsite/internal/app/daemontest"
 	"github.com/fedsite/fedsite/internal/app/demo"
 	"github.com/fedsite/fedsite/internal/emulator/faults"
 	"github.com/fedsite/fedsite/internal/store"
@@ -25,122 +22,41 @@ import (
 // programEnv makes this test binary the program itself.
 const programEnv = "FEDSITE_TEST_PROGRAM"
 
-// served is fedsite serve in a process of its own, started as systemd starts it.
-type served struct {
-	t      *testing.T
-	config string
-	words  *net.UnixConn // what it tells systemd
-
-	cmd  *exec.Cmd
-	dead chan struct{}
-
-	mu  sync.Mutex
-	out bytes.Buffer
-}
-
-func newServed(t *testing.T, config string) *served {
+// serving gives fedsite serve with a configuration, as a process of this program.
+func serving(t *testing.T, config string) *daemontest.Daemon {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "fedsite") // short: a socket's path has at most 107 bytes
+	d, err := daemontest.New(func() *exec.Cmd { return program("serve", "--config", config) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	words, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &served{t: t, config: config, words: words}
 	t.Cleanup(func() {
-		_ = words.Close()
-		if d.cmd != nil {
-			d.kill()
+		if err := d.Close(); err != nil {
+			t.Error(err)
 		}
 		if t.Failed() {
-			t.Logf("the service said:\n%s", d.said())
+			t.Logf("the service said:\n%s", d.Said())
 		}
 	})
 	return d
 }
 
-// Write takes the process's output.
-func (d *served) Write(p []byte) (int, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.out.Write(p)
-}
-
-func (d *served) said() string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.out.String()
-}
-
-// start starts the service, and waits until it is ready.
-func (d *served) start(args ...string) {
-	d.t.Helper()
+// program gives a command that is this test binary as the program itself.
+func program(args ...string) *exec.Cmd {
 	self, err := os.Executable()
 	if err != nil {
-		d.t.Fatal(err)
+		panic(err)
 	}
-	d.cmd = exec.Command(self, append([]string{"serve", "--config", d.config}, args...)...)
-	d.cmd.Env = append(os.Environ(), programEnv+"=1", "NOTIFY_SOCKET="+d.words.LocalAddr().String())
-	d.cmd.Stdout, d.cmd.Stderr = d, d
-	if err := d.cmd.Start(); err != nil {
-		d.t.Fatal(err)
-	}
-	dead, cmd := make(chan struct{}), d.cmd
-	d.dead = dead
-	go func() { _ = cmd.Wait(); close(dead) }()
-	d.tells("READY=1")
+	cmd := exec.Command(self, args...)
+	cmd.Env = append(os.Environ(), programEnv+"=1")
+	return cmd
 }
 
-// tells waits until the service has told systemd something.
-func (d *served) tells(want string) {
-	d.t.Helper()
-	buf := make([]byte, 1024)
-	if err := d.words.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
-		d.t.Fatal(err)
+// must ends the test when something that it needs goes wrong.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
-	for {
-		n, err := d.words.Read(buf)
-		if err != nil {
-			d.t.Fatalf("it does not tell %q: %v", want, err)
-		}
-		if strings.HasPrefix(string(buf[:n]), want) {
-			return
-		}
-	}
-}
-
-func (d *served) signal(s os.Signal) {
-	d.t.Helper()
-	if err := d.cmd.Process.Signal(s); err != nil {
-		d.t.Fatal(err)
-	}
-}
-
-func (d *served) kill() {
-	_ = d.cmd.Process.Kill()
-	<-d.dead
-}
-
-// ends waits for its end, and gives its exit code.
-func (d *served) ends() int {
-	d.t.Helper()
-	select {
-	case <-d.dead:
-	case <-time.After(2 * time.Minute):
-		d.t.Fatal("the service does not end")
-	}
-	return d.cmd.ProcessState.ExitCode()
-}
-
-// reload lets it load the configuration anew, and waits until it has.
-func (d *served) reload() {
-	d.t.Helper()
-	d.signal(syscall.SIGHUP)
-	d.tells("RELOADING=1")
-	d.tells("READY=1")
 }
 
 // until waits for a condition that other processes bring about.
@@ -173,11 +89,11 @@ func TestServeThroughAMonth(t *testing.T) {
 	if err := d.Forward(-left); err != nil {
 		t.Fatal(err)
 	}
-	s := newServed(t, d.ConfigFile())
+	s := serving(t, d.ConfigFile())
 	for _, args := range [][]string{{"accounting", "collect"}, {"accounting", "send", "--yes"}} {
 		c := &cli{out: s, err: s, getenv: func(string) string { return "" }}
 		if code := c.run(t.Context(), append(args, "--config", d.ConfigFile())); code != 0 && code != 3 {
-			t.Fatalf("%v: exit %d\n%s", args, code, s.said())
+			t.Fatalf("%v: exit %d\n%s", args, code, s.Said())
 		}
 	}
 	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(d.Config.Store.Path, "fedsite.db")})
@@ -185,7 +101,7 @@ func TestServeThroughAMonth(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer st.Close() //nolint:errcheck // only read
-	s.start()
+	must(t, s.Start())
 	r := rand.New(rand.NewPCG(5, 5))
 	did := map[string]int{}
 	for left > step/2 {
@@ -199,22 +115,19 @@ func TestServeThroughAMonth(t *testing.T) {
 		did[what]++
 		switch what {
 		case "reload":
-			s.reload()
+			must(t, s.Reload())
 		case "kill":
-			s.kill()
-			s.start()
+			s.Kill()
+			must(t, s.Start())
 		case "stop":
-			s.signal(syscall.SIGTERM)
-			s.tells("STOPPING=1")
-			if code := s.ends(); code != 0 {
-				t.Errorf("stopped, it exits with %d", code)
-			}
-			s.start()
+			must(t, s.Stop())
+			must(t, s.Tells("STOPPING=1"))
+			must(t, s.Start())
 		case "wrong":
-			s.wrongly(d.ConfigFile())
+			wrongly(t, s, d.ConfigFile())
 		case "fault":
 			d.Disturb(faults.Fault{Service: "compute", Nth: 1 + r.IntN(4), Times: 30, Effect: faults.Effect{Status: 503}})
-			s.reload()
+			must(t, s.Reload())
 			until(t, "the collection meets the fault", func() bool { return ended(t, st, "accounting.collect", now) })
 			d.Calm()
 			now = time.Now().Add(d.Ahead())
@@ -228,10 +141,7 @@ func TestServeThroughAMonth(t *testing.T) {
 			return ended(t, st, "accounting.collect", now) && ended(t, st, "accounting.send", now)
 		})
 	}
-	s.signal(syscall.SIGTERM)
-	if code := s.ends(); code != 0 {
-		t.Errorf("stopped, it exits with %d", code)
-	}
+	must(t, s.Stop())
 	t.Logf("%v", did)
 	if err := d.Settle(t.Context()); err != nil {
 		t.Fatal(err)
@@ -254,21 +164,15 @@ func TestServeThroughAMonth(t *testing.T) {
 }
 
 // wrongly lets the service load a wrong file, which changes nothing, and then the right one.
-func (d *served) wrongly(file string) {
-	d.t.Helper()
+func wrongly(t *testing.T, s *daemontest.Daemon, file string) {
+	t.Helper()
 	right, err := os.ReadFile(file)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	if err := os.WriteFile(file, append([]byte("nonsense: 1\n"), right...), 0o600); err != nil {
-		d.t.Fatal(err)
-	}
-	d.reload()
-	until(d.t, "it says what is wrong in the file", func() bool { return strings.Contains(d.said(), "nonsense") })
-	if err := os.WriteFile(file, right, 0o600); err != nil {
-		d.t.Fatal(err)
-	}
-	d.reload()
+	must(t, err)
+	must(t, os.WriteFile(file, append([]byte("nonsense: 1\n"), right...), 0o600))
+	must(t, s.Reload())
+	until(t, "it says what is wrong in the file", func() bool { return strings.Contains(s.Said(), "nonsense") })
+	must(t, os.WriteFile(file, right, 0o600))
+	must(t, s.Reload())
 }
 
 func nameOf(t *testing.T, st *store.Store, kind string) string {

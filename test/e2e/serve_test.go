@@ -3,17 +3,14 @@
 package e2e
 
 import (
-	"bytes"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fedsite/fedsite/internal/app/daemontest"
 )
 
 // serveEnv says how long TestServe lets the service run; a minute when it is not set.
@@ -35,7 +32,13 @@ func TestServe(t *testing.T) {
 	s.admin.collect(t, 3, time.Now().Add(-settle-time.Second))
 	s.admin.send(t)
 	service := s.admin.service(t)
-	service.start()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(service.Start())
 	one := s.l.boot(t, "e2e-served")
 	life := []string{"server stop ", "server start ", "server rebuild --image almalinux-9 ", "server delete --wait "}
 	r := rand.New(rand.NewPCG(1, 1))
@@ -50,16 +53,16 @@ func TestServe(t *testing.T) {
 		did[what]++
 		switch what {
 		case "kill":
-			service.kill()
-			service.start()
+			service.Kill()
+			must(service.Start())
 		case "stop":
-			service.stop()
-			service.start()
+			must(service.Stop())
+			must(service.Start())
 		case "reload":
-			service.reload()
+			must(service.Reload())
 		}
 	}
-	service.stop()
+	must(service.Stop())
 	s.to = time.Now().Truncate(time.Second).Add(time.Second)
 	waitFor(t, s.to.Add(settle+time.Second))
 	s.admin.collect(t, 3, s.to)
@@ -81,106 +84,24 @@ func TestServe(t *testing.T) {
 	t.Logf("%s: %v, %d records, %d messages\n%s", long, did, len(ledger), len(s.federation.Received()), out)
 }
 
-// service is fedsite serve, as systemd starts it.
-type service struct {
-	t     *testing.T
-	site  *site
-	words *net.UnixConn
-	cmd   *exec.Cmd
-	dead  chan struct{}
-	mu    sync.Mutex
-	out   bytes.Buffer
-}
-
-func (s *site) service(t *testing.T) *service {
+// service gives fedsite serve of the site.
+func (s *site) service(t *testing.T) *daemontest.Daemon {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "fedsite") // a socket's path is short
+	d, err := daemontest.New(func() *exec.Cmd {
+		cmd := exec.Command(s.program, "serve", "--config", s.config)
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(s.config)} // no proxy, no OS_*
+		return cmd
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	words, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := &service{t: t, site: s, words: words}
 	t.Cleanup(func() {
-		v.kill()
-		_ = words.Close()
-		_ = os.RemoveAll(dir)
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
 		if t.Failed() {
-			t.Logf("the service said:\n%s", &v.out)
+			t.Logf("the service said:\n%s", d.Said())
 		}
 	})
-	return v
-}
-
-// Write takes the service's log.
-func (v *service) Write(p []byte) (int, error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.out.Write(p)
-}
-
-func (v *service) start() {
-	v.t.Helper()
-	v.cmd = exec.Command(v.site.program, "serve", "--config", v.site.config)
-	v.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(v.site.config), "NOTIFY_SOCKET=" + v.words.LocalAddr().String()}
-	v.cmd.Stdout, v.cmd.Stderr = v, v
-	if err := v.cmd.Start(); err != nil {
-		v.t.Fatal(err)
-	}
-	dead, cmd := make(chan struct{}), v.cmd
-	v.dead = dead
-	go func() { _ = cmd.Wait(); close(dead) }()
-	v.tells("READY=1")
-}
-
-// tells waits until the service has told systemd something.
-func (v *service) tells(want string) {
-	v.t.Helper()
-	text := make([]byte, 1024)
-	if err := v.words.SetReadDeadline(time.Now().Add(2 * time.Minute)); err != nil {
-		v.t.Fatal(err)
-	}
-	for {
-		n, err := v.words.Read(text)
-		if err != nil {
-			v.t.Fatalf("it does not tell %s: %v", want, err)
-		}
-		if strings.HasPrefix(string(text[:n]), want) {
-			return
-		}
-	}
-}
-
-func (v *service) kill() {
-	if v.cmd != nil {
-		_ = v.cmd.Process.Kill()
-		<-v.dead
-	}
-}
-
-// stop stops the service as systemctl does; it ends well, and waits for what runs.
-func (v *service) stop() {
-	v.t.Helper()
-	if err := v.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		v.t.Fatal(err)
-	}
-	select {
-	case <-v.dead:
-	case <-time.After(time.Minute):
-		v.t.Fatal("the service does not end")
-	}
-	if code := v.cmd.ProcessState.ExitCode(); code != 0 {
-		v.t.Errorf("stopped, the service exits with %d", code)
-	}
-}
-
-func (v *service) reload() {
-	v.t.Helper()
-	if err := v.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		v.t.Fatal(err)
-	}
-	v.tells("RELOADING=1")
-	v.tells("READY=1")
+	return d
 }
