@@ -23,6 +23,7 @@ var (
 	ErrCorrupt     = errors.New("the file is no database of fedsite, or is damaged")
 	ErrNotAFile    = errors.New("the database is in PostgreSQL, which is backed up by its own tools")
 	ErrInUse       = errors.New("the database is in use")
+	ErrGone        = errors.New("the database's file is gone, or another one is in its place")
 	ErrThere       = errors.New("it is there already")
 )
 
@@ -39,6 +40,7 @@ var hints = []struct {
 	{ErrUnavailable, "see that PostgreSQL runs and that store.url names the right host"},
 	{ErrNotAFile, "pg_dump --format=custom --file FILE DATABASE, as a user that may read it; to restore: stop every node's service, pg_restore --clean --if-exists --dbname DATABASE FILE, then fedsite accounting rebuild --from-sent DIR… with the directories of all nodes"},
 	{ErrInUse, "stop the service first: systemctl stop fedsite"},
+	{ErrGone, "stop the service, and put the file back; if it is lost: fedsite restore of a backup, then fedsite accounting rebuild --from-sent of the directory sent beside it"},
 	{ErrThere, "--force replaces it"},
 	{ErrCorrupt, "restore a backup, or name another file in store.path"},
 }

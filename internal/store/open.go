@@ -41,11 +41,15 @@ func openSQLite(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	defer unlock()
+	if err := orphaned(cfg.Path); err != nil {
+		return nil, err
+	}
 	file, err := os.OpenFile(cfg.Path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open database %s: %w: %w", cfg.Path, ErrReadOnly, err)
 	}
-	if err := file.Close(); err != nil {
+	opened, err := file.Stat()
+	if err := errors.Join(err, file.Close()); err != nil {
 		return nil, err
 	}
 	writing, err := newPreparing(dsn(cfg.Path, "&_txlock=immediate"))
@@ -60,11 +64,28 @@ func openSQLite(ctx context.Context, cfg Config) (*Store, error) {
 	write.SetMaxOpenConns(1)
 	read.SetMaxOpenConns(4)
 	s := &Store{read: read, write: write, dialect: onSQLite, where: cfg.Path, onCommit: cfg.OnCommit,
+		still: func() error {
+			if now, err := os.Stat(cfg.Path); err != nil || !os.SameFile(opened, now) {
+				return fmt.Errorf("database %s: %w", cfg.Path, ErrGone)
+			}
+			return nil
+		},
 		close: func() error { return errors.Join(read.Close(), write.Close()) }}
 	if err := migrate(ctx, write, goose.DialectSQLite3); err != nil {
 		return nil, errors.Join(s.explain("prepare", err), s.Close())
 	}
 	return s, nil
+}
+
+// orphaned gives ErrGone where SQLite's files beside a database are there without it: a new one would be taken for theirs.
+func orphaned(path string) error {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if _, err := os.Stat(path + "-wal"); err != nil {
+		return nil //nolint:nilerr // nothing is beside it
+	}
+	return fmt.Errorf("open database %s, of which only %s-wal is there: %w", path, filepath.Base(path), ErrGone)
 }
 
 // dsn says how a file is opened.

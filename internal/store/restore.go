@@ -112,9 +112,6 @@ func settled(ctx context.Context, path string) error {
 
 // setAside gives the present database a second name, that it keeps, and takes away what SQLite has beside it.
 func setAside(path string, now time.Time) (kept string, err error) {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
 	kept = path + ".before-restore-" + now.UTC().Format(snapshotTime)
 	for n := 2; ; n++ {
 		if err = os.Link(path, kept); !errors.Is(err, fs.ErrExist) {
@@ -122,13 +119,17 @@ func setAside(path string, now time.Time) (kept string, err error) {
 		}
 		kept = fmt.Sprintf("%s.before-restore-%s-%d", path, now.UTC().Format(snapshotTime), n)
 	}
-	if err != nil {
+	gone := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !gone {
 		return "", fileError("keep "+path+" as", kept, err)
 	}
-	for _, end := range []string{"-wal", "-shm"} { // there when it was damaged only
+	for _, end := range []string{"-wal", "-shm"} { // there when it was damaged or removed only; SQLite would take them for the new one's
 		if err := os.Rename(path+end, kept+end); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", fileError("keep "+path+end+" as", kept+end, err)
 		}
+	}
+	if gone {
+		return "", nil
 	}
 	return kept, nil
 }

@@ -32,6 +32,7 @@ type Store struct {
 	where       string // file, or host and database; never a password
 	commits     atomic.Int64
 	onCommit    func(int64)
+	still       func() error // ErrGone when the file is not the one that was opened; nil for PostgreSQL
 	close       func() error
 }
 
@@ -63,6 +64,9 @@ func (s *Store) Close() error { return s.close() }
 
 // Now is the database's clock, in UTC.
 func (s *Store) Now(ctx context.Context) (time.Time, error) {
+	if err := s.there(); err != nil {
+		return time.Time{}, err
+	}
 	var ms int64
 	if err := s.read.QueryRowContext(ctx, "SELECT "+s.dialect.clock).Scan(&ms); err != nil {
 		return time.Time{}, s.explain("ask the clock", err)
@@ -120,6 +124,9 @@ func (t *Tx) Clock() string { return t.dialect.clock }
 // Read runs fn in a read-only transaction that sees one state of the database. fn may be run again; it must not keep
 // what an earlier try gave it.
 func (s *Store) Read(ctx context.Context, fn func(*Tx) error) error {
+	if err := s.there(); err != nil {
+		return err
+	}
 	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.dialect.isolation})
 	if err != nil {
 		return s.explain("read", err)
@@ -129,6 +136,15 @@ func (s *Store) Read(ctx context.Context, fn func(*Tx) error) error {
 		return s.explain("read", err)
 	}
 	return nil
+}
+
+// there tells whether the database is where it was opened. SQLite would go on reading and writing a file that was removed,
+// and all of it would be gone with the process.
+func (s *Store) there() error {
+	if s.still == nil {
+		return nil
+	}
+	return s.still()
 }
 
 // maxTries is how often a write is tried when the database says that two transactions met.
@@ -155,6 +171,9 @@ func (s *Store) Write(ctx context.Context, fn func(*Tx) error) error {
 }
 
 func (s *Store) once(ctx context.Context, fn func(*Tx) error) error {
+	if err := s.there(); err != nil {
+		return err
+	}
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return err
