@@ -74,6 +74,9 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*App, error) {
 	b := &base{opts: o, db: db, clock: &clock{fixed: o.Now}, sent: accounting.OpenArchive(filepath.Join(cfg.Store.Path, SentDir))}
 	b.adopt(cfg)
 	a, err := b.with(ctx, cfg)
+	if err == nil {
+		err = b.remember(ctx, cfg)
+	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -110,14 +113,11 @@ func (b *base) with(ctx context.Context, cfg *config.Config) (*App, error) {
 			return nil, fmt.Errorf("site %s: %w", cfg.Sites[i].Site.Name, err)
 		}
 	}
-	if err := b.remember(ctx, cfg); err != nil {
-		return nil, fmt.Errorf("keep the site files: %w", err)
-	}
 	return &App{base: b, cfg: cfg}, nil
 }
 
 // adopt puts the configuration in force as far as it concerns runs that go on: their clock, and the credentials that they
-// sign in with.
+// sign in with. Its site files are the last good ones from then on (remember).
 func (b *base) adopt(cfg *config.Config) {
 	b.clock.extra.Store(int64(cfg.Demo.Offset))
 	b.newest.Store(cfg)

@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/accounting"
-	"github.com/fedsite/fedsite/internal/config"
 	"github.com/fedsite/fedsite/internal/health"
 	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/site"
@@ -38,6 +38,8 @@ const freshFor = 5 * time.Second
 
 // lately gives what is known, and the health that follows from it.
 func (s *service) lately(ctx context.Context) (known, []health.Item) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime) // who asks may go away: others want to know, too
+	defer cancel()
 	r := &s.recent
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -51,16 +53,33 @@ func (s *service) lately(ctx context.Context) (known, []health.Item) {
 	if err := health.Since(ctx, r.known.app.db, r.items); err != nil {
 		s.log.Debug("since when things are as they are is not known", "error", err)
 	}
-	if r.at = time.Now(); len(r.known.unread) > 0 {
+	if r.at = time.Now(); len(f.Service.Unread) > 0 {
 		r.at = time.Time{} // asked again at once
 	}
 	return r.known, r.items
 }
 
-// reports keeps the last report of each task, so that it is read once.
+// reports keeps the last report of each task, so that it is not read each time.
 type reports struct {
 	mu   sync.Mutex
 	last map[string]tasks.Entry
+	read time.Time
+}
+
+// reportsFor is how long they are kept: another process may erase a person from them.
+const reportsFor = 5 * time.Minute
+
+// forget drops all that are old, and those of tasks that are there no more.
+func (r *reports) forget(all []tasks.Status, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now.Sub(r.read).Abs() > reportsFor {
+		clear(r.last)
+		r.read = now
+	}
+	maps.DeleteFunc(r.last, func(name string, _ tasks.Entry) bool {
+		return !slices.ContainsFunc(all, func(t tasks.Status) bool { return t.Name == name })
+	})
 }
 
 // of gives the last report of a task that has ended.
@@ -92,6 +111,7 @@ func (s *service) know(ctx context.Context) known {
 	if k.tasks, err = tasks.List(ctx, a.db); err != nil {
 		k.unread = append(k.unread, "tasks: "+err.Error())
 	}
+	s.reports.forget(k.tasks, k.now)
 	for _, c := range a.cfg.Sites {
 		if c.Accounting.Mode == site.Disabled {
 			continue
@@ -123,10 +143,8 @@ func (s *service) facts(ctx context.Context, k known) health.Facts {
 		}
 		f.Sites = append(f.Sites, h)
 	}
-	for _, u := range k.app.cfg.Broken {
-		if !slices.ContainsFunc(k.app.cfg.Sites, func(c config.Site) bool { return c.Unit.File == u.File }) {
-			f.Sites = append(f.Sites, health.Site{ID: u.File, Name: cmp.Or(u.Site, u.File), Broken: u.Err.Error(), Remedy: "mend " + u.File + ", then systemctl reload fedsite; nothing is done for this site until then"})
-		}
+	for _, u := range k.app.unserved() {
+		f.Sites = append(f.Sites, health.Site{ID: u.File, Name: cmp.Or(u.Site, u.File), Broken: u.Err.Error(), Remedy: "mend " + u.File + ", then systemctl reload fedsite", Lost: true})
 	}
 	for _, t := range k.tasks {
 		task, err := s.fact(ctx, k.app, t)

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -15,7 +16,7 @@ import (
 // figures gives what the metrics show.
 func (s *service) figures(ctx context.Context) (telemetry.Snapshot, error) {
 	k, items := s.lately(ctx)
-	if len(k.unread) > 0 { // old figures would pass for new ones
+	if k.tasks == nil && len(k.unread) > 0 { // else one site could not be read, and its figures are left out
 		return telemetry.Snapshot{}, errors.New(strings.Join(k.unread, "; "))
 	}
 	f := telemetry.Snapshot{Backup: k.app.newestSnapshot()}
@@ -36,6 +37,9 @@ func (s *service) figures(ctx context.Context) (telemetry.Snapshot, error) {
 	}
 	for _, c := range k.app.cfg.Sites {
 		f.Sites = append(f.Sites, *sites[c.Site.ID])
+	}
+	for _, u := range k.app.unserved() {
+		f.Sites = append(f.Sites, telemetry.SiteFigures{Site: cmp.Or(u.Site, u.File)})
 	}
 	for _, t := range k.tasks {
 		if !t.Removed.IsZero() || t.Schedule == "" {

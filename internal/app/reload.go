@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/fedsite/fedsite/internal/config"
+	"github.com/fedsite/fedsite/internal/store"
 )
 
 // reloads loads the configuration anew when it is told to, until ctx ends.
@@ -14,6 +15,9 @@ func (s *service) reloads(ctx context.Context) {
 		case <-s.o.Reload:
 			s.o.Told(Reloading)
 			s.load(ctx)
+			if ctx.Err() != nil {
+				return // the service has said that it stops
+			}
 			s.o.Told(Ready)
 		case <-ctx.Done():
 			return
@@ -69,5 +73,8 @@ func (s *service) swap(ctx context.Context) ([]config.Change, error) {
 	}
 	s.current.Store(fresh)
 	s.watcher.Store(watcher)
+	if err := fresh.remember(ctx, cfg); err != nil { // a restart would serve a site by an older file, if this one breaks until then
+		s.log.Warn("the site files could not be kept", "error", err, "hint", store.Hint(err))
+	}
 	return config.Diff(old.cfg, cfg), nil
 }

@@ -54,6 +54,7 @@ type service struct {
 	sched   *tasks.Scheduler
 	who     tasks.Identity
 	since   time.Time // when it began to serve
+	began   time.Time // the same by this machine's clock
 	current atomic.Pointer[App]
 	refused atomic.Pointer[error] // why the last reload changed nothing
 	reload  sync.Mutex
@@ -73,7 +74,7 @@ func (a *App) Serve(ctx context.Context, o Serving) error {
 	if err != nil {
 		return err
 	}
-	s := &service{o: o, log: a.opts.Log, who: who, since: a.Now()}
+	s := &service{o: o, log: a.opts.Log, who: who, since: a.Now(), began: time.Now()}
 	s.current.Store(a)
 	watcher, err := s.watching(a)
 	if err != nil {
@@ -147,8 +148,12 @@ func (s *service) run(ctx context.Context) error {
 
 // alive tells whether the scheduler's loop goes round.
 func (s *service) alive() error {
-	if beat := s.sched.Beat(); !beat.IsZero() && time.Since(beat) > stuckAfter {
-		return fmt.Errorf("the scheduler's loop has not gone round for %s", time.Since(beat).Round(time.Second))
+	beat := s.sched.Beat()
+	if beat.IsZero() { // it has yet to go round for the first time
+		beat = s.began
+	}
+	if age := time.Since(beat); age > stuckAfter {
+		return fmt.Errorf("the scheduler's loop has not gone round for %s", age.Round(time.Second))
 	}
 	return nil
 }

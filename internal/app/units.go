@@ -72,7 +72,7 @@ func missing(cfg *config.Config, stored []lastGood) (gone []lastGood) {
 func (b *base) remember(ctx context.Context, cfg *config.Config) error {
 	stored, err := lastGoods(ctx, b.db)
 	if err != nil {
-		return err
+		return fmt.Errorf("keep the site files: %w", err)
 	}
 	changed := map[string]string{} // by the site's name
 	for _, s := range stored {
@@ -130,4 +130,11 @@ func lastGoods(ctx context.Context, db *store.Store) (all []lastGood, err error)
 		return rows.Err()
 	})
 	return all, err
+}
+
+// unserved gives the broken site files in whose place nothing can be put.
+func (a *App) unserved() []config.BrokenUnit {
+	return slices.DeleteFunc(slices.Clone(a.cfg.Broken), func(u config.BrokenUnit) bool {
+		return slices.ContainsFunc(a.cfg.Sites, func(c config.Site) bool { return c.Unit.File == u.File })
+	})
 }

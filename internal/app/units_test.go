@@ -124,4 +124,11 @@ func TestSiteFiles(t *testing.T) {
 	step("four are given up", "S0 R2")
 	i.main("")
 	step("they are forgotten", "S0 R2")
+
+	i.site("S0", "R9")
+	if _, err := a.With(t.Context(), i.load()); err != nil { // and what comes after it in a reload fails
+		t.Fatal(err)
+	}
+	i.write("sites.d/S0.yaml", "site: {gocdb: S0}\nclouds: nonsense\n")
+	step("a configuration that never came into force is not the last good one", "S0 R2!")
 }

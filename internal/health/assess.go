@@ -126,6 +126,9 @@ func (a *assessment) site(s Site) {
 	file := Item{Part: PartConfig, SiteID: s.ID, Name: "site file", State: OK, Reason: "is in force"}
 	if s.Broken != "" {
 		file.State, file.Reason, file.Remedy = Fail, "the last good one stays in force: "+s.Broken, s.Remedy
+		if s.Lost {
+			file.Reason = "nothing is done for the site: " + s.Broken
+		}
 		if file.Remedy == "" {
 			file.Remedy = "mend it, then systemctl reload fedsite"
 		}

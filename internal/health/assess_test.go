@@ -242,3 +242,13 @@ func TestOneSiteSpoilsNoOther(t *testing.T) {
 		t.Error("a new name of the site is another thing")
 	}
 }
+
+// TestSiteWithoutAConfiguration: a site whose file was never good is said to be left out, and not to go on.
+func TestSiteWithoutAConfiguration(t *testing.T) {
+	for lost, want := range map[bool]string{false: "the last good one stays in force: line 3", true: "nothing is done for the site: line 3"} {
+		items := Assess(Facts{Now: time.Unix(1_800_000_000, 0), Sites: []Site{{ID: "a", Name: "A", Broken: "line 3", Lost: lost}}})
+		if i := slices.IndexFunc(items, func(i Item) bool { return i.Name == "site file" }); i < 0 || items[i].State != Fail || items[i].Reason != want {
+			t.Errorf("lost %v: %+v", lost, items)
+		}
+	}
+}

@@ -28,6 +28,7 @@ type Site struct {
 	Modes    []Mode // of its parts
 	Broken   string // why its file cannot be used and the last good configuration is in force, with file and line; "" = it can
 	Remedy   string
+	Lost     bool // there is no last good configuration of it either
 }
 
 // Mode is how far a part of a site may go.
