@@ -22,8 +22,6 @@ type Watcher struct {
 	Heartbeat *notify.Heartbeat // called while nothing has failed; may be nil
 
 	mu     sync.Mutex
-	latest []Item
-	at     time.Time
 	untold map[string]string // why the last message, or sign of life, was not delivered, by channel
 }
 
@@ -35,30 +33,15 @@ func (w *Watcher) Look(ctx context.Context, f Facts) ([]Item, error) {
 	all, err := w.keep(ctx, items, f.Now)
 	if err != nil {
 		fill(items, nil)
-		w.remember(items, f.Now)
 		return items, err
 	}
 	fill(items, all)
-	w.remember(items, f.Now)
 	var failed []error
 	for _, c := range w.Channels {
 		failed = append(failed, w.tell(ctx, c, items, all, f.Now))
 	}
 	w.beat(ctx, all)
 	return items, errors.Join(failed...)
-}
-
-func (w *Watcher) remember(items []Item, at time.Time) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.latest, w.at = items, at
-}
-
-// Latest gives what the last look found, and when that was.
-func (w *Watcher) Latest() ([]Item, time.Time) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Clone(w.latest), w.at
 }
 
 // Untold says what could not be delivered, and why.
