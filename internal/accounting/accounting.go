@@ -3,6 +3,7 @@ package accounting
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/openstack"
@@ -108,6 +109,9 @@ type Target struct {
 	Destinations []Destination
 	Copies       []string // names of the destinations that say copy: true; of the others there is one (rule 13)
 }
+
+// copies tells whether a destination is a copy beside the one whose word counts.
+func (t *Target) copies(destination string) bool { return slices.Contains(t.Copies, destination) }
 
 // CloudTarget is a cloud of a target, with the way to it.
 type CloudTarget struct {

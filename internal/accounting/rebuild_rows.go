@@ -137,7 +137,7 @@ func (r *rebuild) restoreRow(w *restored, have present, key rowKey, cloud string
 		if delivered && stays && d.rev >= s.Revision || delivered && d.rev == rev {
 			continue
 		}
-		if stays && rev == top && !slices.Contains(r.e.t.Copies, destination) {
+		if stays && rev == top && !r.e.t.copies(destination) {
 			w.told = append(w.told, key)
 		}
 		w.deliveries = append(w.deliveries, []any{destination, r.e.t.Site.ID, cloud, KindCloud, key.vm, key.period, rev, wallOf(s.body), s.message, max(d.hold, s.hold)})
@@ -185,7 +185,7 @@ func (r *rebuild) row(row *rowEvidence, key rowKey, cloud string, rev int64, e *
 	var noted any
 	for destination, s := range row.sent {
 		was, err := parseRecord(s.body)
-		if err != nil || labelsOf(was) == labels || slices.Contains(r.e.t.Copies, destination) {
+		if err != nil || labelsOf(was) == labels || r.e.t.copies(destination) {
 			continue
 		}
 		before := int64(0)

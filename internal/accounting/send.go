@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -111,7 +110,7 @@ func (t *Target) unready(have Start) *run.Problem {
 	}
 	var real []string
 	for _, dest := range t.Destinations {
-		if !slices.Contains(t.Copies, dest.Name()) {
+		if !t.copies(dest.Name()) {
 			real = append(real, dest.Name())
 		}
 	}
@@ -252,9 +251,6 @@ func (s *sender) next(ctx context.Context) (Message, bool, error) {
 	}
 }
 
-// counts tells whether the destination counts what it gets, and is no copy.
-func (s *sender) counts() bool { return !slices.Contains(s.t.Copies, s.dest.Name()) }
-
 // cut makes a message of those of the rows that still wait.
 func (s *sender) cut(ctx context.Context, found []cursor) (m Message, err error) {
 	err = s.d.DB.Write(ctx, func(tx *store.Tx) error {
@@ -274,7 +270,7 @@ func (s *sender) cut(ctx context.Context, found []cursor) (m Message, err error)
 			return err
 		}
 		m.Attempts, m.LastAttempt = 1, now.Unix()
-		if err := cut(tx, &m, records, now); err != nil || !s.counts() {
+		if err := cut(tx, &m, records, now); err != nil || s.t.copies(s.dest.Name()) {
 			return err
 		}
 		return noteCut(tx, m.ID)
@@ -436,7 +432,7 @@ func (s *sender) settled(ctx context.Context, m Message) error {
 	}
 	var notes []note
 	err := s.d.DB.Write(ctx, func(tx *store.Tx) (err error) {
-		notes, err = settle(tx, m, s.d.Now(), s.counts())
+		notes, err = settle(tx, m, s.d.Now(), !s.t.copies(s.dest.Name()))
 		return err
 	})
 	if err != nil {

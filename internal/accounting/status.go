@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/site"
@@ -232,7 +231,7 @@ func objectOf(c site.Cloud, project string, now time.Time) string {
 }
 
 func destinationStatus(tx *store.Tx, t *Target, dest Destination, collected int64) (DestinationStatus, error) {
-	s := DestinationStatus{Name: dest.Name(), Copy: slices.Contains(t.Copies, dest.Name())}
+	s := DestinationStatus{Name: dest.Name(), Copy: t.copies(dest.Name())}
 	var (
 		first, ran, waiting     int64
 		clear, through, settled sql.NullInt64
