@@ -55,6 +55,16 @@ func Hint(err error) string {
 	return ""
 }
 
+// Lasting tells whether what an error says does not pass by waiting: somebody has to do something about it.
+func Lasting(err error) bool {
+	for _, kind := range []error{ErrFull, ErrReadOnly, ErrIO, ErrCorrupt, ErrGone} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
+}
+
 // explain puts a kind and the database's name to an error of the database. Errors of the caller's own go through as they
 // are.
 func (s *Store) explain(doing string, err error) error {

@@ -74,9 +74,7 @@ func (c campaign) until(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s := New(st, who, Options{Grace: 30 * time.Second / time.Duration(c.Scale)})
-	s.runner.pace = pace{lease: LeaseTime / time.Duration(c.Scale), renew: RenewEvery / time.Duration(c.Scale), watch: WatchTime / time.Duration(c.Scale), poll: PollEvery / time.Duration(c.Scale)}
-	s.limits.stuck /= time.Duration(c.Scale)
+	s := New(st, who, Options{Hurry: c.Scale})
 	if err := s.Set(ctx, c.tasks(st, alive)); err != nil {
 		return err
 	}

@@ -135,7 +135,8 @@ func broken(t Task, reason string) Result {
 		Problems: []run.Problem{{Site: t.Site, Object: "run", Reason: reason, Hint: "this is a bug of fedsite: the log has more; please report it", Failed: true}}}
 }
 
-// giveBack writes how the run ended. It is tried until it succeeds, the lease is another's, or the service has to end.
+// giveBack writes how the run ended. It is tried until it succeeds, the lease is another's, or the service has to end: when
+// it stops, what waiting does not mend is waited for some seconds only, since whoever stops it would wait in vain.
 func (s *Scheduler) giveBack(ctx context.Context, a *active, lease *Run, report Result) (string, Result, error) {
 	v := judge(report, context.Cause(lease.Context()))
 	text, err := json.Marshal(v.report)
@@ -143,10 +144,15 @@ func (s *Scheduler) giveBack(ctx context.Context, a *active, lease *Run, report 
 		text = nil // a report holds nothing that cannot be written
 	}
 	c := closing{outcome: v.outcome, report: text, next: func(now time.Time) (time.Time, int64) { return s.next(a, v, lease.Failures, now) }}
-	for {
+	for vain := 0; ; {
 		err := lease.release(ctx, c)
 		if err == nil || errors.Is(err, store.ErrFenced) {
 			return v.outcome, v.report, err
+		}
+		if store.Lasting(err) && s.drains() {
+			if vain++; vain >= s.limits.tries {
+				return v.outcome, v.report, err
+			}
 		}
 		s.o.Log.Warn("the end of a run cannot be written; trying again", "task", a.task.Name, "error", err, "hint", store.Hint(err))
 		again, stop := s.after(s.limits.retry)
@@ -156,6 +162,16 @@ func (s *Scheduler) giveBack(ctx context.Context, a *active, lease *Run, report 
 			stop()
 			return v.outcome, v.report, err
 		}
+	}
+}
+
+// drains tells whether the service stops.
+func (s *Scheduler) drains() bool {
+	select {
+	case <-s.draining:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -227,7 +243,10 @@ func (s *Scheduler) ended(e Ended) {
 	case errors.Is(e.Err, store.ErrFenced):
 		s.o.Log.Warn("a run ended after its task went to another process", "task", e.Task, "outcome", e.Outcome)
 	case e.Err != nil:
-		s.o.Log.Error("the end of a run was not written: the task runs again", "task", e.Task, "outcome", e.Outcome, "error", e.Err)
+		s.mu.Lock()
+		s.unwritten = append(s.unwritten, e)
+		s.mu.Unlock()
+		s.o.Log.Error("the end of a run was not written: the task runs again", "task", e.Task, "outcome", e.Outcome, "error", e.Err, "hint", store.Hint(e.Err))
 	case e.Outcome == string(run.Failed):
 		s.o.Log.Warn("run failed", "task", e.Task, "took", e.Took.Round(time.Millisecond), "reason", reason(e.Report))
 	default:

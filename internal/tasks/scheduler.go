@@ -55,6 +55,8 @@ type Options struct {
 	Grace    time.Duration // how long runs may go on when the service is stopped, before they are cancelled; 0 = 30 s
 	Log      *slog.Logger  // nil = none
 	Ended    func(Ended)   // told of each run that ended here; may be nil
+	// Hurry divides the contract's times, and the grace: a test has no minutes. 0 = 1.
+	Hurry int
 }
 
 // Ended is a run that ended in this process.
@@ -90,7 +92,9 @@ type Scheduler struct {
 	checked   time.Time // when rows were last held against the set, monotonic
 	troubled  bool      // the last poll failed
 	warned    time.Time // when a failed claim was last told of
+	unwritten []Ended   // runs whose end was given up to write
 	bodies    sync.WaitGroup
+	draining  chan struct{} // closed when the service stops: no run is begun any more
 	stopping  chan struct{} // closed when runs are cancelled because the service stops
 	leave     chan struct{} // closed when nothing is waited for any more
 }
@@ -102,16 +106,24 @@ type limits struct {
 	check time.Duration // how often rows are held against the set
 	retry time.Duration // a giving back that failed is tried again
 	poll  time.Duration // the longest that one poll may take
+	tries int           // of a giving back to a database that cannot be written, when the service stops
 }
 
-var usualLimits = limits{stuck: 30 * time.Second, leave: 15 * time.Second, check: 5 * time.Minute, retry: 2 * time.Second, poll: 10 * time.Second}
+var usualLimits = limits{stuck: 30 * time.Second, leave: 15 * time.Second, check: 5 * time.Minute, retry: 2 * time.Second, poll: 10 * time.Second, tries: 3}
 
 // New makes a scheduler for this process. It does nothing before Set and Serve.
 func New(st *store.Store, who Identity, o Options) *Scheduler {
-	return newScheduler(st, newRunner(st, who, func(d time.Duration) (<-chan time.Time, func()) {
+	s := newScheduler(st, newRunner(st, who, func(d time.Duration) (<-chan time.Time, func()) {
 		t := time.NewTicker(d)
 		return t.C, t.Stop
 	}, time.Now), o)
+	if n := time.Duration(o.Hurry); n > 1 {
+		p := &s.runner.pace
+		for _, d := range []*time.Duration{&p.lease, &p.renew, &p.watch, &p.poll, &s.limits.stuck, &s.o.Grace} {
+			*d /= n
+		}
+	}
+	return s
 }
 
 func newScheduler(st database, r *Runner, o Options) *Scheduler {
@@ -125,11 +137,12 @@ func newScheduler(st database, r *Runner, o Options) *Scheduler {
 	return &Scheduler{o: o, st: st, runner: r, limits: usualLimits,
 		after: func(d time.Duration) (<-chan time.Time, func() bool) { t := time.NewTimer(d); return t.C, t.Stop },
 		freed: make(chan struct{}, 1), tasks: map[string]Task{}, active: map[string]*active{},
-		elsewhere: map[string]int{}, served: map[string]int64{}, stopping: make(chan struct{}), leave: make(chan struct{})}
+		elsewhere: map[string]int{}, served: map[string]int64{}, draining: make(chan struct{}), stopping: make(chan struct{}), leave: make(chan struct{})}
 }
 
 // Serve runs tasks until ctx ends. Then none is begun any more; those that run have Options.Grace to end, after which they
-// are cancelled. It is an error when a body has not returned even then; its lease runs out. Serve is called once.
+// are cancelled. It is an error when a body has not returned even then, or when the database does not take how a run
+// ended; its lease runs out. Serve is called once.
 func (s *Scheduler) Serve(ctx context.Context) error {
 	own := context.WithoutCancel(ctx) // what runs does not end with ctx
 	s.runner.start(func() { s.runner.tell(s.runner.ctx) })
@@ -155,6 +168,7 @@ func (s *Scheduler) Serve(ctx context.Context) error {
 
 // drain waits for what runs. It polls on, because a run can still be cancelled.
 func (s *Scheduler) drain(ctx context.Context, ticks <-chan time.Time) error {
+	close(s.draining)
 	gone := make(chan struct{})
 	go func() { s.bodies.Wait(); close(gone) }()
 	over, stop := s.after(s.o.Grace)
@@ -163,7 +177,7 @@ func (s *Scheduler) drain(ctx context.Context, ticks <-chan time.Time) error {
 	for {
 		select {
 		case <-gone:
-			return nil
+			return s.unsaid()
 		case <-ticks:
 			s.round(ctx, false)
 		case <-over:
@@ -177,6 +191,21 @@ func (s *Scheduler) drain(ctx context.Context, ticks <-chan time.Time) error {
 			over, stop = s.after(s.limits.leave)
 		}
 	}
+}
+
+// unsaid says which runs ended while the service stopped, without that being written.
+func (s *Scheduler) unsaid() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.unwritten) == 0 {
+		return nil
+	}
+	var names []string
+	for _, e := range s.unwritten {
+		names = append(names, e.Task)
+	}
+	slices.Sort(names)
+	return fmt.Errorf("stopped, but that these have ended could not be written: %s; they run again, once their leases have run out: %w", strings.Join(names, ", "), s.unwritten[0].Err)
 }
 
 // round is one turn of the loop: wishes are looked for, and what is due is begun.

@@ -3,6 +3,8 @@ package tasks
 import (
 	"context"
 	"errors"
+	"fmt"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -376,6 +378,68 @@ func TestDrain(t *testing.T) {
 			t.Errorf("begun while the service stops: %v", got)
 		}
 	})
+}
+
+// TestDrainInVain: the service is stopped while the disk is full, or the database cannot be written. Whoever stops it does
+// not wait for what only he can mend: the end of a run is tried some more times, and then it is said what was not written.
+// A database that is away may come back: that is waited for.
+func TestDrainInVain(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  error
+		vain bool
+	}{"full disk": {store.ErrFull, true}, "read-only": {store.ErrReadOnly, true}, "away": {store.ErrUnavailable, false}} {
+		t.Run(name, func(t *testing.T) {
+			cfg := store.Config{Path: filepath.Join(t.TempDir(), "fedsite.db")}
+			a := serve(t, cfg, "a", Options{})
+			w := newWork()
+			a.set(t, hourly(t, "collect", "x", w.obedient))
+			a.to(noon.Add(time.Hour))
+			ctx, stop := context.WithCancel(t.Context())
+			served := make(chan error, 1)
+			go func() { served <- a.Serve(ctx) }()
+			wait(t, w.began, "the run")
+			a.db.away(fmt.Errorf("write: %w", c.err))
+			w.let <- done
+			a.fire(t, usualLimits.retry) // it has failed once, and is tried for as long as the service runs
+			a.fire(t, usualLimits.retry)
+			stop()
+			wait(t, a.draining, "the service to stop")
+			for range usualLimits.tries - 1 {
+				a.fire(t, usualLimits.retry)
+			}
+			if c.vain {
+				select { // a try that had begun before the service stopped does not count
+				case a.timers[usualLimits.retry] <- time.Now():
+				case e := <-a.ends:
+					a.ends <- e
+				case <-time.After(patience):
+					t.Fatal("neither a try nor an end")
+				}
+				e := a.end(t)
+				if !errors.Is(e.Err, c.err) || e.Outcome != "done" {
+					t.Errorf("%+v", e)
+				}
+				err := wait(t, served, "the service")
+				if !errors.Is(err, c.err) || !strings.Contains(err.Error(), "collect/x") {
+					t.Errorf("%v", err)
+				}
+				if !strings.Contains(a.logged(), "was not written: the task runs again") || !strings.Contains(a.logged(), store.Hint(c.err)) {
+					t.Errorf("log:\n%s", a.logged())
+				}
+				return
+			}
+			a.fire(t, usualLimits.retry)
+			a.fire(t, usualLimits.retry)
+			a.db.away(nil)
+			a.fire(t, usualLimits.retry)
+			if e := a.end(t); e.Err != nil {
+				t.Errorf("%+v", e)
+			}
+			if err := wait(t, served, "the service"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 // TestWishInterrupted: a wish to run now outlives the stop of the service.
