@@ -30,10 +30,13 @@ func main() {
 }
 
 // Main runs the command line of this process and gives its exit code.
-func Main() int {
+func Main() int { return start(0) }
+
+// start is Main for a service whose times are divided by hurry.
+func start(hurry int) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	c := &cli{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, inTerminal: term.IsTerminal(int(os.Stdin.Fd())),
+	c := &cli{hurry: hurry, in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, inTerminal: term.IsTerminal(int(os.Stdin.Fd())),
 		outTerminal: term.IsTerminal(int(os.Stdout.Fd())), errTerminal: term.IsTerminal(int(os.Stderr.Fd()))}
 	return c.run(ctx, os.Args[1:])
 }
@@ -51,6 +54,8 @@ type cli struct {
 	verbose    bool
 	quiet      bool
 	serving    bool // a service, whose log is all that it says
+	served     bool // the service has come to its end, as it is told to: what went wrong is no interruption
+	hurry      int  // of app.Serving; 0 but in tests
 }
 
 // exit is an error with the exit code it leads to.
@@ -74,7 +79,7 @@ func (c *cli) run(ctx context.Context, args []string) int {
 	}
 	e, ok := errors.AsType[*exit](err)
 	switch {
-	case ctx.Err() != nil && (!ok || e.err != nil):
+	case ctx.Err() != nil && !c.served && (!ok || e.err != nil):
 		e = &exit{code: run.ExitFailed, err: errors.New("interrupted"), hint: "nothing is lost: the next run goes on from what was kept"}
 	case !ok:
 		e = explain(err)

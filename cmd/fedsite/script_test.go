@@ -25,8 +25,8 @@ func TestMain(m *testing.M) {
 	if os.Getenv(victimEnv) != "" {
 		os.Exit(victim())
 	}
-	if os.Getenv(programEnv) != "" {
-		os.Exit(Main())
+	if hurry, err := strconv.Atoi(os.Getenv(programEnv)); err == nil {
+		os.Exit(start(hurry))
 	}
 	testscript.Main(m, map[string]func(){"fedsite": func() { os.Exit(Main()) }})
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -50,9 +51,11 @@ SIGHUP loads the configuration anew: a wrong one changes nothing. Whoever stops 
 					}
 				}
 			}()
-			return a.Serve(ctx, app.Serving{Load: c.load, Reload: reload, Told: tellSystemd, Listening: func(at net.Addr) {
+			err = a.Serve(ctx, app.Serving{Load: c.load, Reload: reload, Told: tellSystemd, Hurry: c.hurry, Listening: func(at net.Addr) {
 				c.note(fmt.Sprintf("http://%s/ shows how things are", at))
 			}})
+			c.served = !errors.Is(err, context.Canceled)
+			return err
 		},
 	}
 }

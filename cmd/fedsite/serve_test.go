@@ -19,7 +19,7 @@ import (
 	"github.com/fedsite/fedsite/internal/tasks"
 )
 
-// programEnv makes this test binary the program itself.
+// programEnv makes this test binary the program itself; the service's times are divided by its value.
 const programEnv = "FEDSITE_TEST_PROGRAM"
 
 // serving gives fedsite serve with a configuration, as a process of this program.

@@ -13,6 +13,7 @@ import (
 	"github.com/fedsite/fedsite/internal/health"
 	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/site"
+	"github.com/fedsite/fedsite/internal/store"
 	"github.com/fedsite/fedsite/internal/tasks"
 )
 
@@ -153,6 +154,7 @@ func (s *service) facts(ctx context.Context, k known) health.Facts {
 		}
 		f.Tasks = append(f.Tasks, task)
 	}
+	f.Checks = append(f.Checks, storing(k.app.db))
 	for _, status := range k.status {
 		f.Checks = append(f.Checks, status.Checks(k.now)...)
 	}
@@ -160,6 +162,15 @@ func (s *service) facts(ctx context.Context, k known) health.Facts {
 		f.Mutes = append(f.Mutes, health.Mute{Part: string(m.Part), Site: m.Site, Until: m.Until, Reason: m.Reason})
 	}
 	return f
+}
+
+// storing tells whether the database takes what is written. Each look at health writes, so that this is at most a minute old.
+func storing(db *store.Store) run.Check {
+	c := run.Check{Part: health.PartService, Name: "database", State: run.CheckOK, Reason: "it takes what is written"}
+	if err := db.Trouble(); err != nil {
+		c.State, c.Reason, c.Remedy = run.CheckFail, err.Error(), store.Hint(err)
+	}
+	return c
 }
 
 // fact gives what is known of a task.

@@ -27,6 +27,7 @@ type Serving struct {
 	Told func(State)
 	// Listening is told where the web pages are; may be nil.
 	Listening func(net.Addr)
+	Hurry     int // divides the times of leases and of stopping; a test has no minutes. 0 = 1
 }
 
 // State is what the service says of itself to whoever started it.
@@ -92,7 +93,7 @@ func (a *App) Serve(ctx context.Context, o Serving) error {
 	if a.cfg.Demo.On || a.opts.Now != nil {
 		now = a.Now
 	}
-	s.sched = tasks.New(a.db, who, tasks.Options{Now: now, Parallel: a.cfg.Limits.Parallel, PerSite: a.cfg.Limits.PerSite, Log: a.opts.Log})
+	s.sched = tasks.New(a.db, who, tasks.Options{Now: now, Parallel: a.cfg.Limits.Parallel, PerSite: a.cfg.Limits.PerSite, Log: a.opts.Log, Hurry: o.Hurry})
 	all, err := s.tasks(a)
 	if err != nil {
 		return err
@@ -209,13 +210,20 @@ func (s *service) pages(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
+// unwritable is why a service is not ready that can read its database, and not write it.
+const unwritable web.Reason = "the database cannot be written"
+
 // ready tells whether the service can do its work now.
 func (s *service) ready(ctx context.Context) error {
 	if s.ending.Load() {
 		return web.Stopping
 	}
-	if _, err := s.current.Load().db.Now(ctx); err != nil {
+	db := s.current.Load().db
+	if _, err := db.Now(ctx); err != nil {
 		return fmt.Errorf("%w: %w", web.NoDatabase, err)
+	}
+	if err := db.Trouble(); err != nil {
+		return fmt.Errorf("%w: %w", unwritable, err)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,6 +32,7 @@ type Store struct {
 	dialect     dialect
 	where       string // file, or host and database; never a password
 	commits     atomic.Int64
+	trouble     atomic.Pointer[error] // what the last write met that keeps every write from succeeding
 	onCommit    func(int64)
 	still       func() error // ErrGone when the file is not the one that was opened; nil for PostgreSQL
 	close       func() error
@@ -58,6 +60,22 @@ func (s *Store) Where() string { return s.where }
 
 // Commits is how many write transactions were committed through this Store.
 func (s *Store) Commits() int64 { return s.commits.Load() }
+
+// Trouble gives why nothing can be written, as the last write has met it: a full disk, a file system or a server that is
+// read-only, another program's lock on the whole file. It is nil once a write has succeeded.
+func (s *Store) Trouble() error {
+	if err := s.trouble.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// met keeps what a write met, if it is no trouble of the write's own.
+func (s *Store) met(ctx context.Context, err error) {
+	if ctx.Err() == nil && (Lasting(err) || (errors.Is(err, ErrLocked) && s.dialect.name == onSQLite.name)) {
+		s.trouble.Store(&err)
+	}
+}
 
 // Close closes the database.
 func (s *Store) Close() error { return s.close() }
@@ -157,6 +175,7 @@ func (s *Store) Write(ctx context.Context, fn func(*Tx) error) error {
 	var err error
 	for try := range maxTries {
 		if err = s.once(ctx, fn); err == nil {
+			s.trouble.Store(nil)
 			n := s.commits.Add(1)
 			if s.onCommit != nil {
 				s.onCommit(n)
@@ -167,7 +186,9 @@ func (s *Store) Write(ctx context.Context, fn func(*Tx) error) error {
 			break
 		}
 	}
-	return s.explain("write", err)
+	err = s.explain("write", err)
+	s.met(ctx, err)
+	return err
 }
 
 func (s *Store) once(ctx context.Context, fn func(*Tx) error) error {

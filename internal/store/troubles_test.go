@@ -93,9 +93,15 @@ func TestLocked(t *testing.T) {
 		if n := count(t, st); n != 1 {
 			t.Errorf("a reader sees %d rows", n)
 		}
+		if err := st.Trouble(); errors.Is(err, store.ErrLocked) != (cfg.URL == "") {
+			t.Errorf("a lock on all of a file keeps everybody from writing, one on a row of PostgreSQL does not: %v", err)
+		}
 		close(let)
 		wg.Wait()
 		if err := st.Write(t.Context(), update); err != nil {
+			t.Errorf("freed: %v", err)
+		}
+		if err := st.Trouble(); err != nil {
 			t.Errorf("freed: %v", err)
 		}
 	})
@@ -171,8 +177,12 @@ func TestFull(t *testing.T) {
 	if n := count(t, st); n != 1 {
 		t.Errorf("%d rows", n)
 	}
+	own := errors.New("no trouble of the database")
+	if err := st.Write(t.Context(), func(*store.Tx) error { return own }); !errors.Is(err, own) || !errors.Is(st.Trouble(), store.ErrFull) {
+		t.Errorf("%v, and the trouble is %v", err, st.Trouble())
+	}
 	pages(1 << 30)
-	if err := fill(); err != nil {
+	if err := errors.Join(fill(), st.Trouble()); err != nil {
 		t.Error(err)
 	}
 }
