@@ -94,7 +94,7 @@ func values(secrets map[string]config.Secret) (map[string]string, error) {
 	return all, nil
 }
 
-// places gives the health of each part at each site, and what is wrong, as the pages show it.
+// places gives the health of each part at each site, and what is wrong, as the pages show it; also what is muted.
 func (a *App) places(items []health.Item) ([]web.Place, []web.Problem) {
 	places, problems := []web.Place{}, []web.Problem{}
 	modes := map[string]string{}
@@ -109,7 +109,7 @@ func (a *App) places(items []health.Item) ([]web.Place, []web.Problem) {
 		places = append(places, w)
 	}
 	for _, i := range items {
-		if i.State.Bad() {
+		if i.State.Bad() || i.Behind.Bad() {
 			object := i.Name
 			if i.Object != "" {
 				object += ", " + i.Object

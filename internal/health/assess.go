@@ -184,8 +184,11 @@ func (a *assessment) ran(i *Item, t Task) {
 	switch {
 	case t.Last == nil && !late:
 		i.State, i.Reason = Unknown, "has not run yet"
-		if t.Running {
+		switch {
+		case t.Running:
 			i.Reason = "runs for the first time"
+		case t.NextDue.After(a.Now) && a.Now.Sub(t.Created) < t.Period: // nothing is missing yet
+			i.State, i.Reason = OK, "runs for the first time at "+stamp(t.NextDue)
 		}
 	case t.Last == nil:
 		i.State, i.Reason, i.Remedy = Warn, "has never run", "see whether the service runs, and whether limits: leave it room: "+show

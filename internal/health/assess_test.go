@@ -92,6 +92,9 @@ func TestAssess(t *testing.T) {
 			f.Tasks[0].Last, f.Tasks[0].LastSuccess, f.Tasks[0].Created = nil, time.Time{}, noon.Add(-time.Hour)
 		},
 			[]string{"unknown accounting SITE-A task accounting.collect: has not run yet"}},
+		"one whose first slot is to come": {func(f *Facts) {
+			f.Tasks[0] = Task{Name: "service.digest", Period: 24 * time.Hour, Created: noon, NextDue: noon.Add(time.Hour)}
+		}, nil},
 		"one that runs for the first time": {func(f *Facts) {
 			f.Tasks[0] = Task{Name: "accounting.collect/site-a", Site: "site-a", Period: time.Hour, Created: noon, Running: true, Since: noon}
 		},
@@ -218,6 +221,11 @@ func TestPlaces(t *testing.T) {
 	}
 	if d := cmp.Diff(want, Places(Assess(f))); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
+	}
+	f.Mutes = []Mute{{Site: "SITE-A", Until: noon.Add(time.Hour)}}
+	want[1] = Place{Part: "accounting", SiteID: "site-a", Site: "SITE-A", State: Off, Reason: "cloud r1: held, project 2: muted until 2026-11-26 13:00 UTC; fail: 8 of 8 gone", Remedy: "release"}
+	if d := cmp.Diff(want, Places(Assess(f))); d != "" {
+		t.Errorf("muted (-want +got):\n%s", d)
 	}
 	if Worst(nil) != Unknown || Worst([]Item{{State: Off}, {State: OK}}) != OK || Worst([]Item{{State: Off}}) != Off || Worst([]Item{{State: OK}, {State: Unknown}}) != Unknown {
 		t.Error("the worst of few")

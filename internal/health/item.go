@@ -115,7 +115,8 @@ type Place struct {
 	Since              time.Time
 }
 
-// Places gives the health of each part at each site: the state of its worst item, which gives the reason.
+// Places gives the health of each part at each site: the state of its worst item, which gives the reason. A part that would be
+// well but for what is muted is off.
 func Places(items []Item) []Place {
 	var all []Place
 	groups := map[Place][]Item{}
@@ -140,9 +141,22 @@ func Places(items []Item) []Place {
 				p.Reason += fmt.Sprintf(" (%s in all)", more)
 			}
 		}
+		if m, ok := muted(group); ok && !p.State.Bad() {
+			p.State, p.Reason, p.Remedy, p.Since = Off, m.within()+": "+m.Reason, m.Remedy, m.Since
+		}
 	}
 	slices.SortFunc(all, func(a, b Place) int { return cmp.Or(cmp.Compare(a.Site, b.Site), cmp.Compare(a.Part, b.Part)) })
 	return all
+}
+
+// muted gives the item that is the worst behind a mute, if there is one.
+func muted(items []Item) (worst Item, ok bool) {
+	for _, i := range items {
+		if i.Behind.Bad() && (!ok || i.Behind.rank() > worst.Behind.rank()) {
+			worst, ok = i, true
+		}
+	}
+	return worst, ok
 }
 
 // tally says how many of the items are bad.

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -42,7 +43,7 @@ type Email struct {
 	Security string // StartTLS, TLS, Clear; "" = StartTLS
 	User     string // "" = the server takes mail as it is
 	Password func() (string, error)
-	From     string // an address, with or without a name
+	From     string // an address, with or without a name; "" = fedsite at this host's name
 	To       []string
 	Roots    *x509.CertPool                                                       // nil = the system's
 	Now      func() time.Time                                                     // for Date and for the server's certificate
@@ -75,10 +76,20 @@ func (e *Email) Send(ctx context.Context, m Message) error {
 	return nil
 }
 
+// host is this machine's name, as it can stand in an SMTP command.
+func host() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" || !bare(name) {
+		return "localhost"
+	}
+	return name
+}
+
 func (e *Email) addresses() (*mail.Address, []*mail.Address, error) {
-	from, err := mail.ParseAddress(e.From)
+	sender := cmp.Or(e.From, "fedsite@"+host())
+	from, err := mail.ParseAddress(sender)
 	if err != nil || !bare(from.Address) {
-		return nil, nil, fmt.Errorf("notify.from: %q is no address", e.From)
+		return nil, nil, fmt.Errorf("notify.from: %q is no address", sender)
 	}
 	var to []*mail.Address
 	for _, text := range e.To {
@@ -189,11 +200,7 @@ func (e *Email) deliver(ctx context.Context, from *mail.Address, to []*mail.Addr
 		return err
 	}
 	defer c.Close()
-	name, err := os.Hostname()
-	if err != nil || !bare(name) {
-		name = "localhost"
-	}
-	if err := c.Hello(name); err != nil {
+	if err := c.Hello(host()); err != nil {
 		return err
 	}
 	if e.Security != TLS && e.Security != Clear {

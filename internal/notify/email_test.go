@@ -275,6 +275,21 @@ func TestEmail(t *testing.T) {
 	}
 }
 
+// TestEmailFromThisHost: who names no sender gets mail all the same, from fedsite at this host.
+func TestEmailFromThisHost(t *testing.T) {
+	s := newMailServer(t, nil)
+	if err := s.client(func(e *Email) { e.From = "" }).Send(t.Context(), Message{Subject: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	from, err := s.one().Header.AddressList("From")
+	if err != nil || len(from) != 1 || from[0].Address != "fedsite@"+host() {
+		t.Errorf("from %v, %v", from, err)
+	}
+	if want := "MAIL FROM:<fedsite@" + host() + ">"; !strings.HasPrefix(strings.Join(s.commands, "\n"), "EHLO "+host()+"\n"+want) {
+		t.Errorf("commands %q", s.commands)
+	}
+}
+
 func signIn(security string) func(*Email) {
 	return func(e *Email) {
 		e.Security, e.User, e.Password = security, "ops", func() (string, error) { return "pass word", nil }
@@ -306,6 +321,9 @@ func TestEmailTakesNoHeaders(t *testing.T) {
 		s := newMailServer(t, nil)
 		if err := s.client(func(e *Email) { e.To = []string{address} }).Send(t.Context(), Message{Subject: "x"}); err == nil || len(s.commands) > 0 {
 			t.Errorf("%q: %v, %q", address, err, s.commands)
+		}
+		if address == "" {
+			continue // nobody named: TestEmailFromThisHost
 		}
 		if err := s.client(func(e *Email) { e.From = address }).Send(t.Context(), Message{Subject: "x"}); err == nil || len(s.commands) > 0 {
 			t.Errorf("from %q: %v, %q", address, err, s.commands)

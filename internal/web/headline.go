@@ -16,9 +16,11 @@ type headline struct {
 
 // headlineOf says how everything is.
 func headlineOf(o Overview) headline {
-	failed, warned := 0, 0
+	failed, warned, muted := 0, 0, 0
 	for _, p := range o.Problems {
 		switch p.State {
+		case Off:
+			muted++
 		case Fail:
 			failed++
 		case Warn:
@@ -43,6 +45,8 @@ func headlineOf(o Overview) headline {
 		h.Words = "Everything is off"
 	case o.State == Unknown:
 		h.Words, h.More = "Not all is known yet", "What is known is well."
+	case muted > 0:
+		h.State, h.Words = Off, "All is well but for what is muted"
 	default:
 		h.Words = "All is well"
 	}

@@ -67,6 +67,8 @@ func TestOverview(t *testing.T) {
 			"✗ failed EXAMPLE-CLOUD accounting, send", "destination msg.argo.grnet.gr: authn answers 404: Binding was not found (84 times)", "What to do: compare the certificate's DN with the Host DN", "since 05:40, 7 h ago", "run 124 of accounting.send",
 			"! warning service the last snapshot is 3 days old", "see whether /backup/fedsite is mounted", "since 2026-11-21 20:40, 40 h ago", "! warning SECOND-CLOUD cloud main accounting, collect", "held: 8 of 8",
 			"i note SECOND-CLOUD", "it is looked for again", "EXAMPLE-CLOUD accounting active ✗ failed", "SECOND-CLOUD accounting observe ! warning", "all sites service ! warning", "THIRD-CLOUD accounting disabled – off"}, []string{"All is well"}},
+		"muted": {webtest.Muted(), []string{"– All is well but for what is muted", "Problems and what to do", "– off EXAMPLE-CLOUD cloud r1 accounting", "sign-in: muted until 2026-12-03 00:00 UTC (Keystone moves); fail: Keystone does not answer", "EXAMPLE-CLOUD accounting active – off"},
+			[]string{"✓ All is well"}},
 		"fresh": {webtest.Fresh(), []string{"? Nothing has run yet", "First: accounting.collect of EXAMPLE-CLOUD at 12:43, in 3 min. It asks the clouds for new use of each project and writes it into the ledger.", "Everything only observes: it asks, counts and shows; nothing is sent or changed anywhere.",
 			"? not known yet", "none yet", "accounting.collect 12:43, in 3 min"}, []string{"All is well", "Problems"}},
 		"nothing": {webtest.Nothing(), []string{"? No site is configured", "fedsite config init --site NAME"}, []string{"Health", "All is well", "Next"}},

@@ -78,7 +78,7 @@ type Visit struct {
 
 // Problem is one thing that is wrong, and what to do.
 type Problem struct {
-	State    State     `json:"state"` // fail or warn; ok is a note
+	State    State     `json:"state"` // fail or warn; off: muted; ok is a note
 	Part     string    `json:"part,omitempty"`
 	Site     string    `json:"site,omitempty"` // id
 	SiteName string    `json:"site_name,omitempty"`

@@ -170,6 +170,16 @@ func Troubled() *Source {
 	return s
 }
 
+// Muted has one site, whose troubles somebody has silenced.
+func Muted() *Source {
+	s := Well()
+	h := web.Health{State: web.Off, Reason: "cloud r1: sign-in: muted until 2026-12-03 00:00 UTC (Keystone moves); fail: Keystone does not answer", Remedy: "openstack token issue", Since: Now.Add(-time.Hour)}
+	p := &s.Everything.Places[0]
+	p.Health = h
+	s.Everything.Problems = []web.Problem{{State: web.Off, Part: "accounting", Site: p.Site, SiteName: p.SiteName, Cloud: "r1", Object: "sign-in", Reason: "muted until 2026-12-03 00:00 UTC (Keystone moves); fail: Keystone does not answer", Remedy: h.Remedy, Since: h.Since}}
+	return s
+}
+
 // Many has n sites, most of them well, and as many problems as are asked for.
 func Many(n, problems int) *Source {
 	s := empty(Now.Add(-73 * time.Hour))
