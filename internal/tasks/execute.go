@@ -144,6 +144,7 @@ func (s *Scheduler) giveBack(ctx context.Context, a *active, lease *Run, report 
 		text = nil // a report holds nothing that cannot be written
 	}
 	c := closing{outcome: v.outcome, report: text, next: func(now time.Time) (time.Time, int64) { return s.next(a, v, lease.Failures, now) }}
+	var told time.Time
 	for vain := 0; ; {
 		err := lease.release(ctx, c)
 		if err == nil || errors.Is(err, store.ErrFenced) {
@@ -154,7 +155,10 @@ func (s *Scheduler) giveBack(ctx context.Context, a *active, lease *Run, report 
 				return v.outcome, v.report, err
 			}
 		}
-		s.o.Log.Warn("the end of a run cannot be written; trying again", "task", a.task.Name, "error", err, "hint", store.Hint(err))
+		if now := s.runner.mono(); told.IsZero() || now.Sub(told) >= time.Minute {
+			told = now
+			s.o.Log.Warn("the end of a run cannot be written; trying again", "task", a.task.Name, "error", err, "hint", store.Hint(err))
+		}
 		again, stop := s.after(s.limits.retry)
 		select {
 		case <-again:

@@ -104,18 +104,38 @@ func (d *Daemon) Kill() {
 
 // Stop stops it as systemctl does, and waits for its end, which must be a good one.
 func (d *Daemon) Stop() error {
-	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := d.Terminate(); err != nil {
 		return err
 	}
-	select {
-	case <-d.dead:
-	case <-time.After(patience):
-		return errors.New("it does not end")
+	code, err := d.Exit()
+	if err != nil {
+		return err
 	}
-	if code := d.cmd.ProcessState.ExitCode(); code != 0 {
+	if code != 0 {
 		return fmt.Errorf("stopped, it exits with %d", code)
 	}
 	return nil
+}
+
+// Terminate tells it to end.
+func (d *Daemon) Terminate() error { return d.cmd.Process.Signal(syscall.SIGTERM) }
+
+// Exit waits for its end, and gives the exit code.
+func (d *Daemon) Exit() (int, error) {
+	select {
+	case <-d.dead:
+		return d.cmd.ProcessState.ExitCode(), nil
+	case <-time.After(patience):
+		return 0, errors.New("it does not end")
+	}
+}
+
+// Process is its process id; 0 before the first start.
+func (d *Daemon) Process() int {
+	if d.cmd == nil {
+		return 0
+	}
+	return d.cmd.Process.Pid
 }
 
 // Reload lets it load its configuration anew, and waits until it has.

@@ -3,6 +3,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -55,14 +56,36 @@ var databases atomic.Int64
 // Postgres gives the URL of a fresh, empty database of a PostgreSQL server that lives as long as the test binary.
 func Postgres(t testing.TB) string {
 	t.Helper()
-	srv := start()
-	if srv.missing {
+	return shared(t).Database(t)
+}
+
+// shared is the server of this test binary.
+func shared(t testing.TB) *Server {
+	t.Helper()
+	srv, err := start()
+	if errors.Is(err, errMissing) {
 		prerequisite.Missing(t, "postgres", "apt-get install postgresql (initdb and postgres in /usr/lib/postgresql/*/bin)")
 	}
-	if srv.err != nil {
-		t.Fatal(srv.err)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return srv.url(srv.create(t, ""))
+	return srv
+}
+
+// Own starts a PostgreSQL server for one test, which may stop it and start it again. What it has committed outlives that.
+func Own(t testing.TB) *Server {
+	t.Helper()
+	shared(t) // which says how to get one
+	s, err := newServer("on")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(s.Stop(), os.RemoveAll(s.dir)); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
 }
 
 // Copy gives the URL of a new database with all that another one of Postgres holds, until the test ends. Nobody may be
@@ -73,31 +96,38 @@ func Copy(t testing.TB, of string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := start()
+	srv := shared(t)
 	name := srv.create(t, " TEMPLATE "+strings.TrimPrefix(u.Path, "/"))
 	t.Cleanup(func() {
-		if err := srv.sql("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
+		if err := srv.SQL("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
 			t.Error(err)
 		}
 	})
 	return srv.url(name)
 }
 
+// Database gives the URL of a fresh, empty database of the server.
+func (s *Server) Database(t testing.TB) string {
+	t.Helper()
+	return s.url(s.create(t, ""))
+}
+
 // create makes a database, and gives its name.
-func (s *server) create(t testing.TB, how string) string {
+func (s *Server) create(t testing.TB, how string) string {
 	t.Helper()
 	name := fmt.Sprintf("test%d", databases.Add(1))
-	if err := s.sql("CREATE DATABASE " + name + how); err != nil {
+	if err := s.SQL("CREATE DATABASE " + name + how); err != nil {
 		t.Fatal(err)
 	}
 	return name
 }
 
-func (s *server) url(name string) string {
+func (s *Server) url(name string) string {
 	return "postgres://fedsite@/" + name + "?" + url.Values{"host": {s.dir}}.Encode()
 }
 
-func (s *server) sql(statement string) error {
+// SQL runs a statement as the server's owner.
+func (s *Server) SQL(statement string) error {
 	out, err := s.command("psql", "-h", s.dir, "-U", "fedsite", "-d", "postgres", "-qc", statement).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%s: %w: %s", statement, err, out)
@@ -105,31 +135,41 @@ func (s *server) sql(statement string) error {
 	return nil
 }
 
-// server is the PostgreSQL of this test binary.
-type server struct {
+// Server is a PostgreSQL server on a socket in a directory of its own. It ends with the process that started it.
+type Server struct {
 	bin, dir string
+	commit   string              // synchronous_commit
 	owner    *syscall.Credential // initdb refuses root
+	cmd      *exec.Cmd           // nil when it is stopped
 	alive    io.Closer           // the server lives as long as this is open
-	missing  bool
-	err      error
 }
 
-var start = sync.OnceValue(func() *server {
-	s := &server{}
+var errMissing = errors.New("there is no PostgreSQL")
+
+var start = sync.OnceValues(func() (*Server, error) { return newServer("off") })
+
+func newServer(commit string) (*Server, error) {
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if len(found) == 0 {
-		s.missing = true
-		return s
+		return nil, errMissing
 	}
 	slices.Sort(found)
-	s.bin = filepath.Dir(found[len(found)-1])
-	if s.err = s.boot(); s.err != nil {
-		s.err = fmt.Errorf("start PostgreSQL of %s: %w", s.bin, s.err)
+	s := &Server{bin: filepath.Dir(found[len(found)-1]), commit: commit}
+	err := s.initialise()
+	if err == nil {
+		err = s.Start()
 	}
-	return s
-})
+	if err != nil {
+		return nil, fmt.Errorf("start PostgreSQL of %s: %w", s.bin, err)
+	}
+	return s, nil
+}
 
-func (s *server) boot() error {
+// Socket is the path of the server's socket.
+func (s *Server) Socket() string { return filepath.Join(s.dir, ".s.PGSQL.5432") }
+
+// initialise makes the server's directory.
+func (s *Server) initialise() error {
 	dir, err := os.MkdirTemp("/tmp", "fspg") // the path of a socket is short
 	if err != nil {
 		return err
@@ -147,40 +187,65 @@ func (s *server) boot() error {
 			return err
 		}
 	}
-	data := filepath.Join(dir, "data")
-	if out, err := s.command("initdb", "-D", data, "-U", "fedsite", "-A", "trust", "-N", "--no-locale", "-E", "UTF8").CombinedOutput(); err != nil {
+	if out, err := s.command("initdb", "-D", filepath.Join(dir, "data"), "-U", "fedsite", "-A", "trust", "-N", "--no-locale", "-E", "UTF8").CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
+	return nil
+}
+
+// stopped is the file that keeps the directory of a server that was told to stop.
+const stopped = "stopped"
+
+// Stop stops the server at once, whoever is connected, and waits for its end.
+func (s *Server) Stop() error {
+	if s.cmd == nil {
+		return nil
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, stopped), nil, 0o600); err != nil {
+		return err
+	}
+	err := errors.Join(s.alive.Close(), s.cmd.Wait())
+	s.cmd = nil
+	return err
+}
+
+// Start starts the server, and waits until it takes connections.
+func (s *Server) Start() error {
+	if err := os.RemoveAll(filepath.Join(s.dir, stopped)); err != nil {
+		return err
+	}
 	// The shell ends the server when this process is gone: then its standard input ends.
-	script := fmt.Sprintf(`exec 3<&0; %s/postgres -D %s -k %s -h "" -F -c full_page_writes=off -c synchronous_commit=off -c max_connections=200 >%s/log 2>&1 </dev/null 3<&- & pid=$!; cat <&3 >/dev/null; kill -INT $pid; wait $pid; rm -rf %s`,
-		s.bin, data, dir, dir, dir)
+	script := fmt.Sprintf(`exec 3<&0; %[1]s/postgres -D %[2]s/data -k %[2]s -h "" -F -c full_page_writes=off -c synchronous_commit=%[3]s -c max_connections=200 >>%[2]s/log 2>&1 </dev/null 3<&- & pid=$!; cat <&3 >/dev/null; kill -INT $pid; wait $pid; test -e %[2]s/%[4]s || rm -rf %[2]s`,
+		s.bin, s.dir, s.commit, stopped)
 	cmd := exec.Command("/bin/sh", "-c", script)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.owner, Setpgid: true}
-	cmd.Dir = dir
-	if s.alive, err = cmd.StdinPipe(); err != nil {
+	cmd.Dir = s.dir
+	alive, err := cmd.StdinPipe()
+	if err != nil {
 		return err
 	}
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	s.cmd, s.alive = cmd, alive
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if s.command("pg_isready", "-q", "-h", dir).Run() == nil {
+		if s.command("pg_isready", "-q", "-h", s.dir).Run() == nil {
 			return nil
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			log, _ := os.ReadFile(filepath.Join(dir, "log"))
+			log, _ := os.ReadFile(filepath.Join(s.dir, "log"))
 			return fmt.Errorf("not ready after 30 s: %s", strings.TrimSpace(string(log)))
 		}
 	}
 }
 
-func (s *server) command(name string, args ...string) *exec.Cmd {
+func (s *Server) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(s.bin, name), args...)
 	cmd.Dir = s.dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.owner}
