@@ -74,9 +74,10 @@ func (c *cli) configCheck() *cobra.Command {
 	var reload bool
 	cmd := &cobra.Command{Use: "check", Short: "Check the configuration; nothing is asked of any service", Args: noArgs,
 		Long: `Check the configuration and the site files that it names; nothing is asked of any service. A site file that is wrong
-spoils no other site, and is shown here with line and reason: exit code 10.`,
+spoils no other site, and is shown here with line and reason: exit code 10. Asked by root, it reads them as the user that
+the state directory belongs to.`,
 		RunE: func(*cobra.Command, []string) error {
-			cfg, err := c.load()
+			cfg, err := c.loadAsService()
 			if err != nil {
 				return err
 			}
@@ -104,6 +105,22 @@ spoils no other site, and is shown here with line and reason: exit code 10.`,
 		}}
 	cmd.Flags().BoolVar(&reload, "reload", false, "exit 0 when the service would load it, also when site files are wrong")
 	return cmd
+}
+
+// loadAsService reads the configuration as the service's user, where root asks and there is one: what only root can read is
+// not there for the service.
+func (c *cli) loadAsService() (*config.Config, error) {
+	cfg, err := c.load()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(cfg.Store.Path); err != nil { // nobody's yet: a check makes nothing
+		return cfg, nil
+	}
+	if err := c.dropRoot(cfg.Store.Path); err != nil || c.became == "" {
+		return cfg, err
+	}
+	return c.load()
 }
 
 func (c *cli) configShow() *cobra.Command {

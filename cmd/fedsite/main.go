@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -53,9 +54,10 @@ type cli struct {
 	configFile string
 	verbose    bool
 	quiet      bool
-	serving    bool // a service, whose log is all that it says
-	served     bool // the service has come to its end, as it is told to: what went wrong is no interruption
-	hurry      int  // of app.Serving; 0 but in tests
+	serving    bool   // a service, whose log is all that it says
+	became     string // what to do where root's rights, which were given up, would have been enough; "" = they were not
+	served     bool   // the service has come to its end, as it is told to: what went wrong is no interruption
+	hurry      int    // of app.Serving; 0 but in tests
 }
 
 // exit is an error with the exit code it leads to.
@@ -83,6 +85,9 @@ func (c *cli) run(ctx context.Context, args []string) int {
 		e = &exit{code: run.ExitFailed, err: errors.New("interrupted"), hint: "nothing is lost: the next run goes on from what was kept"}
 	case !ok:
 		e = explain(err)
+		if c.became != "" && errors.Is(err, fs.ErrPermission) {
+			e.hint = c.became
+		}
 	}
 	if e.err != nil {
 		c.fail(e.err, e.hint)
@@ -105,7 +110,7 @@ func explain(err error) *exit {
 		return e
 	}
 	switch {
-	case errors.Is(err, store.ErrLocked):
+	case errors.Is(err, store.ErrLocked), errors.Is(err, store.ErrInUse):
 		e.code = run.ExitLocked
 	case errors.Is(err, store.ErrUnavailable):
 		e.code = run.ExitUnavailable
@@ -185,7 +190,7 @@ func (c *cli) open(ctx context.Context, o app.Options) (*app.App, func(), error)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := dropRoot(cfg.Store.Path); err != nil {
+	if err := c.dropRoot(cfg.Store.Path); err != nil {
 		return nil, nil, err
 	}
 	log, flush, err := c.logger()

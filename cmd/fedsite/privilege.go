@@ -18,7 +18,7 @@ const serviceUser = "fedsite"
 
 // dropRoot gives root's rights up for those of the state directory's owner, so that nothing that sudo fedsite leaves
 // there is out of the service's reach (design §4, CLI). A directory of root's own changes nothing.
-func dropRoot(dir string) error {
+func (c *cli) dropRoot(dir string) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
@@ -40,6 +40,7 @@ func dropRoot(dir string) error {
 	if err := errors.Join(syscall.Setgroups(groups), syscall.Setgid(group), syscall.Setuid(owner)); err != nil {
 		return &exit{code: run.ExitFailed, err: fmt.Errorf("become user %s, who owns %s: %w", name, dir, err), hint: "run fedsite as that user: sudo -u " + name + " fedsite …"}
 	}
+	c.became = fmt.Sprintf("root becomes %s here, who owns %s: let that user read or write it, or name another place", name, dir)
 	return nil
 }
 

@@ -29,7 +29,8 @@ func (c *cli) backup() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "backup FILE", Short: "Copy the database into a file, while the service writes it", GroupID: operations, Args: oneArgument("one file"),
 		Long: `Copy the database into a file, as it is at one instant; the service goes on. The copy is checked and synced before it gets
-its name, and only its owner may read it: it names persons. The daily snapshots are made the same way.
+its name, and only its owner may read it: it names persons. The daily snapshots are made the same way. As always, root
+becomes the user that the state directory belongs to, who must be able to write there.
 
 PostgreSQL is backed up by its own tools: pg_dump --format=custom --file FILE DATABASE.`,
 		Example: "  fedsite backup /srv/backup/fedsite.db",
@@ -69,7 +70,7 @@ PostgreSQL is restored by its own tools: pg_restore --clean --if-exists --dbname
 			if err != nil {
 				return err
 			}
-			if err := dropRoot(cfg.Store.Path); err != nil {
+			if err := c.dropRoot(cfg.Store.Path); err != nil {
 				return err
 			}
 			log, flush, err := c.logger()

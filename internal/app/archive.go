@@ -87,7 +87,7 @@ func (a *App) Rebuild(ctx context.Context, sites []config.Site, dirs []string, d
 	archives := make([]*accounting.Archive, 0, len(dirs))
 	for _, dir := range dirs {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-			return nil, run.Report{}, fmt.Errorf("--from-sent %s: no directory is there: %w", dir, errors.Join(err, errNoDirectory))
+			return nil, run.Report{}, fmt.Errorf("--from-sent %s: no directory is there: name the directory sent of a node's state directory, of each node that has one", dir)
 		}
 		archives = append(archives, accounting.OpenArchive(dir))
 	}
@@ -124,8 +124,6 @@ func (a *App) Rebuild(ctx context.Context, sites []config.Site, dirs []string, d
 	}
 	return all, report, err
 }
-
-var errNoDirectory = errors.New("name the directory sent of a node's state directory")
 
 // claim takes the leases of collecting and sending of the sites; of one that is held elsewhere it gives back what it took.
 func (a *App) claim(ctx context.Context, sites []config.Site) (held []*tasks.Run, err error) {

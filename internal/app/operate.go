@@ -70,9 +70,21 @@ func (a *App) state(t tasks.Status) TaskState {
 	case s.State == "paused":
 		s.Note = fmt.Sprintf("paused until %s UTC", t.PausedUntil.Format("2006-01-02 15:04"))
 	case t.Failures > 0:
-		s.Note = fmt.Sprintf("failed %d times since it last went well", t.Failures)
+		s.Note = failures(t)
 	}
 	return s
+}
+
+// failures says how often a task has failed in a row.
+func failures(t tasks.Status) string {
+	often := "once"
+	if t.Failures > 1 {
+		often = fmt.Sprintf("%d times", t.Failures)
+	}
+	if t.LastSuccess.IsZero() {
+		return "failed " + often + ", and never went well"
+	}
+	return "failed " + often + " since it last went well"
 }
 
 // Readable gives a task's name with the site's name in place of its id.

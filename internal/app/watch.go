@@ -110,11 +110,7 @@ func (a *App) places(items []health.Item) ([]web.Place, []web.Problem) {
 	}
 	for _, i := range items {
 		if i.State.Bad() || i.Behind.Bad() {
-			object := i.Name
-			if i.Object != "" {
-				object += ", " + i.Object
-			}
-			problems = append(problems, web.Problem{State: web.State(i.State), Part: i.Part, Site: i.SiteID, SiteName: i.Site, Cloud: i.Cloud, Object: object, Reason: i.Reason, Remedy: i.Remedy, Since: i.Since, Task: i.Task})
+			problems = append(problems, web.Problem{State: web.State(i.State), Part: i.Part, Site: i.SiteID, SiteName: i.Site, Cloud: i.Cloud, Object: i.Thing(), Reason: i.Reason, Remedy: i.Remedy, Since: i.Since, Task: i.Task})
 		}
 	}
 	return places, problems

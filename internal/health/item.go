@@ -75,14 +75,21 @@ func (i Item) What() string {
 
 // within names the thing within its part.
 func (i Item) within() string {
-	text := i.Name
 	if i.Cloud != "" {
-		text = "cloud " + i.Cloud + ": " + text
+		return "cloud " + i.Cloud + ": " + i.Thing()
 	}
-	if i.Object != "" {
-		text += ", " + i.Object
+	return i.Thing()
+}
+
+// Thing names what it is about, and of which object: "role, project 4ae0…", "destination ams".
+func (i Item) Thing() string {
+	switch {
+	case i.Object == "":
+		return i.Name
+	case strings.HasPrefix(i.Object, i.Name+" "): // it says so itself
+		return i.Object
 	}
-	return text
+	return i.Name + ", " + i.Object
 }
 
 // order sorts items: the worst first, then by site, part, cloud, name and object.

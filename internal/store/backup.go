@@ -188,8 +188,17 @@ func fileError(doing, path string, err error) error {
 		{syscall.EROFS, ErrReadOnly}, {fs.ErrPermission, ErrReadOnly},
 	} {
 		if errors.Is(err, k.is) {
-			return fmt.Errorf("%s %s: %w: %w", doing, path, k.kind, err)
+			return &fileFault{fmt.Sprintf("%s %s: %v", doing, path, err), k.kind, err}
 		}
 	}
 	return fmt.Errorf("%s %s: %w", doing, path, err)
 }
+
+// fileFault is what went wrong with a file that need not be the database: of a kind of this package, in the system's words.
+type fileFault struct {
+	text      string
+	kind, err error
+}
+
+func (f *fileFault) Error() string   { return f.text }
+func (f *fileFault) Unwrap() []error { return []error{f.kind, f.err} }

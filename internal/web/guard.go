@@ -114,12 +114,12 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		s.fail(w, r, http.StatusNotFound)
 		return
 	case r.Context().Err() != nil: // nobody waits for it any more
-		s.log.Debug("the reader of a page went away", "path", r.URL.Path, "err", err)
+		s.log.Debug("the reader of a page went away", "path", r.URL.Path, "error", err)
 	case errors.Is(err, ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
 		status = http.StatusServiceUnavailable
 		fallthrough
 	default:
-		s.log.Error("a page could not be made", "path", r.URL.Path, "status", status, "err", err)
+		s.log.Error("a page could not be made", "path", r.URL.Path, "status", status, "error", err)
 	}
 	s.fail(w, r, status)
 }

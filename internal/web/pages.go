@@ -281,7 +281,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, status int) {
 	var out bytes.Buffer
 	f := frame{Title: http.StatusText(status), Style: s.style, Notice: s.notice, Metrics: s.metrics, Body: said[status]}
 	if err := s.pages.ExecuteTemplate(&out, "error.html", f); err != nil {
-		s.log.Error("the page of an error could not be made", "err", err)
+		s.log.Error("the page of an error could not be made", "error", err)
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)

@@ -109,7 +109,7 @@ func file(kind string, content []byte) http.HandlerFunc {
 func (s *Server) healthz(w http.ResponseWriter, r *http.Request) {
 	if s.alive != nil {
 		if err := s.alive(); err != nil {
-			s.log.Error("the service is not alive", "err", err)
+			s.log.Error("the service is not alive", "error", err)
 			plain(w, http.StatusServiceUnavailable, "the scheduler is stuck")
 			return
 		}
@@ -127,7 +127,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 			if reason, ok := errors.AsType[Reason](err); ok {
 				words = string(reason)
 			}
-			s.log.Warn("the service is not ready", "err", err)
+			s.log.Warn("the service is not ready", "error", err)
 			plain(w, http.StatusServiceUnavailable, words)
 			return
 		}
