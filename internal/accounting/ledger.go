@@ -322,6 +322,4 @@ func current(tx *store.Tx, c site.Cloud) error {
 }
 
 // note is something about a VM that an operator should know.
-type note struct {
-	vm, text, hint string
-}
+type note struct{ vm, text string }

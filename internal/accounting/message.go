@@ -118,8 +118,8 @@ func attempt(ctx context.Context, db *store.Store, m *Message, now int64) error 
 }
 
 // settle notes that the destination has the message: only now may a newer revision of its records be cut. Where it counts,
-// and is no copy, it tells what the server has now twice.
-func settle(tx *store.Tx, m Message, now time.Time, counts bool) (notes []note, err error) {
+// and is no copy, it notes what the server has now twice, for the run to report, and gives it.
+func settle(tx *store.Tx, m Message, now time.Time, counts bool, me store.Lease) (left []cleanUp, err error) {
 	if err := lockSite(tx, m.Site); err != nil {
 		return nil, err
 	}
@@ -128,7 +128,10 @@ func settle(tx *store.Tx, m Message, now time.Time, counts bool) (notes []note, 
 		return nil, err
 	}
 	if counts {
-		if notes, err = leftStale(tx, m, now); err != nil {
+		if left, err = leftStale(tx, m, now); err != nil {
+			return nil, err
+		}
+		if err := noteCleanUps(tx, m.Site, m.Kind, left, me, now); err != nil {
 			return nil, err
 		}
 	}
@@ -139,7 +142,7 @@ func settle(tx *store.Tx, m Message, now time.Time, counts bool) (notes []note, 
 	if err != nil {
 		return nil, err
 	}
-	return notes, unlist(tx, m.ID)
+	return left, unlist(tx, m.ID)
 }
 
 // unlist takes away the list of a message's records: its text is gone with its last attempt, delivery says where they

@@ -22,6 +22,7 @@ import (
 	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/site"
 	"github.com/fedsite/fedsite/internal/store"
+	"github.com/fedsite/fedsite/internal/tasks"
 )
 
 // archive is a store that timelines are run on, one after the other, each as a site of its own.
@@ -66,6 +67,8 @@ type trial struct {
 	skew        time.Duration
 	story       []string
 	notices     []string                    // what reports said of VMs: "VM id: reason"
+	cleanUps    map[string]int              // how often reports that were stored told each clean-up, "VM id: reason"
+	excused     bool                        // a clean-up may be told more than once: the database was lost
 	sights      []sight                     // undisturbed collections
 	ledger      map[string]accounting.Entry // after the last step
 	blind       string                      // a wrong pipeline never sees this VM
@@ -112,7 +115,7 @@ func (tr *trial) hostNow() time.Time { return tr.cloudNow().Add(tr.skew) }
 
 // newTrial builds world, cloud, server and site of a timeline. bend may put a wrong part into the pipeline.
 func newTrial(a *archive, tl *timeline, name string, bend func(*trial)) *trial {
-	tr := &trial{timeline: tl, archive: a, truth: tl.newWorld(), shown: tl.newWorld(), server: apelserver.New()}
+	tr := &trial{timeline: tl, archive: a, truth: tl.newWorld(), shown: tl.newWorld(), server: apelserver.New(), cleanUps: map[string]int{}}
 	tr.clock.Store(tl.since.UnixNano())
 	for _, l := range tl.lives {
 		tr.truth.Add(clone(l.vm))
@@ -305,11 +308,24 @@ func (tr *trial) sendStep(s step) run.Report {
 	if tr.over != nil {
 		tr.over(s, cancel)
 	}
-	tr.armCommit(s, cancel)
-	d := tr.deps()
-	err := accounting.Send(ctx, d, tr.target, accounting.Sending{GoActive: true, Parallel: tr.parallel, Attempts: 1 + int(s.seed%2)})
-	report := d.Run.Finish()
-	tr.archive.commit = func() {}
+	task := "accounting.send/" + tr.target.Site.ID
+	if err := tasks.Ensure(ctx, tr.archive.db, task, "", time.UnixMilli(0)); err != nil {
+		panic(err)
+	}
+	var err error
+	report, alive, herr := history{tr.archive.db, task, tr.hostNow}.run(ctx, func(ctx context.Context) run.Report {
+		tr.armCommit(s, cancel)
+		defer func() { tr.archive.commit = func() {} }()
+		d := tr.deps()
+		err = accounting.Send(ctx, d, tr.target, accounting.Sending{GoActive: true, Parallel: tr.parallel, Attempts: 1 + int(s.seed%2)})
+		return d.Run.Finish()
+	})
+	if herr != nil {
+		panic(herr)
+	}
+	if !alive { // nobody hears of a clean-up that it was about to tell
+		report.Problems = slices.DeleteFunc(report.Problems, func(p run.Problem) bool { return strings.HasPrefix(p.Reason, needsCleanUp) })
+	}
 	tr.keep(report)
 	tr.tell("send%s: %s%s%s, %d messages, %d records", aboutTrouble(s.trouble, tr.door.struck), report.Outcome, aboutError(err), problems(report), report.Counts["messages_sent"], report.Counts["records_sent"])
 	if err != nil && ctx.Err() == nil {
@@ -336,8 +352,14 @@ func (tr *trial) armCommit(s step, cancel context.CancelCauseFunc) {
 func (tr *trial) keep(r run.Report) {
 	for _, p := range r.Problems {
 		tr.notices = append(tr.notices, p.Object+": "+p.Reason)
+		if strings.HasPrefix(p.Reason, needsCleanUp) {
+			tr.cleanUps[p.Object+": "+p.Reason] += max(p.Times, 1)
+		}
 	}
 }
+
+// needsCleanUp begins what a report says of a stale summary.
+const needsCleanUp = "needs clean-up at APEL: "
 
 // noticed tells whether a report said the text of the VM.
 func (tr *trial) noticed(vm string, text string) bool {

@@ -100,7 +100,7 @@ func (l *loss) into(tr *trial) {
 }
 
 // lostTables are the tables that hold what accounting knows, with the column that says whose it is.
-var lostTables = map[string]string{"ledger": "site", "vm": "site", "delivery": "site", "message_record": "site", "message": "site", "accounting_start": "site", "accounting_scope": "site",
+var lostTables = map[string]string{"ledger": "site", "vm": "site", "delivery": "site", "message_record": "site", "message": "site", "accounting_start": "site", "accounting_scope": "site", "clean_up": "site",
 	"collected": "cloud", "project_state": "cloud", "flavor": "cloud"}
 
 func (l *loss) of(table string) string {
@@ -159,8 +159,9 @@ func (l *loss) lose() {
 			tr.wrong("rebuilding a database that has all changed it: %s", d)
 		}
 	}
+	l.excuse()
 	l.write(func(tx *store.Tx) error {
-		for _, table := range []string{"message_record", "message", "ledger", "vm", "delivery", "accounting_start", "accounting_scope", "collected", "project_state", "flavor"} {
+		for _, table := range slices.Backward(slices.Sorted(maps.Keys(lostTables))) { // records before their message
 			if _, err := tx.Exec(`DELETE FROM `+table+` WHERE `+lostTables[table]+` = $1`, l.of(table)); err != nil {
 				return err
 			}
@@ -209,6 +210,31 @@ func (l *loss) lose() {
 	tr.ledger = nil
 	tr.commits = -1
 	l.forget()
+}
+
+// excuse keeps the clean-ups that no stored report has: they are lost with the database, which nothing brings back.
+func (l *loss) excuse() {
+	tr := l.trial
+	tr.excused = true
+	l.write(func(tx *store.Tx) error {
+		rows, err := tx.Query(`SELECT c.subject, c.period, c.vo, c.wall FROM clean_up c LEFT JOIN run r ON r.task = c.task AND r.fence = c.fence
+			WHERE c.site = $1 AND c.told IS NULL AND r.report IS NULL`, tr.target.Site.ID)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var (
+				vm, period, vo string
+				wall           float64
+			)
+			if err := rows.Scan(&vm, &period, &vo, &wall); err != nil {
+				return err
+			}
+			tr.notices = append(tr.notices, aboutCleanUp(vm, period, vo, wall)+" (lost)")
+		}
+		return rows.Err()
+	})
 }
 
 func put(tx *store.Tx, table string, row []any) error {

@@ -34,6 +34,7 @@ func (tr *trial) judge() {
 		tr.wrong("the server has records of a VM that there never was: %s", id)
 	}
 	tr.judgeSummaries()
+	tr.judgeCleanUps()
 }
 
 func (tr *trial) judgeVM(l life, rows []apelserver.Row, end time.Time) {
@@ -343,54 +344,6 @@ func (tr *trial) resizes(vm world.VM) (at []time.Time, most int64) {
 		}
 	}
 	return at, hi - lo
-}
-
-// judgeSummaries compares the server's summaries with its records: they differ by stale rows only, and every one must have
-// been reported.
-func (tr *trial) judgeSummaries() {
-	now := tr.cloudNow()
-	tr.server.Summarise(now.Add(time.Second))
-	tr.server.Summarise(now.Add(3 * day)) // on the first two days of a year it spares January
-	have := map[string]use{}
-	for _, m := range tr.server.Monthly() {
-		have[m.Period+", VO "+m.VO] = use{m.Wall, m.CPU}
-	}
-	kept := tr.monthlyKept()
-	reported, rounding := map[string]float64{}, map[string]float64{} // hours, seconds
-	for _, n := range tr.notices {
-		if _, text, ok := strings.Cut(n, "needs clean-up at APEL: "); ok {
-			var hours float64
-			parts := strings.SplitN(text, ", ", 4)
-			_, _ = fmt.Sscanf(parts[2], "%f h", &hours)
-			reported[parts[0]+", "+parts[1]] += hours
-			rounding[parts[0]+", "+parts[1]] += 180 // hours have one decimal
-		}
-	}
-	for key, h := range have {
-		stale := h.wall - kept[key].wall
-		if h == kept[key] {
-			continue
-		}
-		r, ok := reported[key]
-		carried := tr.previously == accounting.CASO && key[:7] == tr.since.Format("2006-01") // here that month holds what cASO's records would take off
-		if !ok || (float64(stale) > r*3600+rounding[key] && !carried) {
-			tr.wrong("summaries of %s are %d s above the records, reported were %.1f h", key, stale, r)
-		}
-	}
-}
-
-// monthlyKept sums the server's records by month and VO.
-func (tr *trial) monthlyKept() map[string]use {
-	rows := tr.server.Kept()
-	slices.SortStableFunc(rows, func(a, b apelserver.Row) int { return int(a.Measured - b.Measured) })
-	before, sums := map[string]use{}, map[string]use{}
-	for _, r := range rows {
-		key := fmt.Sprintf("%04d-%02d, VO %s", r.Year, r.Month, r.VO)
-		now, was := use{value(r.Wall), value(r.CPU)}, before[r.VMUUID]
-		sums[key] = use{sums[key].wall + now.wall - was.wall, sums[key].cpu + now.cpu - was.cpu}
-		before[r.VMUUID] = now
-	}
-	return sums
 }
 
 // rowsNow gives the server's rows by VM and month.

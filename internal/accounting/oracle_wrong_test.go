@@ -34,6 +34,7 @@ func TestOracleCatches(t *testing.T) {
 		"a VM that is forgotten":               {forgetVM, "wall"},
 		"an end that is forgotten":             {forgetEnd, "EndTime"},
 		"a record that the server cannot read": {spoil, "rejected"},
+		"a clean-up that is told again":        {tellAgain, "noted 1 times, told 2 times"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -202,6 +203,16 @@ func forgetEnd(tr *trial) {
 // spoil makes a record that the server does not take.
 func spoil(tr *trial) {
 	tr.door.edit = func(body []byte) []byte { return bytes.Replace(body, []byte("CpuCount: "), []byte("CpuCount: -"), 1) }
+}
+
+// tellAgain forgets, once, that a clean-up was told.
+func tellAgain(tr *trial) {
+	tr.done = func(s step) {
+		if s.send && !s.final && len(tr.cleanUps) > 0 {
+			tr.write(`UPDATE clean_up SET told = NULL, task = '', fence = 0 WHERE site = $1`, tr.target.Site.ID)
+			tr.done = nil
+		}
+	}
 }
 
 // records makes of a change of one record a change of a message.

@@ -134,7 +134,7 @@ func (p *pager) write(ctx context.Context, entries []entry) error {
 		return storeError{err}
 	}
 	for _, n := range notes {
-		p.problem("VM "+n.vm, n.text, run.Problem{Step: "ledger", Hint: n.hint, Notice: true})
+		p.problem("VM "+n.vm, n.text, run.Problem{Step: "ledger", Notice: true})
 	}
 	return nil
 }

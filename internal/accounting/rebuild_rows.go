@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/store"
@@ -38,10 +39,16 @@ type presentDelivery struct{ rev, hold int64 }
 type restored struct {
 	ledger, deliveries [][]any
 	raised             []rowKey // rows whose text stays, under a higher revision
-	told               []rowKey // rows whose text stays, and the server has it meanwhile
+	told               []told   // rows whose text stays, and the server has it meanwhile
 	tops               map[rowKey]int64
 	vms                []entry
 	kept               int64
+}
+
+// told is a row that the server was told of, and by which revision.
+type told struct {
+	rowKey
+	by revision
 }
 
 // some restores some VMs of a cloud in one transaction.
@@ -138,7 +145,7 @@ func (r *rebuild) restoreRow(w *restored, have present, key rowKey, cloud string
 			continue
 		}
 		if stays && rev == top && !r.e.t.copies(destination) {
-			w.told = append(w.told, key)
+			w.told = append(w.told, told{key, s})
 		}
 		w.deliveries = append(w.deliveries, []any{destination, r.e.t.Site.ID, cloud, KindCloud, key.vm, key.period, rev, wallOf(s.body), s.message, max(d.hold, s.hold)})
 	}
@@ -219,9 +226,9 @@ func (r *rebuild) keep(tx *store.Tx, cloud string, w restored) error {
 			return err
 		}
 	}
-	for _, key := range w.told {
-		if _, err := tx.Exec(`UPDATE ledger SET stale = NULL WHERE site = $1 AND cloud = $2 AND kind = $3 AND subject = $4 AND period = $5`,
-			r.e.t.Site.ID, cloud, KindCloud, key.vm, key.period); err != nil {
+	shared := sharing{}
+	for _, t := range w.told {
+		if err := r.settled(tx, cloud, t, shared); err != nil {
 			return err
 		}
 	}
@@ -245,6 +252,37 @@ func (r *rebuild) keep(tx *store.Tx, cloud string, w restored) error {
 		}
 	}
 	return nil
+}
+
+// settled takes a row's notes of its former labels for done, as settling the message would have: what the server keeps
+// under them the next run that sends reports.
+func (r *rebuild) settled(tx *store.Tx, cloud string, t told, shared sharing) error {
+	var (
+		labels string
+		noted  sql.NullString
+	)
+	row := []any{r.e.t.Site.ID, cloud, KindCloud, t.vm, t.period}
+	err := tx.QueryRow(`SELECT labels, stale FROM ledger WHERE site = $1 AND cloud = $2 AND kind = $3 AND subject = $4 AND period = $5`, row...).Scan(&labels, &noted)
+	if err != nil || !noted.Valid {
+		return err
+	}
+	was, err := staleOf(noted.String)
+	if err != nil {
+		return err
+	}
+	m := Message{ID: t.by.message, Site: r.e.t.Site.ID, Kind: KindCloud}
+	left, err := shared.left(tx, m, relabelledRow{cloud: cloud, vm: t.vm, period: t.period, labels: labels, was: was}, time.Unix(t.by.at, 0))
+	if err != nil {
+		return err
+	}
+	var values [][]any
+	for _, c := range left {
+		values = append(values, []any{c.message, m.Site, cloud, m.Kind, c.vm, c.period, c.nr, c.vo, c.wall, r.now.Unix(), "", 0, nil})
+	}
+	if err := insert(tx, insertCleanUp, `ON CONFLICT DO NOTHING`, values); err != nil {
+		return err
+	}
+	return noteStale(tx, row, nil)
 }
 
 // present reads what the database has of some VMs of a cloud.

@@ -32,7 +32,7 @@ type Retained struct {
 func Retain(ctx context.Context, d Deps, before time.Time) (Retained, error) {
 	d.Run.Step("retention")
 	r := retention{d: d, before: before, period: Period(before.Unix())}
-	for _, step := range []func(context.Context) error{r.starts, r.records, r.vms, r.messages, r.archive, r.count} {
+	for _, step := range []func(context.Context) error{r.starts, r.records, r.vms, r.messages, r.cleanUps, r.archive, r.count} {
 		if err := step(ctx); err != nil {
 			return r.done, fmt.Errorf("retention of records before %s: %w", before.UTC().Format("2006-01-02"), err)
 		}

@@ -122,7 +122,7 @@ func (b *basis) afterEnd(tx *store.Tx, v VM) ([]note, error) {
 		}
 		rec, err := parseRecord(l.body)
 		if err != nil { // its newest revision never was a record that can be sent
-			notes = append(notes, note{v.ID, fmt.Sprintf("ended %s, but %s had been sent, and cannot be revised: %v", unix(v.EndedAt), l.period, err), ""})
+			notes = append(notes, note{v.ID, fmt.Sprintf("ended %s, but %s had been sent, and cannot be revised: %v", unix(v.EndedAt), l.period, err)})
 			continue
 		}
 		rec.EndTime, rec.WallDuration, rec.CPUDuration = 0, v.Wall, v.CPU
@@ -139,7 +139,7 @@ func (b *basis) afterEnd(tx *store.Tx, v VM) ([]note, error) {
 			return nil, err
 		}
 		if changed {
-			notes = append(notes, note{v.ID, fmt.Sprintf("ended %s, learnt after %s had been sent: that month is revised to no use", unix(v.EndedAt), l.period), ""})
+			notes = append(notes, note{v.ID, fmt.Sprintf("ended %s, learnt after %s had been sent: that month is revised to no use", unix(v.EndedAt), l.period)})
 		}
 	}
 	return notes, nil

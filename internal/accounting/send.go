@@ -34,6 +34,9 @@ const restamp = 30
 
 // Send delivers to each destination what it has not got. A site that is not active sends nothing.
 func Send(ctx context.Context, d Deps, t *Target, how Sending) error {
+	if err := tellLeft(ctx, d, t); err != nil {
+		return fmt.Errorf("clean-ups of site %s: %w", t.Site.Name, err)
+	}
 	if t.Settings.Mode != site.Active {
 		d.Run.Problem(run.Problem{Site: t.Site.Name, Object: "accounting", Step: "send", Notice: true,
 			Reason: fmt.Sprintf("mode is %s: nothing is cut or sent", t.Settings.Mode), Hint: "fedsite accounting send --dry-run shows what would go; set accounting.mode: active to send"})
@@ -430,16 +433,17 @@ func (s *sender) settled(ctx context.Context, m Message) error {
 		}
 		return err
 	}
-	var notes []note
+	var left []cleanUp
+	me, _ := store.LeaseFrom(ctx)
 	err := s.d.DB.Write(ctx, func(tx *store.Tx) (err error) {
-		notes, err = settle(tx, m, s.d.Now(), !s.t.copies(s.dest.Name()))
+		left, err = settle(tx, m, s.d.Now(), !s.t.copies(s.dest.Name()), me)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("settle message %s: %w", m.Name, err)
 	}
-	for _, n := range notes {
-		s.problem("VM "+n.vm, errors.New(n.text), run.Problem{Notice: true, Hint: n.hint})
+	for _, c := range left {
+		s.d.Run.Problem(c.problem(s.t.Site.Name))
 	}
 	s.drop(m.ID)
 	s.mu.Lock()

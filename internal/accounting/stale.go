@@ -154,7 +154,7 @@ func sentWall(tx *store.Tx, which string, row []any) (wall int64, err error) {
 // leftStale gives, when the server has got a message, what it keeps counting under former labels of the message's rows: of
 // months that it cleans it is nothing (design §7, rule 8). A row that has a newer revision by now keeps its notes until
 // that one has arrived, but for those that the server cleans while it has this one.
-func leftStale(tx *store.Tx, m Message, now time.Time) ([]note, error) {
+func leftStale(tx *store.Tx, m Message, now time.Time) ([]cleanUp, error) {
 	rows, err := tx.Query(`SELECT l.cloud, l.subject, l.period, l.labels, l.stale, l.rev, r.rev FROM message_record r
 		JOIN ledger l ON l.site = r.site AND l.cloud = r.cloud AND l.kind = r.kind AND l.subject = r.subject AND l.period = r.period
 		WHERE r.message = $1 AND l.stale IS NOT NULL ORDER BY l.subject, l.period`, m.ID)
@@ -163,9 +163,8 @@ func leftStale(tx *store.Tx, m Message, now time.Time) ([]note, error) {
 	}
 	defer rows.Close()
 	type row struct {
-		cloud, vm, period, labels string
-		rev, sent                 int64
-		was                       []stale
+		relabelledRow
+		rev, sent int64
 	}
 	var noted []row
 	for rows.Next() {
@@ -184,46 +183,68 @@ func leftStale(tx *store.Tx, m Message, now time.Time) ([]note, error) {
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil || len(noted) == 0 {
 		return nil, err
 	}
-	var notes []note
-	shared := map[[2]string]bool{} // month and labels: other VMs have them still, so that their sum is made anew
+	var left []cleanUp
+	shared := sharing{}
 	for _, r := range noted {
-		if r.rev != r.sent || cleaned(r.period, now) {
+		if r.rev != r.sent {
 			continue
 		}
-		for _, was := range r.was {
-			if was.Labels == r.labels {
-				continue
-			}
-			key := [2]string{r.period, was.Labels}
-			others, asked := shared[key]
-			if !asked {
-				err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM ledger WHERE site = $1 AND kind = $2 AND period = $3 AND labels = $4 AND stale IS NULL AND parked IS NULL)`,
-					m.Site, m.Kind, r.period, was.Labels).Scan(&others)
-				if err != nil {
-					return nil, err
-				}
-				shared[key] = others
-			}
-			if !others {
-				notes = append(notes, note{r.vm, fmt.Sprintf("needs clean-up at APEL: %s, VO %s, %.1f h, because a label changed in a month whose summaries the server no longer cleans", r.period, was.VO, float64(was.Wall)/3600),
-					"ask the accounting team to delete the stale summary of that month, VO and site"})
-			}
+		some, err := shared.left(tx, m, r.relabelledRow, now)
+		if err != nil {
+			return nil, err
 		}
+		left = append(left, some...)
 	}
 	for _, r := range noted {
-		left := []stale(nil)
+		stays := []stale(nil)
 		if r.rev != r.sent {
 			had := slices.IndexFunc(r.was, func(s stale) bool { return s.Rev == r.sent })
 			if had < 0 || !cleaned(r.period, now) {
 				continue
 			}
-			left = r.was[had : had+1]
+			stays = r.was[had : had+1]
 		}
-		if err := noteStale(tx, []any{m.Site, r.cloud, m.Kind, r.vm, r.period}, left); err != nil {
+		if err := noteStale(tx, []any{m.Site, r.cloud, m.Kind, r.vm, r.period}, stays); err != nil {
 			return nil, err
 		}
 	}
-	return notes, nil
+	return left, nil
+}
+
+// relabelledRow is a row of the ledger with its former labels.
+type relabelledRow struct {
+	cloud, vm, period, labels string
+	was                       []stale
+}
+
+// sharing remembers under which labels of a month ("month, labels") other VMs have records still, so that the server makes
+// their sum anew.
+type sharing map[[2]string]bool
+
+// left gives what the server keeps counting under former labels of a row whose present ones it got with a message.
+func (s sharing) left(tx *store.Tx, m Message, r relabelledRow, now time.Time) (left []cleanUp, err error) {
+	if cleaned(r.period, now) {
+		return nil, nil
+	}
+	for nr, was := range r.was {
+		if was.Labels == r.labels {
+			continue
+		}
+		key := [2]string{r.period, was.Labels}
+		others, asked := s[key]
+		if !asked {
+			err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM ledger WHERE site = $1 AND kind = $2 AND period = $3 AND labels = $4 AND stale IS NULL AND parked IS NULL)`,
+				m.Site, m.Kind, r.period, was.Labels).Scan(&others)
+			if err != nil {
+				return nil, err
+			}
+			s[key] = others
+		}
+		if !others {
+			left = append(left, cleanUp{message: m.ID, cloud: r.cloud, vm: r.vm, period: r.period, nr: nr, vo: was.VO, wall: was.Wall})
+		}
+	}
+	return left, nil
 }
 
 // labelsOf gives, as a digest, what a summary row of the server is grouped by.

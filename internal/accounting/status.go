@@ -21,7 +21,8 @@ type Status struct {
 
 	Clouds       []CloudStatus
 	Destinations []DestinationStatus
-	Unsendable   int64 // records that no destination is to get, because something is wrong with them; parked in the ledger
+	Unsendable   int64     // records that no destination is to get, because something is wrong with them; parked in the ledger
+	CleanUps     []CleanUp // that were noted in the last 90 days, by month and VO
 
 	Month    string // the last month that has ended, "2026-10"; "" = nothing is accounted of it
 	Complete bool   // all of it was collected and, by an active site, sent
@@ -123,6 +124,9 @@ func readStatus(tx *store.Tx, t *Target, now time.Time) (Status, error) {
 		s.Destinations = append(s.Destinations, ds)
 	}
 	if err := tx.QueryRow(countUnsendable, t.Site.ID, KindCloud).Scan(&s.Unsendable); err != nil {
+		return s, err
+	}
+	if s.CleanUps, err = cleanUps(tx, t.Site.ID, now.Add(-cleanUpShown)); err != nil {
 		return s, err
 	}
 	return s, s.month(tx, t, now)

@@ -47,6 +47,9 @@ func (s Status) Checks(now time.Time) []run.Check {
 		add(run.Check{Name: "parked", State: run.CheckWarn, Reason: fmt.Sprintf("%d records are not sent: something is wrong with each", s.Unsendable),
 			Remedy: "fedsite accounting records shows which, and why"})
 	}
+	if len(s.CleanUps) > 0 {
+		add(cleanUpCheck(s.CleanUps))
+	}
 	if s.Month == "" {
 		return all
 	}
