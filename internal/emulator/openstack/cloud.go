@@ -23,6 +23,10 @@ type Options struct {
 	TokenLife  time.Duration // 0 = 1 h
 	KeepTokens bool          // Keystone's allow_rescope_scoped_token = false
 	Providers  []Provider    // identity providers that Keystone trusts
+
+	NetworkPage int // Neutron's pagination_max_limit; 0 = none
+	ImagePage   int // Glance's api_limit_max; 0 = 1000
+
 	Middleware func(http.Handler) http.Handler
 }
 
@@ -128,7 +132,7 @@ func (c *Cloud) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Date", c.now().UTC().Format(http.TimeFormat))
 		mark(w, r)
-		r, named := withoutProject(r)
+		r, named := c.withoutProject(r)
 		rec := &recorder{ResponseWriter: w, note: func(status int) {
 			scope := ""
 			if t := c.tokenOf(r); t != nil {

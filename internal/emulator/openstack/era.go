@@ -23,6 +23,11 @@ type Era struct {
 	ReadsSelf              bool   // a user may read their own entry
 	FederatedDomain        string // id and name of the domain that all federated users are in; "" = each identity provider has its own
 
+	NetQuotas       bool // Nova itself limits addresses and security groups, which it leaves to Neutron later
+	ChecksProjects  bool // Nova asks Keystone whether the project is there whose quota is asked for
+	NeutronProjects bool // Neutron says project_id, beside tenant_id, and revision_number
+	NeutronPages    bool // Neutron lists in pages, for who asks
+
 	GlanceMinor int  // Glance's newest version is v2.N
 	CinderV2    bool // the catalog has volumev2, and neither volumev3 nor block-storage
 	CinderMinor int  // Cinder's newest microversion is 3.N; 0 = it has none
@@ -34,13 +39,13 @@ var (
 	// Current is 2026.2.
 	Current = Era{Name: "current", NovaMinor: 104, NovaV2: "DEPRECATED", BothHeaders: true, MembersWrite: true, ScopeChecked: true, FaultsListed: true, UsageCut: true,
 		KeystoneMinor: 14, KeystoneUpdated: "2020-04-07T00:00:00Z", ApplicationCredentials: true, SystemScope: true, RolesImply: true, ManagerRole: true, ReadsSelf: true,
-		GlanceMinor: 17, CinderMinor: 71}
+		ChecksProjects: true, NeutronProjects: true, NeutronPages: true, GlanceMinor: 17, CinderMinor: 71}
 
 	// Zed is of 2022. Readers may change VMs still: Nova enforces its new defaults from 2023.1 on (Nova's release notes,
 	// 27.0.0).
 	Zed = Era{Name: "zed", NovaMinor: 93, NovaV2: "SUPPORTED", BothHeaders: true, UsageCut: true,
 		KeystoneMinor: 14, KeystoneUpdated: "2020-04-07T00:00:00Z", ApplicationCredentials: true, SystemScope: true, RolesImply: true, ReadsSelf: true,
-		GlanceMinor: 15, CinderMinor: 70}
+		ChecksProjects: true, NeutronProjects: true, NeutronPages: true, GlanceMinor: 15, CinderMinor: 70}
 
 	// Mitaka is of 2016: Nova 13, Keystone 9, Glance 12, Cinder 8.
 	Mitaka = Era{
@@ -63,6 +68,11 @@ var (
 		ReadsSelf:              false,       // Keystone 9, etc/policy.json: identity:get_user is rule:admin_required
 		FederatedDomain:        "Federated", // Keystone 9, keystone.conf: federated_domain_name; identity providers have domains of their own since Ocata
 
+		NetQuotas:       true,  // Configuration Reference for Mitaka, Compute: quota_floating_ips 10, quota_security_groups 10, quota_security_group_rules 20
+		ChecksProjects:  false, // Nova's specs for Pike: "Validate project with Keystone"
+		NeutronProjects: false, // Neutron's release notes, 9.0.0 (Newton): project_id; revision_number
+		NeutronPages:    false, // Configuration Reference for Mitaka, Networking: allow_pagination is False
+
 		GlanceMinor: 3,    // Glance 12, version document: v2.3 is CURRENT
 		CinderV2:    true, // Installation Guide for Mitaka, Block Storage: services volume and volumev2
 		CinderMinor: 0,    // Cinder's "REST API Version History": microversions are of v3 only
@@ -80,6 +90,14 @@ func EraNamed(name string) (Era, bool) {
 		}
 	}
 	return Era{}, false
+}
+
+// netQuotas are those of Nova that are other than in later releases.
+func (e Era) netQuotas() map[string]int64 {
+	if !e.NetQuotas {
+		return nil
+	}
+	return map[string]int64{"floating_ips": 10, "security_groups": 10, "security_group_rules": 20}
 }
 
 // What comes with a version of Keystone or Glance, as their "what's new" tell.

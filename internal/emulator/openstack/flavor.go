@@ -18,9 +18,14 @@ func extra(f world.Flavor) map[string]string {
 func (c *Cloud) listFlavors(w http.ResponseWriter, r *http.Request, q *call) {
 	query := r.URL.Query()
 	limit, marker := c.limit(query), query.Get("marker")
+	listed, ok := listedTo(q, query.Get("is_public"))
+	if !ok {
+		refuse(w, r, http.StatusBadRequest, "Invalid is_public filter ["+query.Get("is_public")+"]")
+		return
+	}
 	all, body := []object{}, object{}
 	for _, f := range c.w.AllFlavors() {
-		if f.Gone(c.now()) {
+		if f.Gone(c.now()) || !listed(f) {
 			continue
 		}
 		if marker != "" { // those behind it
@@ -49,6 +54,24 @@ func (c *Cloud) listFlavors(w http.ResponseWriter, r *http.Request, q *call) {
 	reply(w, http.StatusOK, body)
 }
 
+// listedTo tells which flavors a listing shows: the public ones and the project's own. Only an administrator may ask for
+// others by is_public, which stands for nothing in the request of anybody else; false when that is no word for it.
+func listedTo(q *call, public string) (func(world.Flavor) bool, bool) {
+	own := func(f world.Flavor) bool { return f.For(q.project) }
+	if !q.admin() || public == "" {
+		return own, true
+	}
+	switch strings.ToLower(public) {
+	case "none":
+		return func(world.Flavor) bool { return true }, true
+	case "1", "t", "true", "on", "y", "yes":
+		return own, true
+	case "0", "f", "false", "off", "n", "no":
+		return func(f world.Flavor) bool { return f.Private }, true
+	}
+	return nil, false
+}
+
 func (c *Cloud) flavorLinks(f world.Flavor) []object {
 	return append([]object{{"rel": "self", "href": c.Base() + "/compute/v2.1/flavors/" + f.ID}}, c.bookmark("flavors", f.ID)...)
 }
@@ -57,7 +80,7 @@ func (c *Cloud) flavorLinks(f world.Flavor) []object {
 func (c *Cloud) withFlavor(answer func(world.Flavor, *call) object) func(http.ResponseWriter, *http.Request, *call) {
 	return func(w http.ResponseWriter, r *http.Request, q *call) {
 		f, ok := c.w.Flavor(r.PathValue("id"))
-		if !ok || f.Gone(c.now()) {
+		if !ok || f.Gone(c.now()) || (!f.For(q.project) && !q.admin()) {
 			refuse(w, r, http.StatusNotFound, "Flavor "+r.PathValue("id")+" could not be found.")
 			return
 		}
@@ -67,7 +90,7 @@ func (c *Cloud) withFlavor(answer func(world.Flavor, *call) object) func(http.Re
 
 func (c *Cloud) flavor(f world.Flavor, q *call) object {
 	o := object{"id": f.ID, "name": f.Name, "vcpus": f.VCPUs, "ram": f.RAM, "disk": f.Disk, "OS-FLV-EXT-DATA:ephemeral": f.Ephemeral, "swap": "",
-		"os-flavor-access:is_public": true, "links": c.flavorLinks(f)}
+		"os-flavor-access:is_public": !f.Private, "links": c.flavorLinks(f)}
 	if q.minor >= 55 {
 		o["description"] = nil
 	}

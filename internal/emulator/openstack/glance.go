@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -125,12 +126,10 @@ func (c *Cloud) listImages(w http.ResponseWriter, r *http.Request, t *token) {
 			return
 		}
 	}
-	limit = min(limit, maxImages)
-	name, visibility := query.Get("name"), query.Get("visibility")
-	ids, some := strings.CutPrefix(query.Get("id"), "in:")
-	all := slices.DeleteFunc(slices.Clone(c.w.Images), func(i world.Image) bool {
-		return !sees(t, i) || name != "" && i.Name != name || visibility != "" && c.visibility(i) != visibility || some && !slices.Contains(strings.Split(ids, ","), i.ID)
-	})
+	if limit = min(limit, maxImages); c.opts.ImagePage > 0 {
+		limit = min(limit, c.opts.ImagePage)
+	}
+	all := slices.DeleteFunc(slices.Clone(c.w.Images), func(i world.Image) bool { return !sees(t, i) || !c.wanted(i, query) })
 	if marker := query.Get("marker"); marker != "" {
 		at := slices.IndexFunc(all, func(i world.Image) bool { return i.ID == marker })
 		if at < 0 {
@@ -153,6 +152,25 @@ func (c *Cloud) listImages(w http.ResponseWriter, r *http.Request, t *token) {
 	reply(w, http.StatusOK, body)
 }
 
+// wanted tells whether an image is of those that a listing asks for. One that is hidden is so only where that is said.
+func (c *Cloud) wanted(i world.Image, query url.Values) bool {
+	is := func(key, value string) bool { return !query.Has(key) || query.Get(key) == value }
+	ids, some := strings.CutPrefix(query.Get("id"), "in:")
+	hidden := c.opts.Era.hiddenImages() && i.Hidden != strings.EqualFold(query.Get("os_hidden"), "true")
+	if hidden || some && !slices.Contains(strings.Split(ids, ","), i.ID) {
+		return false
+	}
+	tagged := !slices.ContainsFunc(query["tag"], func(tag string) bool { return !slices.Contains(i.Tags, tag) })
+	return tagged && is("name", i.Name) && is("visibility", c.visibility(i)) && is("status", status(i))
+}
+
+func status(i world.Image) string {
+	if i.Status == "" {
+		return "active"
+	}
+	return i.Status
+}
+
 // visibility is what the release calls the image's.
 func (c *Cloud) visibility(i world.Image) string {
 	if !c.opts.Era.sharedImages() && i.Visibility != "public" {
@@ -162,16 +180,30 @@ func (c *Cloud) visibility(i world.Image) string {
 }
 
 func (c *Cloud) image(i world.Image) object {
-	const size = 1 << 20
 	sum := sha512.Sum512([]byte(i.ID)) // of what would be in it
-	o := object{"id": i.ID, "name": i.Name, "status": "active", "visibility": c.visibility(i), "owner": i.Owner, "size": size, "disk_format": "qcow2", "container_format": "bare",
-		"min_disk": 1, "min_ram": 0, "protected": false, "tags": []string{}, "checksum": hex.EncodeToString(sum[:16]), "virtual_size": size,
+	format := i.DiskFormat
+	if format == "" {
+		format = "qcow2"
+	}
+	o := object{"id": i.ID, "name": orNull(i.Name), "status": status(i), "visibility": c.visibility(i), "owner": i.Owner, "size": sizeOf(i.Size), "disk_format": format, "container_format": "bare",
+		"min_disk": i.MinDisk, "min_ram": i.MinRAM, "protected": false, "tags": append([]string{}, i.Tags...), "checksum": hex.EncodeToString(sum[:16]), "virtual_size": sizeOf(i.VirtualSize),
 		"created_at": imageTime, "updated_at": imageTime, "self": "/v2/images/" + i.ID, "file": "/v2/images/" + i.ID + "/file", "schema": "/v2/schemas/image"}
 	if c.opts.Era.hiddenImages() {
-		o["os_hidden"], o["os_hash_algo"], o["os_hash_value"] = false, "sha512", hex.EncodeToString(sum[:])
+		o["os_hidden"], o["os_hash_algo"], o["os_hash_value"] = i.Hidden, "sha512", hex.EncodeToString(sum[:])
 	}
 	for k, v := range i.Properties {
 		o[k] = v
 	}
 	return o
+}
+
+// sizeOf is a size of an image; null where Glance does not know it.
+func sizeOf(n int64) any {
+	switch {
+	case n < 0:
+		return nil
+	case n == 0:
+		return 1 << 20
+	}
+	return n
 }

@@ -110,16 +110,7 @@ func (c *Cloud) keystone() {
 			reply(w, http.StatusOK, object{"user": c.user(u)})
 		}
 	}))
-	c.mux.HandleFunc("GET /identity/v3/domains", c.authed(func(w http.ResponseWriter, r *http.Request, _ *token) {
-		reply(w, http.StatusOK, object{"domains": []object{c.domain()}, "links": c.whole(r)})
-	}))
-	c.mux.HandleFunc("GET /identity/v3/domains/{id}", c.authed(func(w http.ResponseWriter, r *http.Request, _ *token) {
-		if id := r.PathValue("id"); id != "default" {
-			refuse(w, r, http.StatusNotFound, "Could not find domain: "+id+".")
-			return
-		}
-		reply(w, http.StatusOK, object{"domain": c.domain()})
-	}))
+	c.domainRoutes()
 }
 
 // ownProjects lists the projects that the token's user has a role on.
@@ -144,19 +135,9 @@ func (c *Cloud) whole(r *http.Request) object {
 	return object{"next": nil, "self": self, "previous": nil}
 }
 
-func (c *Cloud) domain() object {
-	o := object{"id": "default", "name": "Default", "enabled": true, "description": "The default domain", "links": c.self("domains/default")}
-	if c.opts.Era.projectTags() {
-		o["tags"] = []string{}
-	}
-	if c.opts.Era.resourceOptions() {
-		o["options"] = object{}
-	}
-	return o
-}
-
 func (c *Cloud) project(p world.Project) object {
-	o := object{"id": p.ID, "name": p.Name, "domain_id": "default", "enabled": !p.Disabled, "description": "", "parent_id": "default", "is_domain": false,
+	domain := domainOf(p.Domain)["id"]
+	o := object{"id": p.ID, "name": p.Name, "domain_id": domain, "enabled": !p.Disabled, "description": "", "parent_id": domain, "is_domain": false,
 		"links": c.self("projects/" + p.ID)}
 	if c.opts.Era.projectTags() {
 		o["tags"] = append([]string{}, p.Tags...)
@@ -261,6 +242,13 @@ func (c *Cloud) signIn(w http.ResponseWriter, r *http.Request) {
 	}
 	if !c.scopeTo(t, q.Auth.Scope) {
 		c.unauthorized(w, r)
+		return
+	}
+	if p, _ := c.w.Project(t.project); p.Refused == http.StatusUnauthorized {
+		c.unauthorized(w, r)
+		return
+	} else if p.Refused != 0 {
+		refuse(w, r, p.Refused, "The request you have made is refused.")
 		return
 	}
 	c.mu.Lock()
@@ -419,7 +407,7 @@ func (c *Cloud) describe(t *token) object {
 	switch {
 	case t.project != "":
 		p, _ := c.w.Project(t.project)
-		o["project"], o["is_domain"] = object{"id": p.ID, "name": p.Name, "domain": object{"id": "default", "name": "Default"}}, false
+		o["project"], o["is_domain"] = object{"id": p.ID, "name": p.Name, "domain": domainOf(p.Domain)}, false
 	case t.system:
 		o["system"] = object{"all": true}
 	case t.domain:

@@ -29,6 +29,7 @@ func (c *Cloud) nova() {
 	c.compute("GET /flavors/{id}", c.withFlavor(func(f world.Flavor, q *call) object { return object{"flavor": c.flavor(f, q)} }))
 	c.compute("GET /flavors/{id}/os-extra_specs", c.withFlavor(func(f world.Flavor, _ *call) object { return object{"extra_specs": extra(f)} }))
 	c.compute("GET /limits", c.limits)
+	c.compute("GET /os-quota-sets/{of}", c.showQuota)
 }
 
 func (c *Cloud) version() object {
@@ -52,27 +53,6 @@ func (c *Cloud) novaVersion(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, object{"version": v})
 }
 
-// limits tells the quota of the caller's project, which is the same for all, and how much of it is used.
-func (c *Cloud) limits(w http.ResponseWriter, _ *http.Request, q *call) {
-	var n, cores, ram int64
-	for _, v := range c.shown(world.Query{Project: q.project}) {
-		n, cores, ram = n+1, cores+v.Flavor.VCPUs, ram+v.Flavor.RAM
-	}
-	absolute := object{"maxTotalInstances": 1000, "maxTotalCores": 4000, "maxTotalRAMSize": 8000000, "maxServerMeta": 128, "maxTotalKeypairs": 100,
-		"maxServerGroups": 100, "maxServerGroupMembers": 10, "totalInstancesUsed": n, "totalCoresUsed": cores, "totalRAMUsed": ram, "totalServerGroupsUsed": 0}
-	if q.minor < 36 { // what Neutron has taken over
-		absolute["maxTotalFloatingIps"], absolute["maxSecurityGroups"], absolute["maxSecurityGroupRules"] = -1, -1, -1
-		absolute["totalFloatingIpsUsed"], absolute["totalSecurityGroupsUsed"] = 0, 0
-	}
-	if q.minor < 39 {
-		absolute["maxImageMeta"] = 128
-	}
-	if q.minor < 57 {
-		absolute["maxPersonality"], absolute["maxPersonalitySize"] = 5, 10240
-	}
-	reply(w, http.StatusOK, object{"limits": object{"rate": []object{}, "absolute": absolute}})
-}
-
 func (c *Cloud) newest() string { return fmt.Sprintf("2.%d", c.opts.Era.NovaMinor) }
 
 // call is a request to Nova with what its headers say.
@@ -91,18 +71,25 @@ func (c *Cloud) mayWrite(q *call) bool {
 	return false
 }
 
-// projectPath is a path of compute with a project's id behind the root, where it may stand in every one.
-var projectPath = regexp.MustCompile(`^/compute/v2\.1/([0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(/.*)?$`)
+// projectID is a project's id, which may stand behind the root of compute in every path.
+var projectID = regexp.MustCompile(`^([0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$`)
 
 // withoutProject takes the project's id out of a path of compute, and gives it.
-func withoutProject(r *http.Request) (*http.Request, string) {
-	m := projectPath.FindStringSubmatch(r.URL.Path)
-	if m == nil {
+func (c *Cloud) withoutProject(r *http.Request) (*http.Request, string) {
+	below, ok := strings.CutPrefix(r.URL.Path, "/compute/v2.1/")
+	if !ok {
 		return r, ""
 	}
+	id, rest, more := strings.Cut(below, "/")
+	if _, there := c.w.Project(id); !there && !projectID.MatchString(id) {
+		return r, ""
+	}
+	if more {
+		rest = "/" + rest
+	}
 	r = r.Clone(r.Context())
-	r.URL.Path, r.URL.RawPath = "/compute/v2.1"+m[2], ""
-	return r, m[1]
+	r.URL.Path, r.URL.RawPath = "/compute/v2.1"+rest, ""
+	return r, id
 }
 
 // compute registers a handler below Nova's root; it checks token and microversion as Nova does.

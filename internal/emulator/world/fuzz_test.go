@@ -10,7 +10,7 @@ import (
 // FuzzLoadScenario: a text is refused, or makes a world that can be looked at in any instant, in which no VM is used for
 // less than nothing or longer than it can have been.
 func FuzzLoadScenario(f *testing.F) {
-	files, err := filepath.Glob("testdata/scenarios/*")
+	files, err := filepath.Glob("testdata/*/*")
 	if err != nil || len(files) == 0 {
 		f.Fatalf("scenarios: %v, %v", files, err)
 	}

@@ -12,6 +12,7 @@ import (
 // scenario is a cloud written down at its end: what its services say of each object then.
 type scenario struct {
 	Projects    []map[string]any
+	Quota       map[string]int64  // of Nova, of each project
 	Users       map[string]string // name by id
 	Flavors     []scenarioFlavor
 	Images      []map[string]any
@@ -30,11 +31,18 @@ type scenarioFlavor struct {
 	VCPUs           int64
 	RAM, Disk       int64
 	OtherDisk       int64             `json:"OS-FLV-EXT-DATA:ephemeral"`
+	Ephemeral       int64             // the same, in an inventory
 	ExtraProperties map[string]string `json:"extra"`
+	ExtraSpecs      map[string]string `json:"extra_specs"` // the same, in an inventory
+	Public          *bool             `json:"is_public"`
 }
 
 func (f scenarioFlavor) flavor() Flavor {
-	return Flavor{ID: f.ID, Name: f.Name, VCPUs: f.VCPUs, RAM: f.RAM, Disk: f.Disk, Ephemeral: f.OtherDisk, Extra: f.ExtraProperties}
+	extra := f.ExtraProperties
+	if extra == nil {
+		extra = f.ExtraSpecs
+	}
+	return Flavor{ID: f.ID, Name: f.Name, VCPUs: f.VCPUs, RAM: f.RAM, Disk: f.Disk, Ephemeral: max(f.OtherDisk, f.Ephemeral), Extra: extra, Private: f.Public != nil && !*f.Public}
 }
 
 type scenarioServer struct {
@@ -100,11 +108,7 @@ func LoadScenario(data []byte) (*World, error) {
 		w.Flavors = append(w.Flavors, f.flavor())
 	}
 	for _, i := range s.Images {
-		image := Image{Visibility: "public", Properties: texts(i, "status")}
-		image.ID, image.Name = image.Properties["id"], image.Properties["name"]
-		delete(image.Properties, "id")
-		delete(image.Properties, "name")
-		w.Images = append(w.Images, image)
+		w.Images = append(w.Images, scenarioImage(i))
 	}
 	for _, v := range s.Volumes {
 		volume := Volume{ID: v.ID, Name: v.Name, Project: v.Project, User: v.User, Status: v.Status, Size: v.Size, Created: v.Created.Time}
@@ -128,11 +132,14 @@ func LoadScenario(data []byte) (*World, error) {
 		}
 		w.Add(vm)
 	}
+	if err := w.addInventory(s, data); err != nil {
+		return nil, fmt.Errorf("scenario: %w", err)
+	}
 	return w, nil
 }
 
 func scenarioProject(o map[string]any) Project {
-	p := Project{Properties: texts(o, "id", "name", "domain_id", "description", "parent_id"), Disabled: o["enabled"] == false}
+	p := Project{Properties: texts(o, "id", "name", "domain", "domain_id", "description", "parent_id", "appcred"), Disabled: o["enabled"] == false}
 	p.ID, _ = o["id"].(string)
 	p.Name, _ = o["name"].(string)
 	tags, _ := o["tags"].([]any)

@@ -20,6 +20,7 @@ type World struct {
 	Images   []Image
 	Volumes  []Volume
 	Floating []FloatingIP // beside those of VMs
+	Networks []Network    // nil = a public and a private one
 	byID     map[string]*VM
 	added    []*VM             // in the order in which they were added
 	lists    map[string]*order // by project, and of all for ""
@@ -29,10 +30,15 @@ type World struct {
 // Project of the cloud. The VMs of a deleted one may be there still.
 type Project struct {
 	ID, Name   string
+	Domain     string // its domain's name; "" = Default
 	Disabled   bool
 	Deleted    time.Time // when; zero = it is there
 	Properties map[string]string
 	Tags       []string
+	Refused    int // the status with which Keystone refuses tokens of it, whoever asks; 0 = it does not
+
+	// What it may use, by the names of Nova, Neutron and Cinder, where that differs from what every project may.
+	Quota, NetworkQuota, VolumeQuota map[string]int64
 }
 
 // User of the cloud. Roles are by project id; System and Domain hold roles on the whole system and on the domain.
@@ -53,6 +59,8 @@ type Flavor struct {
 	ID, Name                    string
 	VCPUs, RAM, Disk, Ephemeral int64
 	Extra                       map[string]string
+	Private                     bool      // only the projects of Access have it
+	Access                      []string  // ids of projects
 	Deleted                     bool      // it is gone all the time
 	DeletedAt                   time.Time // it is gone from here on; zero = never
 }
@@ -62,11 +70,28 @@ func (f Flavor) Gone(t time.Time) bool {
 	return f.Deleted || (!f.DeletedAt.IsZero() && !f.DeletedAt.After(t))
 }
 
-// Image in Glance.
+// For says whether a project may use the flavor.
+func (f Flavor) For(project string) bool { return !f.Private || slices.Contains(f.Access, project) }
+
+// Image in Glance. Without a name Glance says null.
 type Image struct {
 	ID, Name, Owner, Visibility string
+	Status                      string // "" = active
 	Properties                  map[string]string
 	Members                     map[string]string // project → accepted, pending, rejected
+	Tags                        []string
+	DiskFormat                  string // "" = qcow2
+	Size, VirtualSize           int64  // bytes; 0 = 1 MiB, less = null
+	MinDisk, MinRAM             int64  // GiB, MiB
+	Hidden                      bool
+}
+
+// Network in Neutron.
+type Network struct {
+	ID, Name, Project string
+	External, Shared  bool
+	Type, Physical    string // the provider's words (vlan, flat, vxlan), which an administrator is shown; "" = null
+	MTU               int64  // 0 = 1500
 }
 
 // Volume in Cinder; size in GiB. Without a name Cinder says null.

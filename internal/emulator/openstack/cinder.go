@@ -6,65 +6,9 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/fedsite/fedsite/internal/emulator/world"
 )
-
-// neutron serves what clients of a cloud look at first; accounting of addresses comes with its records.
-func (c *Cloud) neutron() {
-	c.mux.HandleFunc("GET /network/{$}", func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, http.StatusOK, object{"versions": []object{{"id": "v2.0", "status": "CURRENT", "links": []object{{"rel": "self", "href": c.Base() + "/network/v2.0/"}}}}})
-	})
-	owner := hexID("admin")
-	net := func(name string, external bool) object {
-		o := object{"id": uuid("network " + name), "name": name, "status": "ACTIVE", "admin_state_up": true, "router:external": external, "shared": !external,
-			"subnets": []string{uuid("subnet " + name)}, "mtu": 1500, "availability_zones": []string{}, "availability_zone_hints": []string{}, "ipv4_address_scope": nil, "ipv6_address_scope": nil,
-			"description": "", "port_security_enabled": true, "tags": []string{}, "created_at": imageTime, "updated_at": imageTime, "revision_number": 1, "tenant_id": owner, "project_id": owner}
-		if external {
-			o["is_default"] = false
-		}
-		return o
-	}
-	public, private := net("public", true), net("private", false)
-	empty := func(key string) http.HandlerFunc {
-		return c.authed(func(w http.ResponseWriter, _ *http.Request, _ *token) {
-			reply(w, http.StatusOK, object{key: []object{}})
-		})
-	}
-	c.mux.HandleFunc("GET /network/v2.0/networks", c.authed(func(w http.ResponseWriter, _ *http.Request, _ *token) {
-		reply(w, http.StatusOK, object{"networks": []object{private, public}})
-	}))
-	for _, key := range []string{"subnets", "ports", "routers", "extensions"} {
-		c.mux.HandleFunc("GET /network/v2.0/"+key, empty(key))
-	}
-	c.mux.HandleFunc("GET /network/v2.0/floatingips", c.authed(func(w http.ResponseWriter, _ *http.Request, t *token) {
-		all, told := []object{}, map[string]bool{}
-		add := func(id, address, project string, created time.Time, vm *world.View) {
-			if created.After(c.now()) || (project != t.project && !t.admin()) || told[address] {
-				return
-			}
-			told[address] = true
-			at := created.UTC().Format("2006-01-02T15:04:05Z")
-			o := object{"id": id, "floating_ip_address": address, "project_id": project, "tenant_id": project, "status": "DOWN", "description": "", "tags": []string{}, "revision_number": 0,
-				"created_at": at, "updated_at": at, "floating_network_id": public["id"], "port_id": nil, "port_details": nil, "fixed_ip_address": nil, "router_id": nil}
-			if vm != nil {
-				o["status"], o["port_id"], o["fixed_ip_address"], o["router_id"] = "ACTIVE", uuid("port "+vm.ID), "10.0.0.5", uuid("router "+project)
-				o["port_details"] = object{"name": "", "network_id": private["id"], "mac_address": "fa:16:3e:00:00:01", "admin_state_up": true, "status": "ACTIVE", "device_id": vm.ID, "device_owner": "compute:nova"}
-			}
-			all = append(all, o)
-		}
-		for _, v := range c.shown(world.Query{}) {
-			for _, a := range v.Floating {
-				add(uuid(v.ID+a), a, v.Project, v.Created, &v)
-			}
-		}
-		for _, f := range c.w.Floating {
-			add(f.ID, f.Address, f.Project, f.Created, nil)
-		}
-		reply(w, http.StatusOK, object{"floatingips": all})
-	}))
-}
 
 // cinder serves the listings of volumes.
 func (c *Cloud) cinder() {
@@ -113,16 +57,8 @@ func (c *Cloud) cinder() {
 	c.mux.HandleFunc("GET /volume/"+v+"/{project}/snapshots/detail", c.authed(func(w http.ResponseWriter, _ *http.Request, _ *token) {
 		reply(w, http.StatusOK, object{"snapshots": []object{}})
 	}))
-	c.mux.HandleFunc("GET /volume/"+v+"/{project}/limits", c.authed(func(w http.ResponseWriter, _ *http.Request, t *token) {
-		var n, gigabytes int64
-		for _, v := range c.w.Volumes {
-			if v.Project == t.project && !v.Created.After(c.now()) {
-				n, gigabytes = n+1, gigabytes+v.Size
-			}
-		}
-		reply(w, http.StatusOK, object{"limits": object{"rate": []object{}, "absolute": object{"maxTotalVolumes": 1000, "maxTotalVolumeGigabytes": 100000, "maxTotalSnapshots": 1000,
-			"maxTotalBackups": 10, "maxTotalBackupGigabytes": 1000, "totalVolumesUsed": n, "totalGigabytesUsed": gigabytes, "totalSnapshotsUsed": 0, "totalBackupsUsed": 0, "totalBackupGigabytesUsed": 0}}})
-	}))
+	c.mux.HandleFunc("GET /volume/"+v+"/{project}/limits", c.authed(c.volumeLimits))
+	c.mux.HandleFunc("GET /volume/"+v+"/{project}/os-quota-sets/{of}", c.authed(c.volumeQuota))
 	c.mux.HandleFunc("GET /volume/"+v+"/{project}/types", c.authed(func(w http.ResponseWriter, _ *http.Request, _ *token) {
 		reply(w, http.StatusOK, object{"volume_types": []object{{"id": uuid(volumeType), "name": volumeType, "is_public": true, "os-volume-type-access:is_public": true, "description": nil, "extra_specs": object{}}}})
 	}))
@@ -182,10 +118,4 @@ func (c *Cloud) volumeVersion(w http.ResponseWriter, r *http.Request) int {
 	w.Header().Set("OpenStack-API-Version", fmt.Sprintf("volume 3.%d", minor))
 	w.Header().Set("Vary", "OpenStack-API-Version")
 	return minor
-}
-
-// uuid makes an id, always the same for a name.
-func uuid(name string) string {
-	id := hexID(name)
-	return id[:8] + "-" + id[8:12] + "-4" + id[13:16] + "-8" + id[17:20] + "-" + id[20:]
 }
