@@ -49,7 +49,7 @@ func TestScripts(t *testing.T) {
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"emulate": emulate, "eventually": eventually, "exits": exits, "hide": hide, "later": later, "own": own, "replace": replace, "serve": serve, "try": try},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"emulate": emulate, "eventually": eventually, "exits": exits, "hide": hide, "later": later, "own": own, "replace": replace, "serve": serve, "systemctl": systemctl, "try": try},
 	})
 }
 
@@ -68,8 +68,12 @@ func emulate(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("KEYSTONE", d.Cloud.AuthURL())
 }
 
-// emulated is the demo that a script has started; its zero value is the key under which the script keeps it.
-type emulated struct{ *demo.Demo }
+// emulated is the demo that a script has started, and the service beside it; its zero value is the key under which the script
+// keeps them.
+type emulated struct {
+	*demo.Demo
+	unit *daemontest.Daemon // of systemctl
+}
 
 // hide takes all VMs of a project out of every answer of the emulated cloud: "hide PROJECT", by its name. "! hide" shows
 // them again.
