@@ -35,6 +35,8 @@ type sickbed struct {
 	*demo.Demo
 	t  *testing.T
 	st *store.Store // the service's database
+
+	nodes []func() // write the configurations of further nodes anew
 }
 
 // newSickbed makes one whose database is that of the URL, or SQLite in the state directory. The first records have been
@@ -89,6 +91,20 @@ func (b *sickbed) edit(old, fresh string) {
 	must(b.t, os.WriteFile(b.ConfigFile(), bytes.Replace(text, []byte(old), []byte(fresh), 1), 0o600))
 }
 
+// node gives the configuration of a further node, which differs in pairs of texts.
+func (b *sickbed) node(name string, pairs ...string) (config string) {
+	b.t.Helper()
+	config = filepath.Join(b.Dir, name+".yaml")
+	write := func() {
+		text, err := os.ReadFile(b.ConfigFile())
+		must(b.t, err)
+		must(b.t, os.WriteFile(config, []byte(strings.NewReplacer(pairs...).Replace(string(text))), 0o600))
+	}
+	b.nodes = append(b.nodes, write)
+	write()
+	return config
+}
+
 // serve gives fedsite serve with a configuration, whose times are divided by hurry. It is not started yet.
 func (b *sickbed) serve(config string, hurry int) *daemontest.Daemon {
 	b.t.Helper()
@@ -110,27 +126,63 @@ func (b *sickbed) serve(config string, hurry int) *daemontest.Daemon {
 // now is the service's clock.
 func (b *sickbed) now() time.Time { return time.Now().Add(b.Ahead()) }
 
-// later lets time go by for the services, and waits until one of them has done all that is due by then. What was under way
-// before has ended by then.
+// later lets time go by for the services, and waits until one of them has done what is due by then and not paused. What was
+// under way before has ended by then.
 func (b *sickbed) later(by time.Duration, services ...*daemontest.Daemon) {
 	b.t.Helper()
 	b.until("nothing runs any more", func() bool { return len(rows(b.t, b.st, `SELECT name FROM task WHERE owner IS NOT NULL`)) == 0 })
 	b.forward(by, services...)
 	now := b.now()
+	all, err := tasks.List(b.t.Context(), b.st)
+	must(b.t, err)
 	for _, kind := range []string{"accounting.collect", "accounting.send"} {
-		name := nameOf(b.t, b.st, kind)
-		b.until(fmt.Sprintf("%s is done at %s", kind, now.Format(time.DateTime)), func() bool {
-			task, err := tasks.Find(b.t.Context(), b.st, name)
-			must(b.t, err)
-			return task.Running == nil && !task.LastSuccess.Before(now)
-		})
+		if !slices.ContainsFunc(all, func(s tasks.Status) bool { return strings.HasPrefix(s.Name, kind) && s.PausedUntil.After(now) }) {
+			b.done(kind, now)
+		}
 	}
+}
+
+// done waits until a task has succeeded since an instant.
+func (b *sickbed) done(kind string, since time.Time) {
+	b.t.Helper()
+	name := nameOf(b.t, b.st, kind)
+	b.until(fmt.Sprintf("%s is done at %s", kind, since.Format(time.DateTime)), func() bool {
+		task, err := tasks.Find(b.t.Context(), b.st, name)
+		must(b.t, err)
+		return task.Running == nil && !task.LastSuccess.Before(since)
+	})
+}
+
+// midst is what a service is in the middle of.
+type midst struct {
+	answer, listing *held           // of the broker, and of the cloud
+	requests        []*http.Request // that are held
+	unsettled       []string        // texts of the messages that are under way
+}
+
+// amid brings a service into the middle of sending and of a collection.
+func (b *sickbed) amid(s *daemontest.Daemon) midst {
+	b.t.Helper()
+	send := nameOf(b.t, b.st, "accounting.send")
+	must(b.t, tasks.Pause(b.t.Context(), b.st, send, b.now().Add(24*time.Hour)))
+	b.later(2*time.Hour, s)
+	c := midst{answer: b.sending()}
+	must(b.t, tasks.Resume(b.t.Context(), b.st, send))
+	c.requests = c.answer.comes(b.t, atOnce)
+	c.listing = b.collecting()
+	b.forward(2*time.Hour, s)
+	c.requests = append(c.requests, c.listing.comes(b.t, 1)...)
+	c.unsettled = b.unsettled()
+	return c
 }
 
 // forward lets time go by for the services.
 func (b *sickbed) forward(by time.Duration, services ...*daemontest.Daemon) {
 	b.t.Helper()
 	must(b.t, b.Forward(by))
+	for _, write := range b.nodes {
+		write()
+	}
 	for _, s := range services {
 		must(b.t, s.Reload())
 	}
@@ -157,22 +209,27 @@ type held struct {
 	ends []func()
 }
 
-// comes waits for a request.
-func (h *held) comes(t *testing.T) *http.Request {
+// atOnce is how many messages are under way at once.
+const atOnce = 4
+
+// comes waits for so many requests.
+func (h *held) comes(t *testing.T, n int) (all []*http.Request) {
 	t.Helper()
-	select {
-	case r := <-h.came:
-		return r
-	case <-time.After(2 * time.Minute):
-		t.Fatal("the request does not come")
-		return nil
+	for range n {
+		select {
+		case r := <-h.came:
+			all = append(all, r)
+		case <-time.After(2 * time.Minute):
+			t.Fatalf("%d requests came, not %d", len(all), n)
+		}
 	}
+	return all
 }
 
-// takes tells of requests whose path ends so.
-func (h *held) takes(path string) func(*http.Request) bool {
+// takes tells of requests that it is to hold.
+func (h *held) takes(which func(*http.Request) bool) func(*http.Request) bool {
 	return func(r *http.Request) bool {
-		is := strings.HasSuffix(r.URL.Path, path)
+		is := which(r)
 		if is {
 			h.came <- r
 		}
@@ -180,12 +237,25 @@ func (h *held) takes(path string) func(*http.Request) bool {
 	}
 }
 
+// isListing tells the listings of a collection from what accounting.check asks.
+func isListing(r *http.Request) bool {
+	return strings.HasSuffix(r.URL.Path, "/servers/detail") && r.URL.RawQuery != "limit=1"
+}
+
+// isMessage tells whether a request brings a message to the broker.
+func isMessage(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, ":publish") }
+
+// pass holds what comes from now on no more.
+func (h *held) pass() {
+	for _, end := range h.ends {
+		end()
+	}
+}
+
 // release answers what is held, and holds no more.
 func (h *held) release() {
 	h.once.Do(func() {
-		for _, end := range h.ends {
-			end()
-		}
+		h.pass()
 		close(h.let)
 	})
 }
@@ -193,7 +263,7 @@ func (h *held) release() {
 // collecting holds all listings of the cloud, before it sees them.
 func (b *sickbed) collecting() *held {
 	h := &held{came: make(chan *http.Request, 1000), let: make(chan struct{}), ends: []func(){b.Calm}}
-	b.Disturb(faults.Fault{Service: "compute", Times: -1, Fits: h.takes("/servers/detail"), Effect: faults.Effect{Do: func() { <-h.let }}})
+	b.Disturb(faults.Fault{Service: "compute", Times: -1, Fits: h.takes(isListing), Effect: faults.Effect{Do: func() { <-h.let }}})
 	b.t.Cleanup(h.release)
 	return h
 }
@@ -201,7 +271,7 @@ func (b *sickbed) collecting() *held {
 // sending holds all answers of the broker to messages: it has them.
 func (b *sickbed) sending() *held {
 	h := &held{came: make(chan *http.Request, 1000), let: make(chan struct{}), ends: []func(){b.Federation.Faults.Clear}}
-	b.Federation.Faults.Add(faults.Fault{Times: -1, Fits: h.takes(":publish"), Effect: faults.Effect{Change: func(body []byte) []byte { <-h.let; return body }}})
+	b.Federation.Faults.Add(faults.Fault{Times: -1, Fits: h.takes(isMessage), Effect: faults.Effect{Change: func(body []byte) []byte { <-h.let; return body }}})
 	b.t.Cleanup(h.release)
 	return h
 }

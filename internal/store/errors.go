@@ -68,6 +68,9 @@ func Lasting(err error) bool {
 // explain puts a kind and the database's name to an error of the database. Errors of the caller's own go through as they
 // are.
 func (s *Store) explain(doing string, err error) error {
+	if s.dialect.name == onPostgres.name && errors.Is(err, context.DeadlineExceeded) { // a network that loses packets says nothing else
+		return fmt.Errorf("%s database %s: %w: no answer in time: %w", doing, s.where, ErrUnavailable, err)
+	}
 	return explain(doing, s.where, err)
 }
 
