@@ -132,20 +132,9 @@ func decodeProject(raw json.RawMessage) (site.Project, error) {
 // Project signs in to a project. One value is one token, whose project is the one asked for; anything else is an error,
 // because a listing with a token of another scope would be empty or another's.
 func (c *Cloud) Project(ctx context.Context, id string) (*Project, error) {
-	base, err := c.start(ctx)
+	s, err := c.signInTo(ctx, id)
 	if err != nil {
 		return nil, err
-	}
-	s := base
-	if base.onlyProject != "" {
-		if base.onlyProject != id {
-			return nil, &Error{Kind: ErrScope, Service: "identity", Message: fmt.Sprintf("the credential is for project %s only, not for %s", base.onlyProject, id)}
-		}
-	} else if s, err = c.signIn(ctx, &gophercloud.AuthScope{ProjectID: id}, base); err != nil {
-		return nil, err
-	}
-	if s.projectID != id {
-		return nil, &Error{Kind: ErrScope, Service: "identity", Message: fmt.Sprintf("asked for a token of project %s, got one of %s", id, s.scope())}
 	}
 	endpoint, err := s.endpoint("compute", c.cfg.Region, c.cfg.Interface)
 	if err != nil {
@@ -161,7 +150,27 @@ func (c *Cloud) Project(ctx context.Context, id string) (*Project, error) {
 	return &Project{cloud: c, session: s, id: id, compute: endpoint, version: v}, nil
 }
 
-// version is what compute offers: microversions up to major.minor.
+// signInTo gets a token of a project, and makes sure that it is one.
+func (c *Cloud) signInTo(ctx context.Context, id string) (*session, error) {
+	base, err := c.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := base
+	if base.onlyProject != "" {
+		if base.onlyProject != id {
+			return nil, &Error{Kind: ErrScope, Service: "identity", Message: fmt.Sprintf("the credential is for project %s only, not for %s", base.onlyProject, id)}
+		}
+	} else if s, err = c.signIn(ctx, &gophercloud.AuthScope{ProjectID: id}, base); err != nil {
+		return nil, err
+	}
+	if s.projectID != id {
+		return nil, &Error{Kind: ErrScope, Service: "identity", Message: fmt.Sprintf("asked for a token of project %s, got one of %s", id, s.scope())}
+	}
+	return s, nil
+}
+
+// version is what compute offers: microversions up to 2.minor.
 type version struct{ minor int }
 
 // computeVersion asks once per cloud which microversions there are.

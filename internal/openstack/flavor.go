@@ -90,7 +90,7 @@ func (p *Project) Used(ctx context.Context, at time.Time) (map[string]Flavor, er
 		for _, s := range answer.Usage.Servers {
 			used[s.ID] = Flavor{Name: s.Flavor, Known: true, VCPUs: s.VCPUs, RAM: s.Memory, Disk: s.Disk}
 		}
-		marker, err := nextMarker(answer.Links, markers, path)
+		marker, err := nextMarker("compute", answer.Links, markers, path)
 		if err != nil || marker == "" {
 			return used, err
 		}

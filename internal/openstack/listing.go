@@ -6,8 +6,9 @@ import (
 	"fmt"
 )
 
-// listing is the answer to a listing of servers, read entry by entry: a page's text is never in memory as a whole.
+// listing is the answer to a listing, read entry by entry: a page's text is never in memory as a whole.
 type listing struct {
+	of    string // what is listed: servers, flavors, images, networks
 	Links []pageLink
 	entry func(json.RawMessage) error // the text is the next entry's, too, once it returns
 }
@@ -18,8 +19,8 @@ type pageLink struct {
 	Href string `json:"href"`
 }
 
-// decode reads the answer. One without a list of servers is none: to take it for an empty one would lose what it does not
-// say.
+// decode reads the answer. One without the list is none: to take it for an empty one would lose what it does not say.
+// Glance says next where the others have links.
 func (l *listing) decode(d *json.Decoder) error {
 	listed := false
 	if err := expect(d, '{'); err != nil {
@@ -30,11 +31,16 @@ func (l *listing) decode(d *json.Decoder) error {
 		if err != nil {
 			return err
 		}
-		switch key {
-		case "servers":
+		switch {
+		case key == l.of:
 			listed, err = true, l.entries(d)
-		case "servers_links":
+		case key == l.of+"_links":
 			err = d.Decode(&l.Links)
+		case key == "next" && l.of == "images":
+			next := ""
+			if err = d.Decode(&next); next != "" {
+				l.Links = append(l.Links, pageLink{Rel: "next", Href: next})
+			}
 		default:
 			var ignored json.RawMessage
 			err = d.Decode(&ignored)
@@ -46,7 +52,7 @@ func (l *listing) decode(d *json.Decoder) error {
 	if err := expect(d, '}'); err != nil || listed {
 		return err
 	}
-	return errors.New("it has no list of servers")
+	return errors.New("it has no list of " + l.of)
 }
 
 func (l *listing) entries(d *json.Decoder) error {

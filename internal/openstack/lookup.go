@@ -120,11 +120,15 @@ func (l *Lookup) session(ctx context.Context) (*session, error) {
 	return l.reader, nil
 }
 
-type wireImage struct {
-	ID         string `json:"id"`
-	Owner      string `json:"owner"`
-	Visibility string `json:"visibility"`
-	URI        string `json:"vmcatcher_event_ad_mpuri"`
+type wireImage struct{ ID, Owner, Visibility, URI string }
+
+// UnmarshalJSON reads an image by its keys as they are, which a tenant's properties are not taken for.
+func (w *wireImage) UnmarshalJSON(data []byte) error {
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(data, &object); err != nil {
+		return err
+	}
+	return exactly(object, map[string]any{"id": &w.ID, "owner": &w.Owner, "visibility": &w.Visibility, "vmcatcher_event_ad_mpuri": &w.URI})
 }
 
 // Image gives an image as the project may see it, so that an administrator's token gives what a reader's does: a public
@@ -171,7 +175,7 @@ func (l *Lookup) Image(ctx context.Context, p *Project, id string) (Image, error
 
 // list reads all images that the project's token shows.
 func (l *Lookup) list(ctx context.Context, p *Project) error {
-	endpoint, err := imageEndpoint(p)
+	endpoint, err := imageEndpoint(p.session)
 	if err != nil {
 		return err
 	}
@@ -203,22 +207,28 @@ func (l *Lookup) list(ctx context.Context, p *Project) error {
 
 // accepted tells whether an image of another project is shared with this one, and accepted by it.
 func (l *Lookup) accepted(ctx context.Context, p *Project, id string) (bool, error) {
-	endpoint, err := imageEndpoint(p)
+	endpoint, err := imageEndpoint(p.session)
 	if err != nil {
 		return false, err
 	}
+	return isMember(ctx, p.session, endpoint, id)
+}
+
+// isMember asks whether an image of another project is shared with the session's, and accepted by it.
+func isMember(ctx context.Context, s *session, endpoint, id string) (bool, error) {
 	var answer struct {
 		Status string `json:"status"`
 	}
-	err = p.session.get(ctx, "image", endpoint+"images/"+url.PathEscape(id)+"/members/"+url.PathEscape(p.id), "", &answer)
+	err := s.get(ctx, "image", endpoint+"images/"+url.PathEscape(id)+"/members/"+url.PathEscape(s.projectID), "", &answer)
 	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrForbidden) {
 		return false, nil
 	}
 	return answer.Status == "accepted", err
 }
 
-func imageEndpoint(p *Project) (string, error) {
-	endpoint, err := p.session.endpoint("image", p.cloud.cfg.Region, p.cloud.cfg.Interface)
+// imageEndpoint is Glance's, with its version.
+func imageEndpoint(s *session) (string, error) {
+	endpoint, err := s.endpoint("image", s.cloud.cfg.Region, s.cloud.cfg.Interface)
 	if err != nil {
 		return "", err
 	}

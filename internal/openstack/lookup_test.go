@@ -146,6 +146,24 @@ func TestImages(t *testing.T) {
 	}
 }
 
+// TestImagesOfLiars: a tenant's own properties are not taken for what Glance says, in whatever letters they are written.
+func TestImagesOfLiars(t *testing.T) {
+	w := sample(1)
+	w.Images = []world.Image{{ID: "liar", Owner: w.Projects[1].ID, Visibility: "private", Properties: map[string]string{"Owner": w.Projects[0].ID, "Visibility": "public", "ID": "other", "vmcatcher_event_ad_mpuri": "https://appdb/x", "VMCATCHER_event_ad_mpuri": "https://elsewhere"}}}
+	cloud := serve(t, w, emulated.Options{})
+	for n, seen := range map[int]bool{0: false, 1: true} {
+		client := connect(t, cloud.AuthURL(), password(world.Admin, world.AdminPass))
+		p, err := client.Project(t.Context(), w.Projects[n].ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		image, err := client.NewLookup().Image(t.Context(), p, "liar")
+		if seen && (err != nil || image.URI != "https://appdb/x") || !seen && !errors.Is(err, openstack.ErrNotFound) {
+			t.Errorf("project %d: %+v, %v", n, image, err)
+		}
+	}
+}
+
 // TestImagesFail: a listing that fails is not tried again in the run, and one that goes in circles ends.
 func TestImagesFail(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -42,7 +42,7 @@ func (p *Project) list(ctx context.Context, query url.Values, page func(Page) er
 	for {
 		result := Page{Seen: p.cloud.cfg.Now()}
 		var odd error // of an entry: it is said as it is, and not as an answer that cannot be read
-		answer := listing{entry: func(raw json.RawMessage) error {
+		answer := listing{of: "servers", entry: func(raw json.RawMessage) error {
 			odd = p.entry(raw, &result)
 			return odd
 		}}
@@ -52,7 +52,7 @@ func (p *Project) list(ctx context.Context, query url.Values, page func(Page) er
 		if err := page(result); err != nil {
 			return err
 		}
-		marker, err := nextMarker(answer.Links, markers, p.compute+"servers/detail")
+		marker, err := nextMarker("compute", answer.Links, markers, p.compute+"servers/detail")
 		if err != nil || marker == "" {
 			return err
 		}
@@ -77,7 +77,7 @@ func (p *Project) entry(raw json.RawMessage, page *Page) error {
 
 // nextMarker gives the marker of the next page of the listing at the URL, "" when there is none. One that was shown before
 // would go in circles.
-func nextMarker(links []pageLink, before map[string]bool, at string) (string, error) {
+func nextMarker(service string, links []pageLink, before map[string]bool, at string) (string, error) {
 	marker := ""
 	for _, l := range links {
 		if l.Rel != "next" {
@@ -87,11 +87,11 @@ func nextMarker(links []pageLink, before map[string]bool, at string) (string, er
 			marker = u.Query().Get("marker")
 		}
 		if marker == "" { // to end here would lose the rest without a word
-			return "", &Error{Kind: ErrBadAnswer, Service: "compute", Method: "GET", Path: pathOf(at), Message: "the link to the next page has no marker"}
+			return "", &Error{Kind: ErrBadAnswer, Service: service, Method: "GET", Path: pathOf(at), Message: "the link to the next page has no marker"}
 		}
 	}
 	if before[marker] {
-		return "", &Error{Kind: ErrBadAnswer, Service: "compute", Method: "GET", Path: pathOf(at), Message: "the listing goes in circles: its next page was shown before"}
+		return "", &Error{Kind: ErrBadAnswer, Service: service, Method: "GET", Path: pathOf(at), Message: "the listing goes in circles: its next page was shown before"}
 	}
 	before[marker] = marker != ""
 	return marker, nil
@@ -139,7 +139,7 @@ func (p *Project) Actions(ctx context.Context, id string) ([]Action, error) {
 		for _, a := range answer.Actions {
 			all = append(all, Action{RequestID: a.Request, Name: a.Action, Start: a.StartTime.Time, Updated: a.UpdatedAt.Time, Failed: a.Message != nil && *a.Message == "Error"})
 		}
-		marker, err := nextMarker(answer.Links, markers, path)
+		marker, err := nextMarker("compute", answer.Links, markers, path)
 		if err != nil {
 			return nil, err
 		}

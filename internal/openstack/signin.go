@@ -22,6 +22,8 @@ import (
 type granted struct {
 	token            string
 	projectID        string
+	project          Scope // with names
+	admin            bool  // of that project: services show it what is others', too
 	domainID         string
 	system           bool
 	userID, userName string
@@ -237,8 +239,16 @@ func (c *Cloud) read(result gophercloud.Result, token, method string, asked time
 			Name string `json:"name"`
 		} `json:"user"`
 		Project struct {
-			ID string `json:"id"`
+			ID     string `json:"id"`
+			Name   string `json:"name"`
+			Domain struct {
+				ID   string `json:"id"`
+				Name string `json:"name"`
+			} `json:"domain"`
 		} `json:"project"`
+		Roles []struct {
+			Name string `json:"name"`
+		} `json:"roles"`
 		Domain struct {
 			ID string `json:"id"`
 		} `json:"domain"`
@@ -251,7 +261,12 @@ func (c *Cloud) read(result gophercloud.Result, token, method string, asked time
 	if err := c.checkClock(result.Header.Get("Date"), asked); err != nil {
 		return granted{}, err
 	}
-	return granted{token: token, projectID: body.Project.ID, domainID: body.Domain.ID, system: len(body.System) > 0,
+	admin := false
+	for _, r := range body.Roles {
+		admin = admin || strings.EqualFold(r.Name, "admin")
+	}
+	p := body.Project
+	return granted{token: token, projectID: p.ID, project: Scope{ID: p.ID, Name: p.Name, DomainID: p.Domain.ID, DomainName: p.Domain.Name}, admin: admin, domainID: body.Domain.ID, system: len(body.System) > 0,
 		userID: body.User.ID, userName: body.User.Name, ahead: aheadOf(result.Header.Get("Date"), asked), catalog: body.Catalog}, nil
 }
 
