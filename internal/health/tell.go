@@ -176,7 +176,7 @@ func (w *Watcher) change(news []Change, now time.Time) notify.Message {
 	for n := range news {
 		write(&b, news[n].Item, headline(news[n]))
 	}
-	b.WriteString("Told once, when it changes. All of it: fedsite tasks list, or the service's first page.\n")
+	b.WriteString("Told once, when it changes. All of it: the service's first page.\n")
 	m.Text = b.String()
 	return m
 }
@@ -224,7 +224,8 @@ func Digest(name string, items []Item, now time.Time) notify.Message {
 		b    strings.Builder
 		told = []Item{}
 		off  []Item
-		rest = 0
+
+		well, unknown int
 	)
 	for _, i := range items {
 		switch {
@@ -233,8 +234,10 @@ func Digest(name string, items []Item, now time.Time) notify.Message {
 			write(&b, i, map[State]string{Fail: "FAILED", Warn: "warning"}[i.State])
 		case i.State == Off:
 			off = append(off, i)
+		case i.State == OK:
+			well++
 		default:
-			rest++
+			unknown++
 		}
 	}
 	if len(off) > 0 {
@@ -248,7 +251,11 @@ func Digest(name string, items []Item, now time.Time) notify.Message {
 		}
 		b.WriteString("\n")
 	}
-	fmt.Fprintf(&b, "%d things are well or not known yet, on %s.\n", rest, stamp(now))
+	rest := ""
+	if unknown > 0 {
+		rest = fmt.Sprintf(", %d not known yet", unknown)
+	}
+	fmt.Fprintf(&b, "Well: %d%s, on %s.\n", well, rest, stamp(now))
 	m.Text, m.Items = b.String(), append(told, off...)
 	return m
 }

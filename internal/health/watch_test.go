@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -356,11 +358,26 @@ func TestHeartbeat(t *testing.T) {
 	}
 }
 
+// TestMailOfTheManual: a message is what docs/how-to/alerts.md shows.
+func TestMailOfTheManual(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "how-to", "alerts.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := Item{Part: "accounting", SiteID: "example-cloud-3f9a2c71", Site: "EXAMPLE-CLOUD", Cloud: "r1", Name: "role", Object: "project 77d0a1", State: Fail,
+		Reason: "VO vo.new.eu: the credential has no role on this project, or it does not exist", Remedy: "openstack role add --user fedsite-reader --project 77d0a1 reader",
+		Since: time.Date(2026, 11, 23, 12, 40, 0, 0, time.UTC)}
+	m := (&Watcher{Name: "EXAMPLE-CLOUD"}).change([]Change{{i, OK}}, noon)
+	if want := "```text\nSubject: " + m.Subject + "\n\n" + m.Text + "```\n"; !strings.Contains(string(page), want) {
+		t.Errorf("the page does not show:\n%s", want)
+	}
+}
+
 // TestDigest: the daily message has what is bad, what is off, and how much is well.
 func TestDigest(t *testing.T) {
 	f := well()
 	m := Digest("SITE-A", Assess(f), noon)
-	if m.Kind != KindDigest || m.Subject != "[fedsite] SITE-A: all is well (daily)" || m.Text != "10 things are well or not known yet, on 2026-11-26 12:00 UTC.\n" {
+	if m.Kind != KindDigest || m.Subject != "[fedsite] SITE-A: all is well (daily)" || m.Text != "Well: 10, on 2026-11-26 12:00 UTC.\n" {
 		t.Errorf("%q: %q", m.Subject, m.Text)
 	}
 	f.Checks[0].State, f.Checks[0].Reason, f.Checks[0].Remedy = run.CheckFail, "late", "look"
