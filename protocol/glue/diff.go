@@ -39,7 +39,7 @@ func Diff(from, to Document) []Change {
 			continue
 		}
 		seen[p.place] = true
-		c := Change{Class: p.class, ID: p.id, Share: p.share, Name: p.object.entity().Name}
+		c := Change{Class: p.class, ID: p.id, Share: p.share, Name: nameOf(p.object)}
 		old, ok := before[p.place]
 		if !ok {
 			c.Kind = Added
@@ -53,7 +53,7 @@ func Diff(from, to Document) []Change {
 	for _, p := range places(&from) {
 		if !seen[p.place] {
 			seen[p.place] = true
-			out = append(out, Change{Kind: Removed, Class: p.class, ID: p.id, Share: p.share, Name: p.object.entity().Name})
+			out = append(out, Change{Kind: Removed, Class: p.class, ID: p.id, Share: p.share, Name: nameOf(p.object)})
 		}
 	}
 	return out
@@ -120,7 +120,7 @@ type attributeText struct {
 	json []byte
 }
 
-// attributeTexts gives every attribute of an object in a fixed order, those that are undefined too.
+// attributeTexts gives every attribute of an object as the JSON has it, in a fixed order, those that are undefined too.
 func attributeTexts(o object) []attributeText {
 	var out []attributeText
 	e := encoder{}
@@ -128,11 +128,11 @@ func attributeTexts(o object) []attributeText {
 		out = append(out, attributeText{name, bytes.Clone(e.buf)})
 		e.buf = e.buf[:0]
 	}
-	if name := o.entity().Name; name != "" {
+	if name := nameOf(o); name != "" {
 		e.text(name)
 	}
 	take("Name")
-	if info := o.entity().OtherInfo; len(info) > 0 {
+	if info := infoOf(o); len(info) > 0 {
 		e.value(info, maxDepth)
 	}
 	take("OtherInfo")

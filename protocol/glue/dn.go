@@ -56,6 +56,20 @@ func escapeDN(b *strings.Builder, value string) {
 	}
 }
 
+// maxRDN is how long the first part of a DN may be: OpenLDAP keeps it twice, as it is and normalised, in 511 bytes.
+const maxRDN = 240
+
+// size is how long OpenLDAP writes the part: with the characters that matter in a DN as \\XX.
+func (r RDN) size() int {
+	n := len(r.Name) + len("=") + len(valid(r.Value))
+	for i := 0; i < len(r.Value); i++ {
+		if c := r.Value[i]; c < ' ' || c == 0x7f || strings.IndexByte(`,+"\<>;#= `, c) >= 0 && (c != ' ' || i == 0 || i == len(r.Value)-1) {
+			n += 2
+		}
+	}
+	return n
+}
+
 // Key is a form of the DN that is the same for DNs that a server takes for the same: names of attributes in small letters,
 // blanks folded.
 func (d DN) Key() string {
@@ -71,8 +85,13 @@ func fold(s string) string {
 	return strings.Join(strings.FieldsFunc(valid(s), func(r rune) bool { return r == ' ' }), " ")
 }
 
-// valid replaces what is no UTF-8.
-func valid(s string) string { return strings.ToValidUTF8(s, string(utf8.RuneError)) }
+// valid replaces every byte that is no UTF-8 by U+FFFD, as the JSON has it.
+func valid(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	return string([]rune(s))
+}
 
 // ParseDN reads a DN by RFC 4514, and with blanks around its parts as people write them. Parts with several attributes and
 // values in hexadecimal (#04…) are errors: GLUE has none.

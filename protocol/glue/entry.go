@@ -177,6 +177,10 @@ func (t *tree) network(i *Image, dn DN) {
 	const p = "GLUE2CloudComputingImageNetworkConfiguration"
 	for k, n := range i.Network {
 		id := networkID(i, k)
+		if (RDN{networkClass.id, id}).size() > maxRDN {
+			t.omit(i, "the id of what its network needs is longer than LDAP servers hold")
+			continue
+		}
 		e := Entry{DN: dn.child(networkClass.id, valid(id))}
 		e.add("objectClass", append([]string{"GLUE2Entity"}, networkClass.ldap...)...)
 		e.add(networkClass.id, id)
@@ -202,6 +206,10 @@ func (t *tree) put(o object, parent DN, owner *class, id string) DN {
 		return nil
 	}
 	dn := parent.child(c.id, valid(ent.ID))
+	if dn[0].size() > maxRDN {
+		t.omit(o, "its id is longer than LDAP servers hold")
+		return nil
+	}
 	key := dn.Key()
 	if t.taken[key] {
 		t.omit(o, "another has the same id")
@@ -283,7 +291,9 @@ func (t *tree) attributes(e *Entry, o object, owner *class, id string) (missing 
 	case *Image:
 		networks := make([]string, len(o.Network))
 		for k := range o.Network {
-			networks[k] = networkID(o, k)
+			if id := networkID(o, k); (RDN{networkClass.id, id}).size() <= maxRDN {
+				networks[k] = id
+			}
 		}
 		e.add("GLUE2CloudComputingImageCloudComputingImageNetworkConfigurationForeignKey", networks...)
 	case *AccessPolicy:

@@ -355,6 +355,7 @@ func nameNumbers(text []byte) {
 		case inText:
 		case c == 'N' && bytes.HasPrefix(text[i:], []byte("NaN")):
 			copy(text[i:], `"" `)
+			i += 2
 		case c == '-' && bytes.HasPrefix(text[i:], []byte("-Infinity")):
 			copy(text[i:], "     null")
 			i += 8

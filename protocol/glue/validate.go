@@ -131,17 +131,14 @@ func (v *validator) api(d *Document) {
 	v.now = nil
 }
 
-// maxID is how long an id may be: OpenLDAP keeps the first part of a DN, as it is and normalised, in 511 bytes.
-const maxID = 200
-
 func (v *validator) object(o object) {
 	v.now = o
 	ent := o.entity()
 	switch {
 	case fold(ent.ID) == "":
 		v.add(LevelError, "ID", "it has none")
-	case len(ent.ID) > maxID:
-		v.add(LevelError, "ID", "%d bytes are more than the %d that LDAP servers hold for certain", len(ent.ID), maxID)
+	case (RDN{o.class().id, ent.ID}).size() > maxRDN:
+		v.add(LevelError, "ID", "%d bytes are more than LDAP servers hold", len(ent.ID))
 	case ent.ID[0] == '_':
 		v.add(LevelWarning, "ID", "EGI's profile has no id begin with _")
 	}
