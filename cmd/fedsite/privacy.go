@@ -119,11 +119,11 @@ func (c *cli) person(p app.Person) error {
 			rows = append(rows, []string{what, f})
 		}
 	}
-	list("user ids", p.Names)
+	list("ids and names", p.Names)
 	list("files of the archive", p.Archives)
 	list("snapshots that hold the person", p.Snapshots)
 	list("copies that cannot be read", p.Unread)
-	list("backups that may", p.Backups)
+	list("backups, not looked into", p.Backups)
 	for i := range rows {
 		rows[i][0] = cmp.Or(rows[i][0], " ")
 	}
