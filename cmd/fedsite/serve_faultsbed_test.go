@@ -40,8 +40,9 @@ type sickbed struct {
 }
 
 // newSickbed makes one whose database is that of the URL, or SQLite in the state directory. The first records have been
-// collected and sent; many messages carry few records each.
-func newSickbed(t *testing.T, url string) *sickbed {
+// collected and sent; many messages carry few records each. What is to be done with the state directory before that may be
+// given.
+func newSickbed(t *testing.T, url string, prepare ...func(state string)) *sickbed {
 	t.Helper()
 	d, err := demo.Start(demo.Options{Dir: t.TempDir(), At: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), Seed: 7, Projects: 3, Version: "test", Hurry: true})
 	must(t, err)
@@ -64,6 +65,9 @@ func newSickbed(t *testing.T, url string) *sickbed {
 	where := store.Config{Path: filepath.Join(b.state(), "fedsite.db"), URL: url}
 	if url != "" {
 		b.edit("store: {path:", fmt.Sprintf("store: {url: %q, path:", url))
+	}
+	for _, do := range prepare {
+		do(b.state())
 	}
 	for _, args := range [][]string{{"accounting", "collect"}, {"accounting", "send", "--yes"}} {
 		cmd := program(append(args, "--config", d.ConfigFile())...)

@@ -33,7 +33,7 @@ var hints = []struct {
 	hint string
 }{
 	{ErrLocked, "another program holds a lock on the file: see who with fuser, and try again"},
-	{ErrReadOnly, "the file and its directory must belong to the user that fedsite runs as, on a file system that is mounted for writing"},
+	{ErrReadOnly, "the file and its directory must belong to the user that fedsite runs as, on a file system that is mounted for writing; a PostgreSQL must not be a standby, or have default_transaction_read_only set"},
 	{ErrFull, "make room on the file system of the database: nothing was lost, the next run does this again"},
 	{ErrIO, "see the system's log (dmesg), the user's quota, and the limit of a file's size (ulimit -f): nothing was lost"},
 	{ErrNewer, "install the newer fedsite again, or restore a backup made before it"},

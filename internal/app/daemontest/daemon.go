@@ -42,6 +42,10 @@ func New(command func() *exec.Cmd) (*Daemon, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
+	// Started by root, it becomes somebody else before it says anything.
+	if err := errors.Join(os.Chmod(dir, 0o711), os.Chmod(words.LocalAddr().String(), 0o666)); err != nil {
+		return nil, errors.Join(err, words.Close(), os.RemoveAll(dir))
+	}
 	return &Daemon{command: command, dir: dir, words: words}, nil
 }
 
