@@ -53,7 +53,14 @@ func (c *cli) tasksList() *cobra.Command {
 				c.note("no task has run or been scheduled yet: fedsite serve schedules them")
 				return nil
 			}
-			return c.table([]string{"TASK", "STATE", "DUE (UTC)", "LAST", "ENDED (UTC)", "LAST GOOD (UTC)", ""}, rows)
+			if err := c.table([]string{"TASK", "STATE", "DUE (UTC)", "LAST", "ENDED (UTC)", "LAST GOOD (UTC)", ""}, rows); err != nil {
+				return err
+			}
+			served, err := a.Served(cmd.Context())
+			if err == nil && !served {
+				c.note("no service runs: what is due waits for fedsite serve")
+			}
+			return err
 		}}
 	form = forms(cmd)
 	return cmd
@@ -148,8 +155,25 @@ func (c *cli) showRun(ctx context.Context, a *app.App, name string, number int64
 }
 
 func (c *cli) tasksRun() *cobra.Command {
-	return c.steer("run", "Run a task as soon as the service looks, though it is not due or is paused",
-		"asked for: the service begins it within seconds", (*app.App).RunTask)
+	return &cobra.Command{Use: "run TASK", Short: "Run a task as soon as the service looks, though it is not due or is paused", Args: oneTask,
+		Example: "  fedsite tasks run accounting.collect",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.withTask(cmd, args[0], func(ctx context.Context, a *app.App, name string) error {
+				if err := a.RunTask(ctx, name, audit.Actor()); err != nil {
+					return refused(err)
+				}
+				served, err := a.Served(ctx)
+				if err != nil {
+					return err
+				}
+				done := "asked for: the service begins it within seconds"
+				if !served {
+					done = "asked for: no service runs, the next one begins it when it starts"
+				}
+				_, err = fmt.Fprintf(c.out, "%s  %s\n", a.Readable(name), done)
+				return err
+			})
+		}}
 }
 
 func (c *cli) tasksPause() *cobra.Command {

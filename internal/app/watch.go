@@ -17,6 +17,7 @@ import (
 const (
 	lookEvery = time.Minute
 	lookTime  = 50 * time.Second
+	leaveTime = 5 * time.Second // for giving the watch up
 )
 
 // health assesses how everything is, and tells of changes, until ctx ends.
@@ -28,9 +29,34 @@ func (s *service) health(ctx context.Context) {
 		select {
 		case <-every.C:
 		case <-ctx.Done():
+			s.leave(ctx)
 			return
 		}
 	}
+}
+
+// leave lets another process watch at once: another node, or the next start of this one.
+func (s *service) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
+	defer cancel()
+	err := s.current.Load().db.Write(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(`UPDATE health_watch SET until = 0 WHERE owner = $1`, s.who.Boot)
+		return err
+	})
+	if err != nil {
+		s.log.Debug("the watch over health could not be given up: it ends by itself", "error", err)
+	}
+}
+
+// Served tells whether a service runs on this database: one that was killed is taken for a running one for some minutes more.
+func (a *App) Served(ctx context.Context) (served bool, err error) {
+	err = a.db.Read(ctx, func(tx *store.Tx) error {
+		var n int
+		err := tx.QueryRow(`SELECT count(*) FROM health_watch WHERE until > ` + tx.Clock()).Scan(&n)
+		served = n > 0
+		return err
+	})
+	return served, err
 }
 
 // look assesses once, keeps what has changed, and tells of it. Of several nodes on one database one does.
