@@ -33,7 +33,7 @@ test: ## Run all tests that need nothing but Go; more of them where PostgreSQL, 
 # Campaigns that run what other tests run, only more often; under the race detector they would take a quarter of an hour.
 REPEATING = TestEveryFaultAtEveryRequest|TestCutAtAnyByte|TestOracle.+|TestKills|TestRule03AReleaseThatIsInterrupted|TestRecorded|TestCampaign
 race: ## Run the tests under the race detector (needs a C compiler), without the longest campaigns
-	CGO_ENABLED=1 $(GO) test -race -short -skip '$(REPEATING)' $(TESTFLAGS) ./...
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m -skip '$(REPEATING)' $(TESTFLAGS) ./...
 
 fmt: ## Fail on files that gofmt would change
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then printf 'run gofmt -w on:\n%s\n' "$$files"; exit 1; fi
