@@ -13,11 +13,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fedsite/fedsite/internal/openstack"
+	"github.com/fedsite/fedsite/internal/transport"
 )
 
 // oddInventory is the inventory of a cloud that has all services, each of whose answers a test writes by its path; the last
 // one answers again and again.
-func oddInventory(t *testing.T, answers map[string][]func(http.ResponseWriter)) (*openstack.Inventory, map[string][]string) {
+func oddInventory(t *testing.T, answers map[string][]func(http.ResponseWriter), change ...func(*openstack.Config)) (*openstack.Inventory, map[string][]string) {
 	t.Helper()
 	asked := map[string][]string{}
 	var o *odd
@@ -40,7 +41,7 @@ func oddInventory(t *testing.T, answers map[string][]func(http.ResponseWriter)) 
 		}
 		return false
 	})
-	i, err := connect(t, o.URL, password("me", "hunter2")).Inventory(t.Context(), oddProject)
+	i, err := connect(t, o.URL, password("me", "hunter2"), change...).Inventory(t.Context(), oddProject)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +105,7 @@ func TestOddOffers(t *testing.T) {
 				t.Errorf("%s, %s: %d, %v, %v", l.of, name, n, bad, err)
 			}
 		}
-		i, asked := oddInventory(t, map[string][]func(http.ResponseWriter){l.path: {text(200, next("a%20b%26c")), text(200, `{"`+l.of+`":[7,{"id":"y"},{"id":8},{},"z",{"id":"w","name":{}}]}`)}})
+		i, asked := oddInventory(t, map[string][]func(http.ResponseWriter){l.path: {text(200, next("a%20b%26c")), text(200, `{"`+l.of+`":[7,{"id":"y"},{"id":8},{"vcpus":1,"status":"active","shared":true},"z",{"id":"w","name":{}}]}`)}})
 		n, bad, err := l.ask(t, i)
 		if len(asked[l.path]) != 2 || !strings.Contains(asked[l.path][1], "marker=a+b%26c") || err != nil {
 			t.Errorf("%s: asked %q, %v", l.of, asked[l.path], err)
@@ -115,6 +116,22 @@ func TestOddOffers(t *testing.T) {
 			}
 		} else if n != 0 || len(bad) != 6 || bad[0].ID != "?" || bad[1].ID != "y" || bad[5].ID != "w" || bad[5].Reason == "" {
 			t.Errorf("%s: %d, %v", l.of, n, bad)
+		}
+	}
+}
+
+// TestHugeAnswers: what is larger than fedsite reads is an error of its own, and nothing of it counts.
+func TestHugeAnswers(t *testing.T) {
+	for service, l := range lists {
+		i, _ := oddInventory(t, map[string][]func(http.ResponseWriter){l.path: once(200, `{"`+l.of+`":[`+strings.Repeat(`{"id":"x","vcpus":1,"status":"active","shared":true},`, 100)+`{}]}`)}, func(c *openstack.Config) {
+			small, err := transport.New(transport.Config{MaxBody: 2000})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.HTTP = small.Client
+		})
+		if n, bad, err := l.ask(t, i); !errors.Is(err, openstack.ErrBadAnswer) || !strings.Contains(err.Error(), "larger than fedsite reads") || n+len(bad) != 0 {
+			t.Errorf("%s: %d, %v, %v", service, n, bad, err)
 		}
 	}
 }
@@ -200,11 +217,12 @@ func TestAdministratorsImages(t *testing.T) {
 		image                    string // of the others'
 		members, images, skipped int
 	}{
-		"old":     {`{"id":"x%d","owner":"other","status":"active","visibility":"private"}`, 500, 500, 100},
-		"new":     {`{"id":"x%d","owner":"other","status":"active","visibility":"private","os_hidden":false}`, 0, 0, 0},
-		"shared":  {`{"id":"x%d","owner":"other","status":"active","visibility":"shared","os_hidden":false}`, 500, 500, 100},
-		"public":  {`{"id":"x%d","owner":"other","status":"active","visibility":"public"}`, 0, 600, 0},
-		"unnamed": {`{"id":"x%d","status":"active"}`, 500, 500, 100},
+		"old":       {`{"id":"x%d","owner":"other","status":"active","visibility":"private"}`, 500, 500, 100},
+		"new":       {`{"id":"x%d","owner":"other","status":"active","visibility":"private","os_hidden":false}`, 0, 0, 0},
+		"shared":    {`{"id":"x%d","owner":"other","status":"active","visibility":"shared","os_hidden":false}`, 500, 500, 100},
+		"public":    {`{"id":"x%d","owner":"other","status":"active","visibility":"public"}`, 0, 600, 0},
+		"community": {`{"id":"x%d","owner":"other","status":"active","visibility":"community"}`, 0, 0, 0},
+		"unnamed":   {`{"id":"x%d","status":"active"}`, 500, 500, 100},
 	} {
 		members := 0
 		var list []string
