@@ -63,7 +63,7 @@ func (a *App) Served(ctx context.Context) (served bool, err error) {
 func (s *service) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	mine, err := s.watches(ctx, s.current.Load().db)
+	mine, err := s.watches(ctx, s.current.Load())
 	if err == nil && mine {
 		_, err = s.watcher.Load().Look(ctx, s.facts(ctx, s.know(ctx)))
 	}
@@ -72,12 +72,16 @@ func (s *service) look(ctx context.Context) {
 	}
 }
 
-// watches tells whether this process keeps and tells of health: the one that did so last, until it has not for two looks.
-func (s *service) watches(ctx context.Context, db *store.Store) (mine bool, err error) {
-	err = db.Write(ctx, func(tx *store.Tx) error {
+// watches tells whether this process keeps and tells of health: the one that did so last, until it has not for two looks. On
+// SQLite there is one service, as its lock says: whoever watched before is dead.
+func (s *service) watches(ctx context.Context, a *App) (mine bool, err error) {
+	err = a.db.Write(ctx, func(tx *store.Tx) error {
+		free := ""
+		if a.cfg.Store.URL.IsSet() {
+			free = ` WHERE health_watch.owner = excluded.owner OR health_watch.until <= ` + tx.Clock()
+		}
 		n, err := tx.Exec(`INSERT INTO health_watch (one, owner, until) VALUES (1, $1, `+tx.Clock()+` + $2)
-			ON CONFLICT (one) DO UPDATE SET owner = excluded.owner, until = excluded.until
-			WHERE health_watch.owner = excluded.owner OR health_watch.until <= `+tx.Clock(), s.who.Boot, (2*lookEvery + lookTime).Milliseconds())
+			ON CONFLICT (one) DO UPDATE SET owner = excluded.owner, until = excluded.until`+free, s.who.Boot, (2*lookEvery + lookTime).Milliseconds())
 		mine = n > 0
 		return err
 	})
