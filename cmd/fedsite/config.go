@@ -49,7 +49,7 @@ A file that is there already is never touched.`,
 			if err := errors.Join(err, letRead(f, cfg.Store.Path), f.Close()); err != nil {
 				return fmt.Errorf("write %s: %w", c.file(), err)
 			}
-			_, err = fmt.Fprintf(c.out, "wrote %s\nnext: fedsite config check, then fedsite accounting collect, then fedsite serve\n", c.file())
+			_, err = fmt.Fprintf(c.out, "wrote %s\nnext: fedsite config check, then systemctl enable --now fedsite; without systemd: fedsite serve\n", c.file())
 			return err
 		}}
 	cmd.Flags().StringVar(&o.Site, "site", "", "name of the site in GOCDB (required)")
