@@ -68,6 +68,13 @@ func TestSummarize(t *testing.T) {
 			t.Errorf("%s: %q, want %q", what, c[0], c[1])
 		}
 	}
+	same := exampleDocument() // one VO with two projects
+	same.Shares = append(same.Shares, NewShare(same.Services[0].ID, same.Endpoints[0].ID, "ops", "p-2"))
+	same.MappingPolicies = append(same.MappingPolicies, NewMappingPolicy(same.Shares[1].ID, "ops"))
+	same.Summarize()
+	if got := same.AccessPolicies[0].Rule; !slices.Equal(got, []string{"VO:ops"}) {
+		t.Errorf("%q", got)
+	}
 	empty := Document{Services: []Service{NewService("x", "S")}, Managers: []Manager{NewManager("x", "")}}
 	empty.Summarize()
 	if s := empty.Services[0]; s.Complexity != "endpointType=0,share=0" || *s.VMs.Total != 0 || empty.Managers[0].InstanceMaxCPU != nil {

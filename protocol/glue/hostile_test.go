@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // hostileTexts are names that a tenant might try.
@@ -32,6 +33,8 @@ func hostile(text string) Document {
 	}
 	i.OtherInfo = Info{{text, text}, {"nested", Info{{text, []any{text, Info{{text, nil}}}}}}, {"eu.egi.cloud.tag", json.Number("5")}, {"eu.egi.cloud.image_ref", nil}}
 	s.OtherInfo = append(s.OtherInfo, Item{"project_name", text})
+	d.Endpoints[0].TrustedCAs = []string{text, " " + text, text + "  x", text + " x", ""}
+	i.Managers = append(i.Managers, text)
 	n := i.Network[0]
 	n.Port, n.AddressRange, n.Protocol = text, text, "tcp"
 	i.Network = append(i.Network, n)
@@ -58,6 +61,9 @@ func TestHostileJSON(t *testing.T) {
 		img := back.Get("CloudComputingImage").([]any)[0].(Info)
 		if img.Text("Description") != valid(text) || img.Get("OtherInfo").(Info).Get(valid(text)) != valid(text) {
 			t.Errorf("%q: it comes back as %q", text, img)
+		}
+		if info := img.Get("OtherInfo").(Info); info.Text("eu.egi.cloud.tag") != "5" || strings.Contains(string(b), `"eu.egi.cloud.image_ref"`) {
+			t.Errorf("%q: OtherInfo is %v", text, info)
 		}
 		if err := apiLoads(b); err != nil {
 			t.Errorf("%q: the information API: %v", text, err)
@@ -176,6 +182,18 @@ func TestAPITakesWhatIsAlmostEmpty(t *testing.T) {
 		}
 		if f := Validate(d); slices.ContainsFunc(f, func(f Finding) bool { return f.Level == LevelFatal }) {
 			t.Error(f)
+		}
+	}
+}
+
+func TestTimes(t *testing.T) {
+	zone := time.FixedZone("", 2*3600)
+	for at, want := range map[time.Time]string{
+		time.Date(2026, 11, 23, 12, 58, 44, 302_400_999, zone): "2026-11-23T10:58:44.302400+00:00",
+		time.Date(2026, 11, 23, 12, 58, 44, 999, zone):         "2026-11-23T10:58:44+00:00",
+	} {
+		if got := pythonTime(at); got != want {
+			t.Errorf("%s, want %s", got, want)
 		}
 	}
 }

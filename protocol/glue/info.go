@@ -46,7 +46,6 @@ func (i Info) Text(name string) string {
 const (
 	maxInfoBytes = 1 << 20
 	maxDepth     = 32
-	maxNumber    = 300 // characters; Python refuses integers of more than 4300
 )
 
 // errDepth tells of JSON that is nested too deeply.
@@ -173,8 +172,8 @@ func (i Info) unique() Info {
 	return out
 }
 
-// number gives the text of a JSON number that every reader takes, and whether there is one: NaN, what overflows a double
-// and what has more digits than Python reads have none.
+// number gives the text of a JSON number that every reader takes, and whether there is one: NaN and what overflows a double
+// have none, and with that all integers that are too long for Python.
 func number(v any) (string, bool) {
 	switch v := v.(type) {
 	case int:
@@ -188,7 +187,7 @@ func number(v any) (string, bool) {
 		b, err := json.Marshal(v)
 		return string(b), err == nil
 	case json.Number:
-		if _, err := v.Float64(); err != nil || len(v) > maxNumber || !json.Valid([]byte(v)) {
+		if _, err := v.Float64(); err != nil || !json.Valid([]byte(v)) {
 			return "", false
 		}
 		return string(v), true

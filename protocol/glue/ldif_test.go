@@ -20,7 +20,7 @@ type ldifEntry struct {
 
 // readLDIF reads LDIF strictly: lines of at most so many characters of printable ASCII, SAFE-STRINGs, base64, folded lines.
 func readLDIF(text string, width int) ([]ldifEntry, error) {
-	var lines []string
+	var lines [][]byte
 	for i, l := range strings.Split(text, "\n") {
 		if len(l) > width {
 			return nil, fmt.Errorf("line %d has %d characters", i+1, len(l))
@@ -31,17 +31,18 @@ func readLDIF(text string, width int) ([]ldifEntry, error) {
 			}
 		}
 		if more, ok := strings.CutPrefix(l, " "); ok {
-			if len(lines) == 0 || lines[len(lines)-1] == "" {
+			if len(lines) == 0 || len(lines[len(lines)-1]) == 0 {
 				return nil, fmt.Errorf("line %d continues nothing", i+1)
 			}
-			lines[len(lines)-1] += more
+			lines[len(lines)-1] = append(lines[len(lines)-1], more...)
 			continue
 		}
-		lines = append(lines, l)
+		lines = append(lines, []byte(l))
 	}
 	var out []ldifEntry
 	inside := false
-	for _, l := range lines {
+	for _, line := range lines {
+		l := string(line)
 		if l == "" {
 			inside = false
 			continue
@@ -231,7 +232,8 @@ func TestParseDN(t *testing.T) {
 		"GLUE2GroupID=cloud,GLUE2DomainID=LAB-SITE,o=glue", "glue2groupid=cloud, GLUE2DomainID = LAB-SITE , O=glue",
 		`GLUE2GroupID=\63loud;GLUE2DomainID=LAB\2dSITE,o=glue`,
 	} {
-		if d, err := ParseDN(text); err != nil || d.Key() != same {
+		d, err := ParseDN(text)
+		if err != nil || d.Key() != same || d[1].Value != "LAB-SITE" || d[2].Value != "glue" {
 			t.Errorf("%s: %q, %v", text, d, err)
 		}
 	}
@@ -312,6 +314,8 @@ func TestLeftOut(t *testing.T) {
 			[]string{`CloudComputingImage "uni-1": left out of LDAP: its Share "x" is not in the document`}, 8},
 		"an accelerator that is not there": {func(d *Document) { d.VirtualAccelerators = nil },
 			[]string{`CloudComputingVirtualAccelerator "gpu-1_gpu": left out of LDAP: it is not in the document for the Share`}, 9},
+		"an accelerator of another share": {func(d *Document) { d.VirtualAccelerators[0].Shares = []string{"x"} },
+			[]string{`CloudComputingVirtualAccelerator "gpu-1_gpu": left out of LDAP: it is not in the document for the Share`}, 9},
 		"an accelerator that nothing has": {func(d *Document) { d.InstanceTypes[0].VirtualAccelerators = nil },
 			[]string{`CloudComputingVirtualAccelerator "gpu-1_gpu": left out of LDAP: no instance type has it`}, 9},
 		"no manager for an image": {func(d *Document) { d.Images[0].Managers = nil }, []string{`CloudComputingImage "uni-1": left out of LDAP: it has no CloudComputingManager`}, 8},
@@ -358,6 +362,9 @@ func TestUndefinedInLDAP(t *testing.T) {
 	i := &d.Images[0]
 	i.OSFamily, i.OSPlatform, i.DiskSize, i.OSName, i.Name = "", "", nil, "", ""
 	d.VirtualAccelerators[0].Number = new(0.5)
+	d.VirtualAccelerators[0].InstanceTypes = []string{"other", "gpu-1"}
+	i.Managers = append(i.Managers, "another")
+	d.Endpoints[0].TrustedCAs = []string{"/CN=a b", "/CN=a  b", "", "/CN=c"}
 	d.Shares[0].OtherInfo = Info{{"quotas", Info{{"cores", 20}}}, {"a=b c", "é"}, {"none", nil}, {"none", "later"}}
 	text := map[string]string{}
 	for e := range Entries(d, ResourceBase(), nil) {
@@ -366,16 +373,19 @@ func TestUndefinedInLDAP(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"uni-1 GLUE2CloudComputingImageOSFamily":                    "UNDEFINEDVALUE",
-		"uni-1 GLUE2CloudComputingImageOSPlatform":                  "UNDEFINEDVALUE",
-		"uni-1 GLUE2CloudComputingImageDiskSize":                    "999999999",
-		"uni-1 GLUE2CloudComputingImageOSName":                      "",
-		"uni-1 GLUE2EntityName":                                     "",
-		"gpu-1_gpu GLUE2CloudComputingVirtualAcceleratorNumber":     "1",
-		"gpu-1_gpu GLUE2EntityOtherInfo":                            "Number=0.5",
-		d.Shares[0].ID + " GLUE2EntityOtherInfo":                    `quotas={"cores": 20}|a%3Db%20c=é|none=later`,
-		d.Services[0].ID + " GLUE2EntityCreationTime":               "2026-11-23T10:58:48Z",
-		d.AccessPolicies[0].ID + " GLUE2PolicyUserDomainForeignKey": "ops",
+		"uni-1 GLUE2CloudComputingImageOSFamily":                                              "UNDEFINEDVALUE",
+		"uni-1 GLUE2CloudComputingImageOSPlatform":                                            "UNDEFINEDVALUE",
+		"uni-1 GLUE2CloudComputingImageDiskSize":                                              "999999999",
+		"uni-1 GLUE2CloudComputingImageOSName":                                                "",
+		"uni-1 GLUE2EntityName":                                                               "",
+		"gpu-1_gpu GLUE2CloudComputingVirtualAcceleratorNumber":                               "1",
+		"gpu-1_gpu GLUE2CloudComputingVirtualAcceleratorCloudComputingInstanceTypeForeignKey": "gpu-1",
+		"uni-1 GLUE2CloudComputingImageCloudComputingManagerForeignKey":                       d.Managers[0].ID,
+		d.Endpoints[0].ID + " GLUE2EndpointTrustedCA":                                         "/CN=a b|/CN=c",
+		"gpu-1_gpu GLUE2EntityOtherInfo":                                                      "Number=0.5",
+		d.Shares[0].ID + " GLUE2EntityOtherInfo":                                              `quotas={"cores": 20}|a%3Db%20c=é|none=later`,
+		d.Services[0].ID + " GLUE2EntityCreationTime":                                         "2026-11-23T10:58:48Z",
+		d.AccessPolicies[0].ID + " GLUE2PolicyUserDomainForeignKey":                           "ops",
 	} {
 		if text[name] != want {
 			t.Errorf("%s: %q, want %q", name, text[name], want)
