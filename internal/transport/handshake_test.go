@@ -93,6 +93,11 @@ func TestShakeFails(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
+	over, end := context.WithCancel(t.Context())
+	end()
+	if _, err := Shake(over, client(t, Config{}).Client, "https://"+silent.Addr().String()); !errors.Is(err, context.Canceled) {
+		t.Errorf("ended by the caller: %v", err)
+	}
 }
 
 // TestShakeByProxy goes the way that the client goes, and does not tell its secret.
