@@ -50,6 +50,7 @@ var shown = strings.NewReplacer(
 	"fedsite config init --site EXAMPLE-CLOUD", "fedsite config init --site EXAMPLE-CLOUD && sh $WORK/emulated.sh",
 	" -g fedsite ", " ", // there is no such user
 	" -o fedsite ", " ",
+	"sudo -u fedsite ", "",
 )
 
 type example struct {
