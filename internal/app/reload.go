@@ -71,6 +71,7 @@ func (s *service) swap(ctx context.Context) ([]config.Change, error) {
 		old.adopt(old.cfg)
 		return nil, fmt.Errorf("set the tasks: %w", err)
 	}
+	s.sched.Limit(cfg.Limits.Parallel, cfg.Limits.PerSite)
 	s.current.Store(fresh)
 	s.watcher.Store(watcher)
 	if err := fresh.remember(ctx, cfg); err != nil { // a restart would serve a site by an older file, if this one breaks until then

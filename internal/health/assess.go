@@ -151,9 +151,6 @@ func (a *assessment) task(t Task) {
 	i := Item{Part: part, SiteID: t.Site, Name: "task " + kind, Task: t.Name, State: OK}
 	if t.PausedUntil.After(a.Now) {
 		i.State, i.Reason, i.Remedy = Off, "paused until "+stamp(t.PausedUntil), "fedsite tasks resume "+t.Name
-		if t.PausedBy != "" {
-			i.Reason += " by " + t.PausedBy
-		}
 	} else {
 		a.ran(&i, t)
 	}

@@ -124,10 +124,10 @@ func TestAssess(t *testing.T) {
 		"a clock that went back": {func(f *Facts) { late(-time.Hour)(f); f.Service.Backup = noon.Add(time.Hour) }, nil},
 		"paused": {func(f *Facts) {
 			late(99 * time.Hour)(f)
-			f.Tasks[0].PausedUntil, f.Tasks[0].PausedBy = noon.Add(time.Hour), "jdoe@node (uid 1000)"
+			f.Tasks[0].PausedUntil = noon.Add(time.Hour)
 		}, []string{
-			"off accounting SITE-A problems of accounting.collect: paused until 2026-11-26 13:00 UTC by jdoe@node (uid 1000) → fedsite tasks resume accounting.collect/site-a",
-			"off accounting SITE-A task accounting.collect: paused until 2026-11-26 13:00 UTC by jdoe@node (uid 1000) → fedsite tasks resume accounting.collect/site-a"}},
+			"off accounting SITE-A problems of accounting.collect: paused until 2026-11-26 13:00 UTC → fedsite tasks resume accounting.collect/site-a",
+			"off accounting SITE-A task accounting.collect: paused until 2026-11-26 13:00 UTC → fedsite tasks resume accounting.collect/site-a"}},
 		"a pause that has ended": {func(f *Facts) { f.Tasks[0].PausedUntil = noon }, nil},
 
 		"problems of a run": {func(f *Facts) {

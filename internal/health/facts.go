@@ -51,8 +51,7 @@ type Task struct {
 	Last        *Run      // the last run that has ended; nil = none yet
 
 	PausedUntil time.Time // after Facts.Now: it is paused
-	PausedBy    string
-	Disabled    bool // nothing schedules it: its part is off, or its site is gone
+	Disabled    bool      // nothing schedules it: its part is off, or its site is gone
 }
 
 // Run is a run that has ended.

@@ -70,7 +70,7 @@ type Ended struct {
 
 // Scheduler runs tasks when they are due.
 type Scheduler struct {
-	o      Options
+	o      Options // Parallel and PerSite under mu
 	st     database
 	runner *Runner
 	after  func(d time.Duration) (<-chan time.Time, func() bool) // a timer; tests put their own
@@ -127,17 +127,31 @@ func New(st *store.Store, who Identity, o Options) *Scheduler {
 }
 
 func newScheduler(st database, r *Runner, o Options) *Scheduler {
-	o.Parallel, o.PerSite, o.Grace = cmp.Or(o.Parallel, 12), cmp.Or(o.PerSite, 3), cmp.Or(o.Grace, 30*time.Second)
+	o.Grace = cmp.Or(o.Grace, 30*time.Second)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Ended == nil {
 		o.Ended = func(Ended) {}
 	}
-	return &Scheduler{o: o, st: st, runner: r, limits: usualLimits,
+	s := &Scheduler{o: o, st: st, runner: r, limits: usualLimits,
 		after: func(d time.Duration) (<-chan time.Time, func() bool) { t := time.NewTimer(d); return t.C, t.Stop },
 		freed: make(chan struct{}, 1), tasks: map[string]Task{}, active: map[string]*active{},
 		elsewhere: map[string]int{}, served: map[string]int64{}, draining: make(chan struct{}), stopping: make(chan struct{}), leave: make(chan struct{})}
+	s.Limit(o.Parallel, o.PerSite)
+	return s
+}
+
+// Limit replaces how many runs there may be at once in this process, and of one site (0 = Options' defaults), also while
+// some run. Those that are too many then end as they would.
+func (s *Scheduler) Limit(parallel, perSite int) {
+	s.mu.Lock()
+	s.o.Parallel, s.o.PerSite = cmp.Or(parallel, 12), cmp.Or(perSite, 3)
+	s.mu.Unlock()
+	select {
+	case s.freed <- struct{}{}: // there may be room
+	default:
+	}
 }
 
 // Serve runs tasks until ctx ends. Then none is begun any more; those that run have Options.Grace to end, after which they

@@ -229,6 +229,42 @@ func TestFair(t *testing.T) {
 	})
 }
 
+// TestLimit: limits that change while runs go on are those of the next one.
+func TestLimit(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, cfg store.Config) {
+		a := serve(t, cfg, "a", Options{Parallel: 1, PerSite: 1})
+		w := newWork()
+		a.set(t, hourly(t, "collect", "x", w.obedient), hourly(t, "send", "x", w.obedient), hourly(t, "send", "y", w.obedient))
+		a.to(noon.Add(time.Hour))
+		a.turn(t)
+		running := func(n, more int, when string) {
+			t.Helper()
+			for range more {
+				wait(t, w.began, when)
+			}
+			if got := a.Running(); len(got) != n {
+				t.Errorf("%s: %v", when, got)
+			}
+		}
+		running(1, 1, "one at once")
+		a.Limit(3, 1)
+		a.dispatch(t.Context())
+		running(2, 1, "three at once, one of a site")
+		a.Limit(3, 2)
+		a.dispatch(t.Context())
+		running(3, 1, "three at once, two of a site")
+		a.Limit(1, 1)
+		w.let <- done
+		a.end(t)
+		a.to(noon.Add(2 * time.Hour))
+		a.turn(t)
+		running(2, 0, "one at once, and two still run")
+		close(w.let)
+		a.end(t)
+		a.end(t)
+	})
+}
+
 // TestPerSiteElsewhere: what another process runs of a site counts.
 func TestPerSiteElsewhere(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, cfg store.Config) {

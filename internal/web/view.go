@@ -103,7 +103,6 @@ type Task struct {
 	Schedule    string    `json:"schedule,omitempty"`
 	Due         time.Time `json:"due,omitzero"` // the next slot, or sooner when somebody asked for a run
 	PausedUntil time.Time `json:"paused_until,omitzero"`
-	PausedBy    string    `json:"paused_by,omitempty"`
 	Disabled    bool      `json:"disabled,omitempty"` // nothing schedules it: its part is off, or its site is gone
 	Running     *Run      `json:"running,omitempty"`
 	Last        *Run      `json:"last,omitempty"` // the last that ended

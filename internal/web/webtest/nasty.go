@@ -42,7 +42,7 @@ func Hostile() *Source {
 	}
 	last := &web.Run{Task: NastyTask, Fence: 124, Cause: Nasty[2], Node: Nasty[3], Started: Now.Add(-time.Hour), Ended: Now.Add(-59 * time.Minute), Outcome: "partial", Problems: len(Nasty), Reason: Nasty[8]}
 	t := &s.Everything.Tasks[0]
-	t.Last, t.PausedBy, t.PausedUntil = last, Nasty[4], Now.Add(time.Hour)
+	t.Last, t.PausedUntil = last, Now.Add(time.Hour)
 	t.Running = &web.Run{Task: NastyTask, Fence: 125, Node: Nasty[8], Started: Now.Add(-5 * time.Minute), Progress: &web.Progress{Step: Nasty[0], What: Nasty[9], Done: 7, Total: 9}}
 	p := web.RunPage{Now: Now, Task: *t, Run: *last, Dropped: 1800}
 	for i, text := range Nasty {
