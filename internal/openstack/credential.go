@@ -106,6 +106,8 @@ func FromCloudsYAML(path, name string) (Entry, error) {
 		}
 		_ = f.Close()
 		opts = append(opts, clouds.WithLocations(path))
+	} else if _, err := cloudsFile(""); err != nil {
+		return Entry{}, fmt.Errorf("clouds.yaml, entry %s: %w", name, err)
 	}
 	auth, endpoint, tlsConfig, err := parseClouds(opts)
 	if err != nil {

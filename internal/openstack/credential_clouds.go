@@ -3,6 +3,7 @@ package openstack
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,8 +24,9 @@ type accessEntry struct {
 // withAccessToken reads of an entry what signs in with an OIDC access token (auth_type v3oidcaccesstoken), from clouds.yaml
 // and from secure.yaml beside it.
 func withAccessToken(c *Credential, path, name string) error {
-	if path = cloudsFile(path); path == "" {
-		return nil
+	path, err := cloudsFile(path)
+	if err != nil || path == "" {
+		return err
 	}
 	var e accessEntry
 	for _, file := range []string{path, filepath.Join(filepath.Dir(path), "secure.yaml")} {
@@ -57,24 +59,29 @@ func withAccessToken(c *Credential, path, name string) error {
 }
 
 // cloudsFile gives the clouds.yaml that is read: the one that is named, else the first in the places where OpenStack's
-// clients look.
-func cloudsFile(path string) string {
+// clients look that can be read; "" if there is none. It is an error when there is one, and this user may not read it.
+func cloudsFile(path string) (string, error) {
 	if path != "" {
-		return path
+		return path, nil
 	}
 	if named := os.Getenv("OS_CLIENT_CONFIG_FILE"); named != "" {
-		return named
+		return named, nil
 	}
 	user := os.Getenv("XDG_CONFIG_HOME")
 	if user == "" {
 		home, _ := os.UserHomeDir()
 		user = filepath.Join(home, ".config")
 	}
+	var closed error
 	for _, p := range []string{"clouds.yaml", filepath.Join(user, "openstack", "clouds.yaml"), "/etc/openstack/clouds.yaml"} {
-		if f, err := os.Open(p); err == nil {
+		f, err := os.Open(p)
+		if err == nil {
 			_ = f.Close()
-			return p
+			return p, nil
+		}
+		if closed == nil && errors.Is(err, fs.ErrPermission) {
+			closed = err
 		}
 	}
-	return ""
+	return "", closed
 }
