@@ -311,6 +311,9 @@ func unpark(tx *store.Tx, siteID, destination string) (int64, error) {
 	if err != nil || len(ids) == 0 {
 		return 0, err
 	}
+	if err := writtenOf(tx, siteID, ids); err != nil {
+		return 0, err
+	}
 	in, args := list(1, ids)
 	for _, statement := range []string{
 		`INSERT INTO delivery (destination, site, cloud, kind, subject, period, rev, wall, message, hold_until)

@@ -45,6 +45,14 @@ type restored struct {
 	kept               int64
 }
 
+// periods gives the months that are written to.
+func (w restored) periods() (all []string) {
+	for key := range w.tops {
+		all = append(all, key.period)
+	}
+	return all
+}
+
 // told is a row that the server was told of, and by which revision.
 type told struct {
 	rowKey
@@ -213,6 +221,9 @@ func (r *rebuild) row(row *rowEvidence, key rowKey, cloud string, rev int64, e *
 
 // keep writes what was restored. Rows of months after a VM's end are revised, as when the end is learnt late.
 func (r *rebuild) keep(tx *store.Tx, cloud string, w restored) error {
+	if err := written(tx, r.e.t.Site.ID, cloud, w.periods()); err != nil {
+		return err
+	}
 	err := insert(tx, `INSERT INTO ledger (site, cloud, kind, subject, period, measured, seen, rev, digest, body, vo, project, labels, wall, stale, flavor, state)`,
 		`ON CONFLICT (site, cloud, kind, subject, period) DO UPDATE SET measured = excluded.measured, seen = excluded.seen, rev = excluded.rev, digest = excluded.digest,
 		body = excluded.body, vo = excluded.vo, project = excluded.project, parked = NULL, labels = excluded.labels, wall = excluded.wall, stale = excluded.stale,

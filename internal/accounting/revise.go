@@ -165,7 +165,10 @@ func updateRow(tx *store.Tx, v VM, period string, rec apel.CloudRecord) (bool, e
 	n, err := tx.Exec(`UPDATE ledger SET body = $6, digest = $7, labels = $8, wall = $9, rev = rev + 1, seen = $10
 		WHERE site = $1 AND cloud = $2 AND kind = $3 AND subject = $4 AND period = $5 AND digest <> $7`,
 		append(row, string(body), digestOf(string(body)), labels, rec.WallDuration, v.Seen)...)
-	return n > 0, err
+	if err != nil || n == 0 {
+		return false, err
+	}
+	return true, written(tx, v.Site, v.Cloud, []string{period})
 }
 
 // known tells whether the row may be at a server: it was cut into a message, or delivered.
@@ -213,11 +216,21 @@ func writeVMs(tx *store.Tx, entries []entry) error {
 
 // writeRows writes the rows that changed, each as a new revision.
 func (b *basis) writeRows(tx *store.Tx, entries []entry) error {
-	var values [][]any
-	for _, e := range entries {
+	var (
+		values  [][]any
+		periods []string
+	)
+	for _, e := range entries { // all of one cloud
 		for _, r := range e.rows {
+			periods = append(periods, r.Period)
 			values = append(values, []any{e.vm.Site, e.vm.Cloud, KindCloud, r.VM, r.Period, r.At, e.vm.Seen, r.rev, r.digest, r.body, r.VO, e.vm.Project, nullText(r.parked), r.labels, r.wall, r.Reading.Size.Flavor, r.Reading.State})
 		}
+	}
+	if len(values) == 0 {
+		return nil
+	}
+	if err := written(tx, entries[0].vm.Site, entries[0].vm.Cloud, periods); err != nil {
+		return err
 	}
 	return insert(tx, `INSERT INTO ledger (site, cloud, kind, subject, period, measured, seen, rev, digest, body, vo, project, parked, labels, wall, flavor, state)`,
 		`ON CONFLICT (site, cloud, kind, subject, period) DO UPDATE SET measured = excluded.measured, seen = excluded.seen,

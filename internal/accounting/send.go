@@ -222,6 +222,11 @@ func (s *sender) run(ctx context.Context) error {
 		return err
 	}
 	s.mark(ctx)
+	if len(s.out.has) > 0 {
+		if err := s.d.DB.Write(ctx, func(tx *store.Tx) error { return s.out.keepWhole(tx, s.out.has, s.d.Now()) }); err != nil {
+			return err
+		}
+	}
 	return s.d.DB.Read(ctx, func(tx *store.Tx) error { return s.out.tellHeld(tx, s.d) })
 }
 

@@ -93,7 +93,7 @@ func (s *sender) waits(ctx context.Context, now int64) (n, counted int64, err er
 	for from := (cursor{}); ; {
 		var found []cursor
 		err := s.d.DB.Read(ctx, func(tx *store.Tx) (err error) {
-			found, err = s.out.look(tx, from, at, maxRows)
+			found, _, err = s.out.look(tx, from, at, maxRows)
 			return err
 		})
 		if err != nil {

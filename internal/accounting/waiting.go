@@ -33,56 +33,96 @@ type outbox struct {
 	scopes            scopes // what is sent from later months on, or not at all
 }
 
-// waits is the condition for rows of one month and cloud; $7 and on are the caller's. With month and cloud given the
-// index of the ledger by period serves it as a range of subjects, on both databases. A hold of more than ten minutes from
-// now was set by a clock that was ahead.
-const waits = ` FROM ledger l
+// undone is the condition for rows of one month and cloud that the destination has not got; $6 is now, $7 and on are the
+// caller's. With month and cloud given the index of the ledger by period serves it as a range of subjects, on both
+// databases.
+const undone = ` FROM ledger l
 	LEFT JOIN delivery d ON d.destination = $1 AND d.site = l.site AND d.cloud = l.cloud AND d.kind = l.kind AND d.subject = l.subject AND d.period = l.period
-	WHERE l.site = $2 AND l.kind = $3 AND l.period = $4 AND l.cloud = $5 AND l.parked IS NULL
-	AND (d.rev IS NULL OR (d.rev < l.rev AND (d.hold_until <= $6 OR d.hold_until > $6 + 600)))
-	AND NOT EXISTS (SELECT 1 FROM message_record r JOIN message m ON m.id = r.message
+	WHERE l.site = $2 AND l.kind = $3 AND l.period = $4 AND l.cloud = $5 AND l.parked IS NULL AND (d.rev IS NULL OR d.rev < l.rev)`
+
+// Of those: held tells of which an earlier attempt may still arrive, inMessage gives those in a message. A hold of more than
+// ten minutes from now was set by a clock that was ahead.
+const (
+	held      = `(d.rev IS NOT NULL AND d.hold_until > $6 AND d.hold_until <= $6 + 600)`
+	inMessage = ` FROM message_record r JOIN message m ON m.id = r.message
 		WHERE r.site = l.site AND r.kind = l.kind AND r.subject = l.subject AND r.period = l.period
-		AND m.destination = $1 AND m.state IN ('cut', 'parked'))`
+		AND m.destination = $1 AND m.state IN ('cut', 'parked')`
+)
+
+// waits is the condition for rows of one month and cloud that wait.
+const waits = undone + ` AND NOT ` + held + ` AND NOT EXISTS (SELECT 1` + inMessage + `)`
 
 func (o outbox) args(period, cloud string, now time.Time, more ...any) []any {
 	return append([]any{o.destination, o.site, KindCloud, period, cloud, now.Unix()}, more...)
 }
 
-// look finds up to limit rows that wait, after the place from; fewer mean that there are no more.
-func (o outbox) look(tx *store.Tx, from cursor, now time.Time, limit int) (found []cursor, err error) {
+// look finds up to limit rows that wait, after the place from; fewer mean that there are no more. Months that the
+// destination is known to have are passed over; has are those of which that was found now.
+func (o outbox) look(tx *store.Tx, from cursor, now time.Time, limit int) (found []cursor, has []whole, err error) {
 	at, ok := from, true
 	if at.period == "" {
 		at, ok, err = o.group(tx, at)
 	}
 	for ok && err == nil && len(found) < limit {
-		if found, err = o.inGroup(tx, at, now, limit, found); err == nil && len(found) < limit {
+		var (
+			w    whole
+			skip bool
+			all  = at.subject == ""
+			had  = len(found)
+		)
+		if all {
+			if w, skip, err = o.month(tx, at, now); err != nil {
+				return found, has, err
+			}
+		}
+		if !skip {
+			var left bool
+			if found, left, err = o.inGroup(tx, at, now, limit, found); err != nil {
+				return found, has, err
+			}
+			if all && !left && len(found) == had {
+				has = append(has, w)
+			}
+		}
+		if len(found) < limit {
 			at, ok, err = o.group(tx, at)
 		}
 	}
-	return found, err
+	return found, has, err
 }
 
-func (o outbox) inGroup(tx *store.Tx, at cursor, now time.Time, limit int, found []cursor) ([]cursor, error) {
+// inGroup adds rows of a cloud's month that wait, after a place in it; left tells that there are others that will, when
+// they are not held any more, or their message is settled. One in a parked message waits for an operator (unpark).
+func (o outbox) inGroup(tx *store.Tx, at cursor, now time.Time, limit int, found []cursor) (_ []cursor, left bool, err error) {
 	for len(found) < limit {
 		asked, got := limit-len(found), 0
-		rows, err := tx.Query(`SELECT l.subject, l.vo`+waits+` AND l.subject > $7 ORDER BY l.subject LIMIT $8`, o.args(at.period, at.cloud, now, at.subject, asked)...)
+		rows, err := tx.Query(`SELECT l.subject, l.vo, `+held+`, coalesce((SELECT min(m.state)`+inMessage+`), '')`+undone+` AND l.subject > $7 ORDER BY l.subject LIMIT $8`,
+			o.args(at.period, at.cloud, now, at.subject, asked)...)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		for rows.Next() {
-			var vo string
-			if err := rows.Scan(&at.subject, &vo); err != nil {
-				return nil, errors.Join(err, rows.Close())
+			var (
+				vo, message string
+				held        bool
+			)
+			if err := rows.Scan(&at.subject, &vo, &held, &message); err != nil {
+				return nil, false, errors.Join(err, rows.Close())
 			}
-			if got++; !o.scopes.holds(at.cloud, vo, at.period) {
+			got++
+			switch {
+			case o.scopes.holds(at.cloud, vo, at.period), message == stateParked:
+			case held, message != "":
+				left = true
+			default:
 				found = append(found, at)
 			}
 		}
 		if err := errors.Join(rows.Err(), rows.Close()); err != nil || got < asked {
-			return found, err
+			return found, left, err
 		}
 	}
-	return found, nil
+	return found, left, nil
 }
 
 // group gives the place before the first row of the next cloud, else of the next month.
@@ -147,16 +187,18 @@ func (o outbox) takeOf(tx *store.Tx, group cursor, subjects []string, now time.T
 	return all, rows.Err()
 }
 
+// countHeld counts what tellHeld tells. The index of deliveries with a hold serves it.
+const countHeld = `SELECT count(*), max(d.hold_until) FROM delivery d
+	JOIN ledger l ON l.site = d.site AND l.cloud = d.cloud AND l.kind = d.kind AND l.subject = d.subject AND l.period = d.period
+	WHERE d.destination = $1 AND d.site = $2 AND d.kind = $3 AND d.hold_until > 0 AND d.hold_until > $4 AND d.hold_until <= $4 + 600 AND d.rev < l.rev AND l.parked IS NULL`
+
 // tellHeld says how many rows are held back, because an earlier attempt with an older revision of theirs may still arrive.
 func (o outbox) tellHeld(tx *store.Tx, d Deps) error {
 	var (
 		n     int64
 		until sql.NullInt64
 	)
-	err := tx.QueryRow(`SELECT count(*), max(d.hold_until) FROM delivery d
-		JOIN ledger l ON l.site = d.site AND l.cloud = d.cloud AND l.kind = d.kind AND l.subject = d.subject AND l.period = d.period
-		WHERE d.destination = $1 AND d.site = $2 AND d.kind = $3 AND d.hold_until > $4 AND d.hold_until <= $4 + 600 AND d.rev < l.rev AND l.parked IS NULL`,
-		o.destination, o.site, KindCloud, d.Now().Unix()).Scan(&n, &until)
+	err := tx.QueryRow(countHeld, o.destination, o.site, KindCloud, d.Now().Unix()).Scan(&n, &until)
 	if err != nil || n == 0 {
 		return err
 	}
@@ -167,11 +209,12 @@ func (o outbox) tellHeld(tx *store.Tx, d Deps) error {
 }
 
 // queue gives an outbox's rows message by message. What waits is looked for outside of a write transaction, for several
-// messages at once, because that may read the whole ledger.
+// messages at once, because that may read many rows.
 type queue struct {
 	outbox
 	perMessage int
 	found      []cursor
+	has        []whole // months that the destination was found to have
 	at         cursor
 	end        bool
 }
@@ -187,13 +230,15 @@ const ahead = 10
 // transaction.
 func (q *queue) next(reads func(func(*store.Tx) error) error, now time.Time) ([]cursor, error) {
 	if len(q.found) == 0 && !q.end {
+		var has []whole
 		err := reads(func(tx *store.Tx) (err error) {
-			q.found, err = q.look(tx, q.at, now, ahead*q.perMessage)
+			q.found, has, err = q.look(tx, q.at, now, ahead*q.perMessage)
 			return err
 		})
 		if err != nil {
 			return nil, err
 		}
+		q.has = append(q.has, has...)
 		q.end = len(q.found) < ahead*q.perMessage
 		if len(q.found) > 0 {
 			q.at = q.found[len(q.found)-1]

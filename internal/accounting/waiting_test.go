@@ -17,7 +17,7 @@ func TestWhatWaitsIsFoundByIndex(t *testing.T) {
 	o := outbox{destination: "ams", site: "site-a", active: "2024-01"}
 	var plan []string
 	err := db.Read(t.Context(), func(tx *store.Tx) error {
-		rows, err := tx.Query(`EXPLAIN QUERY PLAN SELECT l.subject`+waits+` AND l.subject > $7 ORDER BY l.subject LIMIT $8`, o.args("2024-03", "cloud-a", time.Unix(0, 0), "vm", 100)...)
+		rows, err := tx.Query(`EXPLAIN QUERY PLAN SELECT l.subject, `+held+`, (SELECT min(m.state)`+inMessage+`)`+undone+` AND l.subject > $7 ORDER BY l.subject LIMIT $8`, o.args("2024-03", "cloud-a", time.Unix(0, 0), "vm", 100)...)
 		if err != nil {
 			return err
 		}
@@ -47,5 +47,18 @@ func TestWhatWaitsIsFoundByIndex(t *testing.T) {
 	}
 	if strings.Contains(whole, "TEMP B-TREE") {
 		t.Errorf("rows are sorted:\n%s", whole)
+	}
+}
+
+// TestWhatIsHeldIsFoundByIndex: the deliveries without a hold, which are almost all, are not looked at.
+func TestWhatIsHeldIsFoundByIndex(t *testing.T) {
+	db := storetest.Open(t, store.Config{Path: filepath.Join(t.TempDir(), "fedsite.db")})
+	var first string
+	err := db.Read(t.Context(), func(tx *store.Tx) error {
+		var id, parent, unused int
+		return tx.QueryRow(`EXPLAIN QUERY PLAN `+countHeld, "ams", "site-a", KindCloud, 0).Scan(&id, &parent, &unused, &first)
+	})
+	if want := "delivery_held (destination=? AND site=? AND hold_until>? AND hold_until<?)"; err != nil || !strings.Contains(first, want) {
+		t.Errorf("%s, %v", first, err)
 	}
 }
