@@ -23,9 +23,9 @@ const shakeTime = 30 * time.Second
 
 // Shake secures a connection of its own to an https URL, by the client's proxy, authorities and source address, and tells
 // what the server showed. No client certificate is shown: a server that insists on one has told what it takes by then. One
-// HEAD request goes over the connection, and its answer does not matter.
+// HEAD request, without a token, goes over the connection, and its answer does not matter.
 func Shake(ctx context.Context, client *http.Client, target string) (Handshake, error) {
-	base, secrets := beneath(client.Transport)
+	base := beneath(client.Transport)
 	if base == nil {
 		return Handshake{}, errors.New("the client is not of this package")
 	}
@@ -66,13 +66,13 @@ func Shake(ctx context.Context, client *http.Client, target string) (Handshake, 
 	mu.Lock()
 	defer mu.Unlock()
 	if err != nil && !done {
-		return Handshake{}, hushed(explain(r, err), secrets)
+		return Handshake{}, explain(r, err)
 	}
 	return shown, nil
 }
 
-// beneath gives what connects, below the layers, and what of the way there is secret; nil when it is of another make.
-func beneath(rt http.RoundTripper) (base *http.Transport, secrets []string) {
+// beneath gives what connects, below the layers; nil when it is of another make.
+func beneath(rt http.RoundTripper) *http.Transport {
 	for {
 		switch layer := rt.(type) {
 		case *timed:
@@ -88,13 +88,13 @@ func beneath(rt http.RoundTripper) (base *http.Transport, secrets []string) {
 		case *logged:
 			rt = layer.next
 		case *discreet:
-			rt, secrets = layer.next, layer.proxy
+			rt = layer.next
 		case *sized:
 			rt = layer.next
 		case *http.Transport:
-			return layer, secrets
+			return layer
 		default:
-			return nil, nil
+			return nil
 		}
 	}
 }
