@@ -36,6 +36,7 @@ type unwritable struct {
 // when it is mended all goes on. A service that is stopped meanwhile does not wait in vain, and says what it could not
 // write. Nothing is lost: the accounting server ends with the truth, and only messages that were not settled came twice.
 func TestServeUnwritable(t *testing.T) {
+	t.Parallel()
 	for name, how := range map[string]func(*testing.T) unwritable{"full file system": fullDisk, "limit of a file's size": limited, "read-only PostgreSQL": standby} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -156,6 +157,7 @@ func (b *sickbed) problem(s *daemontest.Daemon, object, reason string) (remedy s
 // TestServeLocked: another program holds a lock on the database while a collection and messages are under way, for longer
 // than the service waits for it. It says so, and goes on when it is let go.
 func TestServeLocked(t *testing.T) {
+	t.Parallel()
 	b := newSickbed(t, "")
 	s := b.serve(b.ConfigFile(), 1)
 	must(t, s.Start())
@@ -190,6 +192,7 @@ func TestServeLocked(t *testing.T) {
 // TestServeReadOnlyState: with a state directory that it may not write the service does not start, and says why. One that
 // becomes so while it runs is told in health: nothing goes out that could not be kept, and it goes when that is mended.
 func TestServeReadOnlyState(t *testing.T) {
+	t.Parallel()
 	b := newSickbed(t, "", func(state string) { must(t, os.MkdirAll(state, 0o700)) })
 	b.toOrdinary()
 	s := b.serve(b.ConfigFile(), 1)

@@ -26,6 +26,7 @@ const outageEnv = "FEDSITE_OUTAGE"
 // and started again. The service stays, says what is wrong, and goes on by itself. What was written stays, and what was
 // not comes again: the accounting server ends with the truth, and only messages that were not settled came twice.
 func TestServeWithoutPostgres(t *testing.T) {
+	t.Parallel()
 	srv := storetest.Own(t)
 	b := newSickbed(t, srv.Database(t))
 	outage, err := time.ParseDuration(os.Getenv(outageEnv))
@@ -162,6 +163,7 @@ func (m *moments) get() []time.Time {
 // refused, there is just no answer. It gives its runs up before the other one begins them, and says what is wrong. When it
 // can reach the database again it goes on. The accounting server ends with the truth, and nothing ran twice at once.
 func TestServeCutOff(t *testing.T) {
+	t.Parallel()
 	const hurry = 4 // a lease of 11 s, of which the last one is to spare
 	srv := storetest.Own(t)
 	database := srv.Database(t)

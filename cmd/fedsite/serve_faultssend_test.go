@@ -12,6 +12,7 @@ import (
 // settles what the broker has; when none comes it gives up in its time. Both are a good end, and the next start repeats the
 // messages that are not settled, and no other.
 func TestServeStoppedInMidSend(t *testing.T) {
+	t.Parallel()
 	t.Run("the answers come", func(t *testing.T) {
 		b := newSickbed(t, "")
 		s := b.serve(b.ConfigFile(), 1)

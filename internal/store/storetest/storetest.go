@@ -63,23 +63,26 @@ func Postgres(t testing.TB) string {
 func shared(t testing.TB) *Server {
 	t.Helper()
 	srv, err := start()
+	needed(t, err)
+	return srv
+}
+
+// needed ends the test when there is no server.
+func needed(t testing.TB, err error) {
+	t.Helper()
 	if errors.Is(err, errMissing) {
 		prerequisite.Missing(t, "postgres", "apt-get install postgresql (initdb and postgres in /usr/lib/postgresql/*/bin)")
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return srv
 }
 
 // Own starts a PostgreSQL server for one test, which may stop it and start it again. What it has committed outlives that.
 func Own(t testing.TB) *Server {
 	t.Helper()
-	shared(t) // which says how to get one
 	s, err := newServer("on")
-	if err != nil {
-		t.Fatal(err)
-	}
+	needed(t, err)
 	t.Cleanup(func() {
 		if err := errors.Join(s.Stop(), os.RemoveAll(s.dir)); err != nil {
 			t.Error(err)
