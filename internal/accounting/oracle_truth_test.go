@@ -52,7 +52,7 @@ func (tr *trial) judgeVM(l life, rows []apelserver.Row, end time.Time) {
 	}
 	vm := tr.asEnded(l, ended)
 	want := tr.expect(vm, end)
-	if tr.endedBefore(l) && len(rows) > 0 {
+	if tr.endedBefore(l) && len(rows) > 0 && endOf(vm) == endOf(l.vm) { // and not closed as vanished, before its end showed to anybody
 		// its whole use, as cASO counted it: the record of the month in which it ended, or of the first one sent
 		w := world.World{Flavors: oracleFlavors}
 		w.Add(vm)
