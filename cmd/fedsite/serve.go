@@ -23,7 +23,8 @@ func (c *cli) serve() *cobra.Command {
 		Long: `Run every part on schedule until it is told to stop (SIGTERM, Ctrl-C), and show on a web page how things are.
 
 SIGHUP loads the configuration anew: a wrong one changes nothing. Whoever stops the service waits for what runs, at most
-45 seconds; what is cut off then is gone on with at the next start.`,
+45 seconds; what is cut off then is gone on with at the next start. The exit status is 1 when the database did not take how a
+run ended.`,
 		Example: "  fedsite serve\n  systemctl reload fedsite",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			hangups := make(chan os.Signal, 1)

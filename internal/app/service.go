@@ -60,6 +60,7 @@ type service struct {
 	refused atomic.Pointer[error] // why the last reload changed nothing
 	reload  sync.Mutex
 	watcher atomic.Pointer[health.Watcher]
+	outcry  health.Outcry
 	reports reports
 	recent  recent
 	ending  atomic.Bool

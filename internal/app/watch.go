@@ -60,16 +60,23 @@ func (a *App) Served(ctx context.Context) (served bool, err error) {
 }
 
 // look assesses once, keeps what has changed, and tells of it. Of several nodes on one database one does.
-func (s *service) look(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, lookTime)
+func (s *service) look(whole context.Context) {
+	ctx, cancel := context.WithTimeout(whole, lookTime)
 	defer cancel()
-	mine, err := s.watches(ctx, s.current.Load())
+	a, watcher := s.current.Load(), s.watcher.Load()
+	mine, err := s.watches(ctx, a)
 	if err == nil && mine {
-		_, err = s.watcher.Load().Look(ctx, s.facts(ctx, s.know(ctx)))
+		_, err = watcher.Look(ctx, s.facts(ctx, s.know(ctx)))
 	}
-	if err != nil && ctx.Err() == nil {
+	if whole.Err() != nil {
+		return
+	}
+	if err != nil {
 		s.log.Warn("health could not be kept or told", "error", err, "hint", store.Hint(err))
 	}
+	ctx, cancel = context.WithTimeout(whole, lookTime) // the database may have taken all of the first
+	defer cancel()
+	s.outcry.Looked(ctx, watcher, err, a.Now())
 }
 
 // watches tells whether this process keeps and tells of health: the one that did so last, until it has not for two looks. On
