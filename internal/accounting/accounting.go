@@ -116,7 +116,7 @@ func (t *Target) copies(destination string) bool { return slices.Contains(t.Copi
 // CloudTarget is a cloud of a target, with the way to it.
 type CloudTarget struct {
 	Cloud    site.Cloud
-	Mode     site.Mode // "" = the site's; else the lower of both
+	Mode     site.Mode // its own, which counts where it is lower than the site's; "" = the site's
 	Source   Source
 	Parallel int // projects collected at once
 }

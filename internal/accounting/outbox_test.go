@@ -61,6 +61,38 @@ var (
 	shopClouds = []string{"cloud-a", "cloud-b"}
 )
 
+// TestAMonthIsFoundTwice: a run looks anew after it has settled what an earlier one had left. What it finds last counts, and
+// months are as many as they are.
+func TestAMonthIsFoundTwice(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, cfg store.Config) {
+		db, now := storetest.Open(t, cfg), time.Date(2024, 2, 2, 0, 0, 0, 0, time.UTC)
+		o := outbox{destination: "d", site: "s"}
+		at := whole{period: "2024-01", cloud: "c", kept: "[]"}
+		err := db.Write(t.Context(), func(tx *store.Tx) error {
+			var all []whole
+			for _, n := range []int64{3, 1} {
+				at.written = n
+				all = append(all, at)
+			}
+			if err := o.keepWhole(tx, append(all, whole{period: "2024-02", cloud: "c", written: 7, kept: "[]"}), now); err != nil {
+				return err
+			}
+			return written(tx, "s", "c", []string{"2024-01"})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Read(t.Context(), func(tx *store.Tx) error {
+			if _, known, err := o.month(tx, cursor{period: "2024-01", cloud: "c"}, now); err != nil || !known {
+				t.Errorf("%v, %v", known, err)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func newShop(t *testing.T, cfg store.Config, seed uint64) *shop {
 	s := &shop{t: t, db: storetest.Open(t, cfg), r: rand.New(rand.NewPCG(seed, 5)), now: time.Date(2024, 3, 20, 0, 0, 0, 0, time.UTC)}
 	for _, name := range []string{"ams", "copy"} {

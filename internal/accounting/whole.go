@@ -72,11 +72,15 @@ func (o outbox) month(tx *store.Tx, at cursor, now time.Time) (w whole, known bo
 	return w, known, err
 }
 
-// keepWhole stores which months the destination was found to have.
+// keepWhole stores which months the destination was found to have; of one that was found twice, what was found last.
 func (o outbox) keepWhole(tx *store.Tx, all []whole, now time.Time) error {
-	values := make([][]any, len(all))
-	for i, w := range all {
-		values[i] = []any{o.destination, o.site, w.cloud, KindCloud, w.period, w.written, w.kept, now.Unix()}
+	var values [][]any
+	known := map[cursor]bool{}
+	for _, w := range slices.Backward(all) {
+		if at := (cursor{period: w.period, cloud: w.cloud}); !known[at] {
+			known[at] = true
+			values = append(values, []any{o.destination, o.site, w.cloud, KindCloud, w.period, w.written, w.kept, now.Unix()})
+		}
 	}
 	return insert(tx, `INSERT INTO delivery_month (destination, site, cloud, kind, period, written, kept, seen)`,
 		`ON CONFLICT (destination, site, cloud, kind, period) DO UPDATE SET written = excluded.written, kept = excluded.kept, seen = excluded.seen`, values)

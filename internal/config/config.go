@@ -50,7 +50,7 @@ type Site struct {
 // Cloud is an OpenStack endpoint with the way to it.
 type Cloud struct {
 	Cloud              site.Cloud
-	Mode               site.Mode         // of accounting: the lower of the site's and its own
+	Mode               site.Mode         // of accounting; "" = the site's, below which alone it counts
 	Formerly           []string          // earlier names within the site
 	Interface          string            // public, internal, admin
 	Credential         string            // key of Config.Credentials, for accounting

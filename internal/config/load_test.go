@@ -45,7 +45,7 @@ func asUsual() Config {
 	}
 }
 
-// equal fails when a configuration is not as expected. Site.Clouds is filled in from Clouds, modes from the site's, and
+// equal fails when a configuration is not as expected. Site.Clouds is filled in from Clouds, VOs' modes from the cloud's, and
 // of the service what is usual.
 func equal(t *testing.T, got *Config, want Config) {
 	t.Helper()
@@ -58,7 +58,6 @@ func equal(t *testing.T, got *Config, want Config) {
 	for _, s := range want.Sites {
 		for i := range s.Clouds {
 			c := &s.Clouds[i]
-			c.Mode = stdcmp.Or(c.Mode, s.Accounting.Mode)
 			c.Cloud.VOs = slices.Clone(c.Cloud.VOs)
 			for j := range c.Cloud.VOs {
 				c.Cloud.VOs[j].Mode = stdcmp.Or(c.Cloud.VOs[j].Mode, c.Mode)
@@ -183,7 +182,7 @@ credentials: {a: {os_cloud: x}, b: {os_cloud: y}}
 	s := c.Sites[0]
 	cloud := func(name, region, credential string, parallel int, n Network, formerly ...string) Cloud {
 		return Cloud{Cloud: site.Cloud{Name: name, AuthURL: "https://k/v3", Region: region, ServiceName: "S", Properties: site.DefaultProperties},
-			Mode: site.Observe, Formerly: formerly, Credential: credential, Parallel: parallel, NovaPerSecond: 1.5, Network: n}
+			Formerly: formerly, Credential: credential, Parallel: parallel, NovaPerSecond: 1.5, Network: n}
 	}
 	n := Network{CAFile: "/ca", NoProxy: []string{"x"}}
 	third := n
@@ -204,11 +203,11 @@ vos:
   - {name: /a/b, project: p, account_as: a, since: 2026-01-02T03:04:05+01:00, until: 2027-01-01}
   - {name: m, project: 1e3, cloud: [r2, r1]}
 `)
-	ab := site.VO{Name: "/a/b", Project: "p", AccountAs: "a", Mode: site.Observe, Since: time.Date(2026, 1, 2, 2, 4, 5, 0, time.UTC), Until: day(2027, 1, 1)}
+	ab := site.VO{Name: "/a/b", Project: "p", AccountAs: "a", Since: time.Date(2026, 1, 2, 2, 4, 5, 0, time.UTC), Until: day(2027, 1, 1)}
 	if zone := c.Sites[0].Clouds[0].Cloud.VOs[0].Since.Location(); zone != time.UTC {
 		t.Errorf("since is in %v, not UTC", zone)
 	}
-	z, m := site.VO{Name: "z", Project: "0123", Mode: site.Observe}, site.VO{Name: "m", Project: "1e3", Mode: site.Observe}
+	z, m := site.VO{Name: "z", Project: "0123"}, site.VO{Name: "m", Project: "1e3"}
 	for i, want := range [][]site.VO{{ab, m}, {z, ab, m}} {
 		if d := cmp.Diff(want, c.Sites[0].Clouds[i].Cloud.VOs); d != "" {
 			t.Errorf("%s (-want +got)\n%s", c.Sites[0].Clouds[i].Cloud.Name, d)

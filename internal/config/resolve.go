@@ -36,7 +36,7 @@ func (l *loader) site(cfg *Config, f *fileSite) Site {
 	}
 	properties := values(f.Properties)
 	for _, c := range f.Clouds {
-		cloud := l.cloud(cfg, c, s.Accounting.Mode)
+		cloud := l.cloud(cfg, c)
 		cloud.Cloud.Properties = properties
 		s.Clouds = append(s.Clouds, cloud)
 	}
@@ -58,9 +58,9 @@ func values(all []text) []string {
 	return out
 }
 
-func (l *loader) cloud(cfg *Config, f fileCloud, mode site.Mode) Cloud {
+func (l *loader) cloud(cfg *Config, f fileCloud) Cloud {
 	c := Cloud{
-		Mode:     lower(mode, site.Mode(f.Mode.accounting.V)),
+		Mode:     site.Mode(f.Mode.accounting.V),
 		Cloud:    site.Cloud{Name: f.Name.V, AuthURL: f.AuthURL.V, Region: f.Region.V, ServiceName: f.Service.V},
 		Formerly: values(f.Formerly), Interface: f.Interface.V, Credential: f.Credential.accounting.V,
 		Parallel: f.Limits.Parallel.V, NovaPerSecond: f.Limits.Nova.V, Network: l.network(f.Network, cfg.Network),

@@ -120,10 +120,10 @@ func TestServiceRules(t *testing.T) {
 	})
 }
 
-// TestModes: the lowest of site, cloud and VO counts.
+// TestModes: a cloud's mode is what it says, a VO's the lower of both, below the site's.
 func TestModes(t *testing.T) {
 	words := []site.Mode{site.Disabled, site.Observe, site.Active}
-	for i, of := range words {
+	for _, of := range words {
 		for j, cloud := range append(words, "") {
 			for k, vo := range append(words, "") {
 				text := "site: {gocdb: A}\ncredentials: {r: {os_cloud: x}}\naccounting: {previously: caso, mode: " + string(of) + "}\nclouds:\n  - {name: m"
@@ -135,10 +135,10 @@ func TestModes(t *testing.T) {
 					text += ", mode: {accounting: " + string(vo) + "}"
 				}
 				c := parsed(t, text+"}\n").Sites[0]
-				if got, want := c.Clouds[0].Mode, words[min(i, j)]; c.Accounting.Mode != of || got != want {
+				if got, want := c.Clouds[0].Mode, cloud; c.Accounting.Mode != of || got != want {
 					t.Errorf("site %s, cloud %q: %s, %s; want %s", of, cloud, c.Accounting.Mode, got, want)
 				}
-				if got, want := c.Clouds[0].Cloud.VOs[0].Mode, words[min(i, j, k)]; got != want || c.Site.Clouds[0].VOs[0].Mode != got {
+				if got, want := c.Clouds[0].Cloud.VOs[0].Mode, append(words, "")[min(j, k)]; got != want || c.Site.Clouds[0].VOs[0].Mode != got {
 					t.Errorf("site %s, cloud %q, VO %q: %s; want %s", of, cloud, vo, got, want)
 				}
 			}

@@ -26,7 +26,7 @@ type Share struct {
 	AccountAs string // what records say: VO, or the name the file gives instead
 	Project   Project
 	Origin    Origin
-	Mode      Mode      // of the VO's accounting; "" = the cloud's
+	Mode      Mode      // of its accounting: the lower of cloud's and VO's; "" = the site's
 	Since     time.Time // zero = always
 	Until     time.Time // zero = open
 }

@@ -51,7 +51,7 @@ type VO struct {
 	Name      string    // plain name or FQAN
 	Project   string    // id or name of the project at the cloud
 	AccountAs string    // what records say instead of Name, "" = Name
-	Mode      Mode      // of its accounting: the lowest of site, cloud and VO; "" = the cloud's
+	Mode      Mode      // of its accounting: the lower of cloud's and VO's, which counts where it is lower than the site's; "" = the site's
 	Since     time.Time // zero = always; first instant at which the VO is here (UTC)
 	Until     time.Time // zero = open; first instant at which it is not any more
 }
