@@ -79,6 +79,7 @@ type trial struct {
 	done        func(step)                          // called after each step
 	sent        *accounting.Archive                 // nil = none
 	collections []span                              // when each collection ran, in the host's time
+	notFound    bool                                // something that is there was once said not to be
 	faults      []string                            // what the trial found wrong
 }
 
@@ -275,6 +276,7 @@ func (tr *trial) collectStep(s step) {
 	tr.keep(report)
 	tr.tell("collect%s%s: %s%s%s", aboutAsk(s.ask), aboutTrouble(s.trouble, tr.wire.struck), report.Outcome, aboutError(err), problems(report))
 	disturbed := tr.wire.struck || ctx.Err() != nil
+	tr.notFound = tr.notFound || (tr.wire.struck && s.trouble.kind == "status 404")
 	if err != nil && !disturbed {
 		tr.wrong("%s: collect failed: %v", stamp(began), err)
 	}

@@ -184,7 +184,20 @@ func (tr *trial) sees(s sight, vm world.VM) bool {
 	if tr.previously == accounting.Nothing && begun.Before(tr.since) {
 		begun = tr.since
 	}
+	if at, soft := softly(vm, s.at); soft && at.Before(tr.since.Add(-tr.target.Settings.Overlap)) {
+		return false // it is in no listing that is asked for
+	}
 	return (len(s.projects) == 0 || slices.Contains(s.projects, vm.Project)) && vm.Created.Before(s.at) && begun.Before(s.to) && launchedBy(vm, s.at)
+}
+
+// softly tells whether a VM is softly deleted at an instant, and since when.
+func softly(vm world.VM, t time.Time) (since time.Time, is bool) {
+	for _, e := range vm.Events {
+		if !e.At.After(t) {
+			since, is = e.At, e.Kind == world.Soft
+		}
+	}
+	return since, is
 }
 
 func launchedBy(vm world.VM, t time.Time) bool {
@@ -257,10 +270,10 @@ func (tr *trial) slack(l life) (s slack) {
 			s.wall += max(endOf(l.vm)-from, 0)
 		}
 	}
-	if from, ok := tr.saidSince(l.vm.ID, "to one that was not seen"); ok && slices.ContainsFunc(tr.notices, func(n string) bool {
+	if from, ok := tr.saidSince(l.vm.ID, "to one that was not seen"); ok && ((tr.era == emulated.Mitaka && tr.notFound) || slices.ContainsFunc(tr.notices, func(n string) bool {
 		return strings.HasPrefix(n, "flavor ") && strings.Contains(n, "it may not be read")
-	}) {
-		s.cpu += most * (tr.last().Unix() - from) // Nova gives the flavor's id alone, and to ask for it was refused
+	})) {
+		s.cpu += most * (tr.last().Unix() - from) // Nova gives the flavor's id alone, and to ask for it was refused, or it was said to be gone
 	}
 	if tr.era == emulated.Mitaka {
 		s.silent = int64(len(changes)) * most * 20
