@@ -31,11 +31,9 @@ test: ## Run all tests that need nothing but Go; more of them where PostgreSQL, 
 	CGO_ENABLED=0 $(GO) test $(TESTFLAGS) ./...
 
 # Campaigns that run what other tests run, only more often; under the race detector they would take a quarter of an hour.
-# Eras are tables: one has all the goroutines.
 REPEATING = TestEveryFaultAtEveryRequest|TestCutAtAnyByte|TestOracle.+|TestKills|TestRule03AReleaseThatIsInterrupted|TestRecorded|TestCampaign
 race: ## Run the tests under the race detector (needs a C compiler), without the longest campaigns
-	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m -skip '$(REPEATING)' $(TESTFLAGS) $$($(GO) list ./... | grep -v '/internal/accounting$$')
-	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m -skip '$(REPEATING)' $(TESTFLAGS) ./internal/accounting -era current
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m -skip '$(REPEATING)' $(TESTFLAGS) ./...
 
 fmt: ## Fail on files that gofmt would change
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then printf 'run gofmt -w on:\n%s\n' "$$files"; exit 1; fi
