@@ -31,7 +31,7 @@ test: ## Run all tests that need nothing but Go; more of them where PostgreSQL, 
 	CGO_ENABLED=0 $(GO) test $(TESTFLAGS) ./...
 
 # Campaigns that run what other tests run, only more often; under the race detector they would take a quarter of an hour.
-REPEATING = TestEveryFaultAtEveryRequest|TestCutAtAnyByte|TestOracle.+|TestKills|TestRule03AReleaseThatIsInterrupted|TestRecorded|TestCampaign
+REPEATING = TestEveryFaultAtEveryRequest|TestCutAtAnyByte|TestOracle.+|TestKills|TestRule03AReleaseThatIsInterrupted|TestRecorded|TestCampaign|TestClocksThatJump|TestBrokerTroubles|TestForgettingIsKilled|TestWhatWaitsIsWhatTheRowsSay
 race: ## Run the tests under the race detector (needs a C compiler), without the longest campaigns
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m -skip '$(REPEATING)' $(TESTFLAGS) ./...
 

@@ -13,13 +13,13 @@ import (
 	"github.com/fedsite/fedsite/internal/app/daemontest"
 )
 
-// serveEnv says how long TestServe lets the service run; a minute when it is not set.
+// serveEnv says how long TestServe lets the service run; 40 s when it is not set.
 const serveEnv = "FEDSITE_E2E_SERVE"
 
 // TestServe lets the service collect from the real cloud and send, while a server lives and the service is killed, stopped
 // and reloaded. What it kept and sent equals the databases.
 func TestServe(t *testing.T) {
-	long := time.Minute
+	long := 40 * time.Second
 	if text := os.Getenv(serveEnv); text != "" {
 		var err error
 		if long, err = time.ParseDuration(text); err != nil {
