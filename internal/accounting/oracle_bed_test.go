@@ -353,7 +353,9 @@ func (tr *trial) armCommit(s step, cancel context.CancelCauseFunc) {
 // keep remembers what a report said of VMs.
 func (tr *trial) keep(r run.Report) {
 	for _, p := range r.Problems {
-		tr.notices = append(tr.notices, p.Object+": "+p.Reason)
+		for range max(p.Times, 1) { // a clean-up that is told of two former labels alike is told of both
+			tr.notices = append(tr.notices, p.Object+": "+p.Reason)
+		}
 		if strings.HasPrefix(p.Reason, needsCleanUp) {
 			tr.cleanUps[p.Object+": "+p.Reason] += max(p.Times, 1)
 		}
@@ -403,6 +405,9 @@ func problems(r run.Report) string {
 	text := ""
 	for _, p := range r.Problems {
 		text += "\n      " + p.Object + ": " + p.Reason
+		if p.Times > 1 {
+			text += fmt.Sprintf(" (%d times)", p.Times)
+		}
 	}
 	return text
 }
