@@ -115,7 +115,7 @@ func (a *App) cloud(s config.Site, c config.Cloud, name string, use credential.F
 		Supply: func(ctx context.Context, refused *openstack.Credential) (openstack.Credential, error) {
 			return a.supply(ctx, name, use, refused)
 		},
-		HTTP: made.client.Client, Now: a.Now, MaxSkew: s.Accounting.Settle, Log: a.opts.Log,
+		HTTP: made.client.Client, Shake: made.client.Shake, Now: a.Now, MaxSkew: s.Accounting.Settle, Log: a.opts.Log,
 	})
 	if err != nil {
 		return nil, configurationError(a, name, err)

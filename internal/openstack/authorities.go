@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fedsite/fedsite/internal/transport"
 	"github.com/fedsite/fedsite/protocol/smime"
 )
 
@@ -22,7 +21,7 @@ func (c *Cloud) Authorities(ctx context.Context) (Authorities, error) {
 	if !strings.HasPrefix(c.identity, "https:") {
 		return Authorities{Plain: true}, nil
 	}
-	shown, err := transport.Shake(ctx, c.cfg.HTTP, c.identity)
+	shown, err := c.cfg.Shake(ctx, c.identity)
 	if err != nil {
 		return Authorities{}, translate("identity", "TLS", c.identity, err)
 	}

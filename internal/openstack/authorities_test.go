@@ -75,7 +75,7 @@ func TestAuthorities(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				got, err := connect(t, s.URL+"/v3", openstack.Credential{}, func(c *openstack.Config) { c.HTTP = own.Client }).Authorities(t.Context())
+				got, err := connect(t, s.URL+"/v3", openstack.Credential{}, func(c *openstack.Config) { c.HTTP, c.Shake = own.Client, own.Shake }).Authorities(t.Context())
 				s.Close()
 				want := openstack.Authorities{Issuer: "/C=NL/O=Test CA Org/CN=Lab Test CA", Expires: present.AddDate(1, 0, 0)}
 				if offers {

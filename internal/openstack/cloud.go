@@ -14,6 +14,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/fedsite/fedsite/internal/site"
+	"github.com/fedsite/fedsite/internal/transport"
 )
 
 // Config says which cloud, and how it is asked.
@@ -26,6 +27,7 @@ type Config struct {
 	// Keystone has just refused, nil = none: it gives another one then, if there is one.
 	Supply   func(ctx context.Context, refused *Credential) (Credential, error)
 	HTTP     *http.Client
+	Shake    func(ctx context.Context, url string) (transport.Handshake, error) // of the same client; only Authorities needs it
 	Now      func() time.Time
 	MaxSkew  time.Duration // how far Keystone's clock may be from ours; 0 = not checked
 	PageSize int           // VMs asked for per page; 0 = 1000

@@ -35,7 +35,8 @@ func serve(t *testing.T, w *world.World, o emulated.Options) *emulated.Cloud {
 // connect gives the client's side; a failed request is not repeated.
 func connect(t *testing.T, authURL string, cred openstack.Credential, change ...func(*openstack.Config)) *openstack.Cloud {
 	t.Helper()
-	cfg := openstack.Config{AuthURL: authURL, Credential: func() (openstack.Credential, error) { return cred, nil }, HTTP: client(t, transport.Retry{}), Now: now, MaxSkew: 5 * time.Minute}
+	own := transported(t, transport.Retry{})
+	cfg := openstack.Config{AuthURL: authURL, Credential: func() (openstack.Credential, error) { return cred, nil }, HTTP: own.Client, Shake: own.Shake, Now: now, MaxSkew: 5 * time.Minute}
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -46,14 +47,16 @@ func connect(t *testing.T, authURL string, cred openstack.Credential, change ...
 	return c
 }
 
-func client(t *testing.T, r transport.Retry) *http.Client {
+func client(t *testing.T, r transport.Retry) *http.Client { return transported(t, r).Client }
+
+func transported(t *testing.T, r transport.Retry) *transport.Client {
 	t.Helper()
 	c, err := transport.New(transport.Config{Retry: r, Timeout: 20 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.CloseIdleConnections)
-	return c.Client
+	return c
 }
 
 func password(user, secret string) openstack.Credential {

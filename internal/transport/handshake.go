@@ -24,11 +24,7 @@ const shakeTime = 30 * time.Second
 // Shake secures a connection of its own to an https URL, by the client's proxy, authorities and source address, and tells
 // what the server showed. No client certificate is shown: a server that insists on one has told what it takes by then. One
 // HEAD request, without a token, goes over the connection, and its answer does not matter.
-func Shake(ctx context.Context, client *http.Client, target string) (Handshake, error) {
-	base := beneath(client.Transport)
-	if base == nil {
-		return Handshake{}, errors.New("the client is not of this package")
-	}
+func (c *Client) Shake(ctx context.Context, target string) (Handshake, error) {
 	ctx, cancel := context.WithTimeout(ctx, shakeTime)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodHead, target, nil)
@@ -44,7 +40,7 @@ func Shake(ctx context.Context, client *http.Client, target string) (Handshake, 
 		done  bool
 	)
 	// A proxy that is itself reached by TLS comes first, and is overwritten.
-	one := base.Clone()
+	one := c.base.Clone()
 	one.DisableKeepAlives = true
 	one.TLSClientConfig.VerifyConnection = func(s tls.ConnectionState) error {
 		mu.Lock()
@@ -69,32 +65,4 @@ func Shake(ctx context.Context, client *http.Client, target string) (Handshake, 
 		return Handshake{}, explain(r, err)
 	}
 	return shown, nil
-}
-
-// beneath gives what connects, below the layers; nil when it is of another make.
-func beneath(rt http.RoundTripper) *http.Transport {
-	for {
-		switch layer := rt.(type) {
-		case *timed:
-			rt = layer.next
-		case *readOnly:
-			rt = layer.next
-		case *limited:
-			rt = layer.next
-		case *retried:
-			rt = layer.next
-		case *counted:
-			rt = layer.next
-		case *logged:
-			rt = layer.next
-		case *discreet:
-			rt = layer.next
-		case *sized:
-			rt = layer.next
-		case *http.Transport:
-			return layer
-		default:
-			return nil
-		}
-	}
 }

@@ -43,7 +43,7 @@ func TestShake(t *testing.T) {
 				c := client(t, Config{Roots: ca.pool(), ReadOnly: true, Timeout: time.Minute, PerSecond: 100, Counter: &Counter{}, Retry: Retry{Attempts: 2, Max: time.Second}})
 				c.SetCertificate(ca.issue(t, "me"))
 				requests = 0
-				shown, err := Shake(t.Context(), c.Client, s.URL+"/v3")
+				shown, err := c.Shake(t.Context(), s.URL+"/v3")
 				s.Close()
 				if err != nil {
 					t.Errorf("%s: %v", name, err)
@@ -79,23 +79,22 @@ func TestShakeFails(t *testing.T) {
 	for _, c := range []struct {
 		name, url, says string
 		ctx             context.Context
-		client          *http.Client
+		client          *Client
 	}{
-		{"plain", "http://127.0.0.1:1/v3", "there is no TLS at http://127.0.0.1:1", t.Context(), client(t, Config{}).Client},
-		{"unknown authority", s.URL, "not trusted", t.Context(), client(t, Config{}).Client},
-		{"another name", strings.Replace(s.URL, "127.0.0.1", "localhost", 1), "another name", t.Context(), client(t, Config{Roots: ca.pool()}).Client},
-		{"nobody", "https://" + none.Addr().String(), "refused", t.Context(), client(t, Config{}).Client},
-		{"silent", "https://" + silent.Addr().String(), "no answer in time", soon, client(t, Config{}).Client},
-		{"no URL", "https://%", "invalid URL", t.Context(), client(t, Config{}).Client},
-		{"foreign", s.URL, "not of this package", t.Context(), http.DefaultClient},
+		{"plain", "http://127.0.0.1:1/v3", "there is no TLS at http://127.0.0.1:1", t.Context(), client(t, Config{})},
+		{"unknown authority", s.URL, "not trusted", t.Context(), client(t, Config{})},
+		{"another name", strings.Replace(s.URL, "127.0.0.1", "localhost", 1), "another name", t.Context(), client(t, Config{Roots: ca.pool()})},
+		{"nobody", "https://" + none.Addr().String(), "refused", t.Context(), client(t, Config{})},
+		{"silent", "https://" + silent.Addr().String(), "no answer in time", soon, client(t, Config{})},
+		{"no URL", "https://%", "invalid URL", t.Context(), client(t, Config{})},
 	} {
-		if _, err := Shake(c.ctx, c.client, c.url); err == nil || !strings.Contains(err.Error(), c.says) {
+		if _, err := c.client.Shake(c.ctx, c.url); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
 	over, end := context.WithCancel(t.Context())
 	end()
-	if _, err := Shake(over, client(t, Config{}).Client, "https://"+silent.Addr().String()); !errors.Is(err, context.Canceled) {
+	if _, err := client(t, Config{}).Shake(over, "https://"+silent.Addr().String()); !errors.Is(err, context.Canceled) {
 		t.Errorf("ended by the caller: %v", err)
 	}
 }
@@ -109,12 +108,12 @@ func TestShakeByProxy(t *testing.T) {
 	must(t, err)
 	u.User = url.UserPassword("site", "pr0xy-secret")
 	c := client(t, Config{Proxy: u.String(), Roots: ca.pool()})
-	if shown, err := Shake(t.Context(), c.Client, "https://cloud.example.org/v3"); err != nil || len(shown.Chain) != 1 || len(p.asked) != 1 || p.asked[0] != "cloud.example.org:443" {
+	if shown, err := c.Shake(t.Context(), "https://cloud.example.org/v3"); err != nil || len(shown.Chain) != 1 || len(p.asked) != 1 || p.asked[0] != "cloud.example.org:443" {
 		t.Errorf("%+v, %v, %v", shown, err, p.asked)
 	}
 	refuses := newProxy(t, "", http.StatusForbidden)
 	c = client(t, Config{Proxy: strings.Replace(refuses.URL, "http://", "http://site:pr0xy-secret@", 1), Roots: ca.pool()})
-	if _, err := Shake(t.Context(), c.Client, "https://cloud.example.org/v3"); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "403") || strings.Contains(err.Error(), "pr0xy") {
+	if _, err := c.Shake(t.Context(), "https://cloud.example.org/v3"); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "403") || strings.Contains(err.Error(), "pr0xy") {
 		t.Errorf("%v", err)
 	}
 }
