@@ -217,23 +217,8 @@ func (l *loss) excuse() {
 	tr := l.trial
 	tr.excused = true
 	l.write(func(tx *store.Tx) error {
-		rows, err := tx.Query(`SELECT c.subject, c.period, c.vo, c.wall FROM clean_up c LEFT JOIN run r ON r.task = c.task AND r.fence = c.fence
-			WHERE c.site = $1 AND c.told IS NULL AND r.report IS NULL`, tr.target.Site.ID)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var (
-				vm, period, vo string
-				wall           float64
-			)
-			if err := rows.Scan(&vm, &period, &vo, &wall); err != nil {
-				return err
-			}
-			tr.notices = append(tr.notices, aboutCleanUp(vm, period, vo, wall)+" (lost)")
-		}
-		return rows.Err()
+		return tr.eachCleanUp(tx, `FROM clean_up c LEFT JOIN run r ON r.task = c.task AND r.fence = c.fence WHERE c.site = $1 AND c.told IS NULL AND r.report IS NULL`,
+			func(about string) { tr.notices = append(tr.notices, about+" (lost)") })
 	})
 }
 

@@ -50,22 +50,7 @@ func (tr *trial) judgeSummaries() {
 func (tr *trial) judgeCleanUps() {
 	noted := map[string]int{}
 	err := tr.archive.db.Read(context.Background(), func(tx *store.Tx) error {
-		rows, err := tx.Query(`SELECT subject, period, vo, wall FROM clean_up WHERE site = $1`, tr.target.Site.ID)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var (
-				vm, period, vo string
-				wall           float64
-			)
-			if err := rows.Scan(&vm, &period, &vo, &wall); err != nil {
-				return err
-			}
-			noted[aboutCleanUp(vm, period, vo, wall)]++
-		}
-		return rows.Err()
+		return tr.eachCleanUp(tx, `FROM clean_up c WHERE c.site = $1`, func(about string) { noted[about]++ })
 	})
 	if err != nil {
 		tr.wrong("the clean-ups cannot be read: %v", err)
@@ -88,9 +73,25 @@ func (tr *trial) judgeCleanUps() {
 	}
 }
 
-// aboutCleanUp begins what a report says of a clean-up of so many seconds.
-func aboutCleanUp(vm, period, vo string, wall float64) string {
-	return fmt.Sprintf("VM %s: %s%s, VO %s, %.1f h", vm, needsCleanUp, period, vo, wall/3600)
+// eachCleanUp gives, of those of the site's clean-ups that a condition ($1 = the site) selects, how a report begins that
+// tells them.
+func (tr *trial) eachCleanUp(tx *store.Tx, which string, take func(about string)) error {
+	rows, err := tx.Query(`SELECT c.subject, c.period, c.vo, c.wall `+which, tr.target.Site.ID)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var (
+			vm, period, vo string
+			wall           float64 // seconds
+		)
+		if err := rows.Scan(&vm, &period, &vo, &wall); err != nil {
+			return err
+		}
+		take(fmt.Sprintf("VM %s: %s%s, VO %s, %.1f h", vm, needsCleanUp, period, vo, wall/3600))
+	}
+	return rows.Err()
 }
 
 // monthlyKept sums the server's records by month and VO.

@@ -155,8 +155,7 @@ func TestImagesOfLiars(t *testing.T) {
 	o.answer = func(w http.ResponseWriter, r *http.Request) bool {
 		switch {
 		case r.Method == http.MethodPost:
-			text(201, fmt.Sprintf(`{"token":{"project":{"id":%q},"catalog":[{"type":"compute","endpoints":[{"interface":"public","url":%q}]},{"type":"image","endpoints":[{"interface":"public","url":%q}]}]}}`,
-				oddProject, o.URL+"/compute", o.URL+"/image/v2"), "X-Subject-Token", "x")(w)
+			text(201, o.withImages(), "X-Subject-Token", "x")(w)
 		case r.URL.Path == "/image/v2/images":
 			text(200, `{"images":[`+liar("own", oddProject)+`,`+liar("foreign", "other")+`]}`)(w)
 		case strings.Contains(r.URL.Path, "/members/"):
@@ -180,6 +179,12 @@ func TestImagesOfLiars(t *testing.T) {
 	}
 }
 
+// withImages is a token of the odd project at a cloud that has Nova and Glance.
+func (o *odd) withImages() string {
+	return fmt.Sprintf(`{"token":{"project":{"id":%q},"catalog":[{"type":"compute","endpoints":[{"interface":"public","url":%q}]},{"type":"image","endpoints":[{"interface":"public","url":%q}]}]}}`,
+		oddProject, o.URL+"/compute", o.URL+"/image/v2")
+}
+
 // TestImagesFail: a listing that fails is not tried again in the run, and one that goes in circles ends.
 func TestImagesFail(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -195,8 +200,7 @@ func TestImagesFail(t *testing.T) {
 		o.answer = func(w http.ResponseWriter, r *http.Request) bool {
 			switch {
 			case r.Method == http.MethodPost:
-				text(201, fmt.Sprintf(`{"token":{"project":{"id":%q},"catalog":[{"type":"compute","endpoints":[{"interface":"public","url":%q}]},{"type":"image","endpoints":[{"interface":"public","url":%q}]}]}}`,
-					oddProject, o.URL+"/compute", o.URL+"/image/v2"), "X-Subject-Token", "x")(w)
+				text(201, o.withImages(), "X-Subject-Token", "x")(w)
 			case r.URL.Path == "/image/v2/images":
 				lists++
 				c.answer(w)

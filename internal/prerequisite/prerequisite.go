@@ -1,4 +1,4 @@
-// Package prerequisite lets a test say which outside program it needs.
+// Package prerequisite lets a test say which outside program it needs, and do without the rights it has.
 //
 // Without the program the test is skipped, with the way to get it. Where a skip would hide a failure (continuous
 // integration), FEDSITE_REQUIRE names the programs that must be there: postgres, openssl,

@@ -4,34 +4,23 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 
+	"github.com/fedsite/fedsite/internal/prerequisite"
 	"github.com/fedsite/fedsite/internal/store"
 )
 
-// TestReadOnly: a file or directory that belongs to somebody else. Root may write everywhere, so for the kernel's checks
-// the thread becomes nobody.
+// TestReadOnly: a file or directory that belongs to somebody else.
 func TestReadOnly(t *testing.T) {
 	open := func(path string) error {
-		done := make(chan error)
-		go func() {
-			runtime.LockOSThread() // for good: the thread ends with the goroutine
-			if os.Getuid() == 0 {
-				if err := syscall.Setfsuid(65534); err != nil {
-					done <- err
-					return
-				}
-			}
+		return prerequisite.AsNobody(func() error {
 			st, err := store.Open(t.Context(), store.Config{Path: path})
 			if err == nil {
 				err = st.Close()
 			}
-			done <- err
-		}()
-		return <-done
+			return err
+		})
 	}
 	root, err := os.MkdirTemp("/tmp", "fedsite") // the test's own directory may be closed to nobody
 	if err != nil {
