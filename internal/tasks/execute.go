@@ -99,10 +99,10 @@ func (s *Scheduler) body(a *active, lease *Run) (report Result, left bool) {
 		return report, true
 	case <-patience:
 	}
+	lease.stuck()
 	s.mu.Lock()
 	a.stuck = true
 	s.mu.Unlock()
-	lease.stuck()
 	s.o.Log.Error("a run was told to end and does not", "task", a.task.Name, "why", context.Cause(lease.Context()), "hint", "the task is not begun again until it has ended; restart the service if it never does, and report it as a bug")
 	select {
 	case s.freed <- struct{}{}: // others may take its place

@@ -98,14 +98,24 @@ func (v *service) end(t *testing.T) Ended {
 	return e
 }
 
-// idle waits until the task does not run here any more: its row was given back before.
+// idle waits until the task does not run here any more: its row was given back before. It leaves the scheduler's own
+// signal alone, which may be an older one, and which a service that stops waits for too.
 func (v *service) idle(t *testing.T, name string) {
 	t.Helper()
-	for slices.Contains(v.Running(), name) {
+	v.until(t, name+" has ended here", func() bool { return !slices.Contains(v.Running(), name) })
+}
+
+// until looks every now and then whether something is so.
+func (v *service) until(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	enough := time.After(patience)
+	for !so() {
 		select {
-		case <-v.freed:
-		case <-time.After(patience):
-			t.Fatalf("%s still runs", name)
+		case <-look.C:
+		case <-enough:
+			t.Fatalf("waited %v until %s", patience, what)
 		}
 	}
 }
@@ -127,6 +137,18 @@ func (v *service) fire(t *testing.T, d time.Duration) {
 	case v.timers[d] <- time.Now():
 	case <-time.After(patience):
 		t.Fatalf("nobody waits for the timer of %v", d)
+	}
+}
+
+// fireUnlessEnded lets a timer go off that nobody waits for if the run has ended meanwhile.
+func (v *service) fireUnlessEnded(t *testing.T, d time.Duration) {
+	t.Helper()
+	select {
+	case v.timers[d] <- time.Now():
+	case e := <-v.ends:
+		v.ends <- e
+	case <-time.After(patience):
+		t.Fatal("neither a try nor an end")
 	}
 }
 
