@@ -15,7 +15,7 @@ var layers = [][]string{
 	{"test/..."}, // what holds the whole against other programs
 	{"cmd/..."},
 	{"internal/app/..."},
-	{"internal/accounting/...", "internal/discovery/...", "internal/images/...", "internal/access/...", "internal/web/...", "internal/doctor/...",
+	{"internal/accounting/...", "internal/discovery/...", "internal/images/...", "internal/access/...", "internal/web/...", "internal/directory/...", "internal/doctor/...",
 		"internal/tasks/...", "internal/health/...", "internal/config/...", "internal/telemetry/...", "internal/emulator/..."},
 	{"internal/openstack/...", "internal/credential/...", "internal/store/...", "internal/audit/...", "internal/transport/...", "internal/notify/..."},
 	{"internal/site/...", "internal/run/..."},
