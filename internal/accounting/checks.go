@@ -239,7 +239,7 @@ func few(projects []site.Project) string {
 	const shown = 5
 	var words []string
 	for _, p := range projects[:min(shown, len(projects))] {
-		words = append(words, strings.TrimPrefix(object(p), "project "))
+		words = append(words, strings.TrimPrefix(p.Object(), "project "))
 	}
 	if n := len(projects) - shown; n > 0 {
 		words = append(words, fmt.Sprintf("and %d more", n))
@@ -298,12 +298,12 @@ func (c *checker) projects(ctx context.Context, ct CloudTarget, m site.Merged, u
 		}
 		seen[s.Project.ID] = true
 		group.Go(func() error {
-			found := run.Check{Name: "role", Object: object(s.Project), State: run.CheckOK, Reason: fmt.Sprintf("VO %s: its VMs can be listed", first.VO)}
+			found := run.Check{Name: "role", Object: s.Project.Object(), State: run.CheckOK, Reason: fmt.Sprintf("VO %s: its VMs can be listed", first.VO)}
 			if err := probe(gctx, ct.Source, s.Project.ID); err != nil {
 				if gctx.Err() != nil {
 					return context.Cause(gctx)
 				}
-				found = refusal("role", object(s.Project), err)
+				found = refusal("role", s.Project.Object(), err)
 				found.Reason = fmt.Sprintf("VO %s: %s", first.VO, found.Reason)
 				found.Remedy = strings.NewReplacer("<the credential's user>", user, "<project>", s.Project.ID).Replace(found.Remedy)
 			}

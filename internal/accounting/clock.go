@@ -23,7 +23,7 @@ func lastSight(tx *store.Tx, cloud, project string, windows int64) (last int64, 
 func (c *collector) takeBack(ctx context.Context, p site.Project, now time.Time, last int64) error {
 	to := now.Add(-c.t.Settings.Settle).Unix()
 	if ahead := time.UnixMilli(last).Sub(now); ahead > c.t.Settings.Settle {
-		c.problem(object(p), fmt.Sprintf("the clock went back: it says %s, and the last collection was dated %s; what was dated later is dated now", now.UTC().Format(time.RFC3339), time.UnixMilli(last).UTC().Format(time.RFC3339)), run.Problem{
+		c.problem(p.Object(), fmt.Sprintf("the clock went back: it says %s, and the last collection was dated %s; what was dated later is dated now", now.UTC().Format(time.RFC3339), time.UnixMilli(last).UTC().Format(time.RFC3339)), run.Problem{
 			Hint: "keep the clocks of this machine and of the cloud in time (chrony, ntpd): what was counted ahead stays until time has caught up, or the VMs end"})
 	}
 	for {

@@ -138,8 +138,8 @@ func (c *collector) cloud(ctx context.Context) error {
 		if len(c.ask.Projects) > 0 && !c.asks(p) {
 			continue
 		}
-		c.problem(object(p), "belongs to no VO: skipped", run.Problem{
-			Hint: "openstack project set --property egi.VO=<vo> " + p.ID + ", or name it under vos: in the configuration"})
+		diff := site.Unowned(p)
+		c.problem(diff.Object, diff.Reason, run.Problem{Hint: diff.Hint})
 	}
 	if err := c.goneProjects(ctx, projects); err != nil {
 		return err
@@ -169,7 +169,7 @@ func (c *collector) cloud(ctx context.Context) error {
 			case spoilsAll(err):
 				return err
 			}
-			failed := openstackProblem(c.t.Site.Name, c.c.Cloud.Name, object(p), err)
+			failed := openstackProblem(c.t.Site.Name, c.c.Cloud.Name, p.Object(), err)
 			failed.Hint = strings.ReplaceAll(failed.Hint, "<project>", p.ID)
 			c.fail(failed)
 			return nil
@@ -251,11 +251,11 @@ func (c *collector) project(ctx context.Context, p site.Project, shares []site.S
 		return fmt.Errorf("what was read is kept, but is not complete: %w", pages.incomplete)
 	}
 	if n := len(pages.cells); n > 0 {
-		c.problem(object(p), fmt.Sprintf("a cell is down: the cloud shows %d of its VMs without data, and their last state is kept", n), run.Problem{Notice: true,
+		c.problem(p.Object(), fmt.Sprintf("a cell is down: the cloud shows %d of its VMs without data, and their last state is kept", n), run.Problem{Notice: true,
 			Hint: "their records go on by themselves when the cell is back: see its database and message queue (nova-manage cell_v2 list_cells)"})
 	}
 	if n := len(pages.unnamed); n > 0 {
-		c.problem(object(p), fmt.Sprintf("%d VMs are not accounted: the project belongs to no VO now", n), run.Problem{
+		c.problem(p.Object(), fmt.Sprintf("%d VMs are not accounted: the project belongs to no VO now", n), run.Problem{
 			Hint: "name its VO under vos: in the configuration, or take its VMs down"})
 	}
 	err = c.d.DB.Write(ctx, func(tx *store.Tx) error { return covered(tx, c.c.Cloud.ID, p.ID, w, began.UnixMilli()) })
@@ -303,24 +303,10 @@ func asked(a Ask) Window {
 	return w
 }
 
-func object(p site.Project) string {
-	if p.Name == "" || p.Name == p.ID {
-		return "project " + p.ID
-	}
-	return fmt.Sprintf("project %s (%s)", p.ID, p.Name)
-}
-
 // openstackProblem says what a failed call to the cloud means for the object.
 func openstackProblem(siteName, cloud, object string, err error) run.Problem {
-	p := run.Problem{Site: siteName, Cloud: cloud, Object: object, Step: "collect", Reason: err.Error(), Hint: openstack.Hint(err)}
-	switch {
-	case errors.Is(err, openstack.ErrNotAuthorised), errors.Is(err, openstack.ErrNoRole), errors.Is(err, openstack.ErrScope), errors.Is(err, openstack.ErrForbidden):
-		p.Exit, p.Permanent = run.ExitNotAuthorised, true
-	case errors.Is(err, openstack.ErrConfiguration):
-		p.Exit, p.Permanent = run.ExitConfiguration, true
-	case errors.Is(err, openstack.ErrUnavailable):
-		p.Exit = run.ExitUnavailable
-	}
+	p := openstack.Problem(err)
+	p.Site, p.Cloud, p.Object, p.Step = siteName, cloud, object, "collect"
 	if p.Hint == "" {
 		p.Hint = "nothing is lost: the next run covers the same window; if it stays so, the cloud's administrator can look at it"
 	}

@@ -34,7 +34,7 @@ type Held struct {
 }
 
 // Object gives the project as reports name it.
-func (h Held) Object() string { return object(site.Project{ID: h.Project, Name: h.Name}) }
+func (h Held) Object() string { return site.Project{ID: h.Project, Name: h.Name}.Object() }
 
 // Named tells whether somebody who writes the word means this project: its id or its name, or one of them after the
 // cloud's name and a slash, because the regions of a cloud have their projects in common.
@@ -103,7 +103,7 @@ func (c *collector) hold(ctx context.Context, p site.Project, reason, remedy str
 	if err != nil {
 		return storeError{err}
 	}
-	c.problem(object(p), reason, run.Problem{Permanent: true, Hint: remedy})
+	c.problem(p.Object(), reason, run.Problem{Permanent: true, Hint: remedy})
 	return nil
 }
 

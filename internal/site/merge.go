@@ -26,9 +26,12 @@ type Share struct {
 	AccountAs string // what records say: VO, or the name the file gives instead
 	Project   Project
 	Origin    Origin
-	Mode      Mode      // of its accounting: the lower of cloud's and VO's; "" = the site's
+	Mode      Mode      // of the part that asks: the lower of cloud's and VO's; "" = the site's
 	Since     time.Time // zero = always
 	Until     time.Time // zero = open
+
+	DefaultNetwork string // as the VO's entry in the file says
+	PublicNetwork  string // likewise
 }
 
 // At tells whether the share exists at the instant t.
@@ -69,7 +72,8 @@ func Merge(c Cloud, projects []Project) Merged {
 			continue
 		}
 		byFile[p.ID] = append(byFile[p.ID], vo.Name)
-		m.Shares = append(m.Shares, Share{VO: vo.Name, AccountAs: accountAs(vo), Project: p, Origin: FromFile, Mode: vo.Mode, Since: vo.Since, Until: vo.Until})
+		m.Shares = append(m.Shares, Share{VO: vo.Name, AccountAs: accountAs(vo), Project: p, Origin: FromFile, Mode: vo.Mode, Since: vo.Since, Until: vo.Until,
+			DefaultNetwork: vo.DefaultNetwork, PublicNetwork: vo.PublicNetwork})
 	}
 	for _, p := range projects {
 		names, origin := said(p, c.Properties)
@@ -87,6 +91,12 @@ func Merge(c Cloud, projects []Project) Merged {
 		}
 	}
 	return m
+}
+
+// Unowned says of a project that it belongs to no VO.
+func Unowned(p Project) Difference {
+	return Difference{Object: p.Object(), Reason: "belongs to no VO: skipped",
+		Hint: "openstack project set --property egi.VO=<vo> " + p.ID + ", or name it under vos: in the configuration"}
 }
 
 // Accounted gives the share whose VO is accounted for the project at the instant t: the first one, in file order, else

@@ -6,7 +6,10 @@
 // The package is pure: it holds values and rules, and does no I/O.
 package site
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Site is a Resource Centre as registered in GOCDB, with its clouds. Everything in the store is keyed by ID, never by
 // Name, because sites are renamed (design §2).
@@ -49,11 +52,15 @@ type Cloud struct {
 // VO is a virtual organisation's entry in the configuration: its place at one cloud.
 type VO struct {
 	Name      string    // plain name or FQAN
-	Project   string    // id or name of the project at the cloud
+	Project   string    // id or name of the project at the cloud; "" = that of the token of the VO's own credential
 	AccountAs string    // what records say instead of Name, "" = Name
-	Mode      Mode      // of its accounting: the lower of cloud's and VO's, which counts where it is lower than the site's; "" = the site's
+	Mode      Mode      // of the part that asks: the lower of cloud's and VO's, which counts where it is lower than the site's; "" = the site's
+	Discovery Mode      // the same of its discovery
 	Since     time.Time // zero = always; first instant at which the VO is here (UTC)
 	Until     time.Time // zero = open; first instant at which it is not any more
+
+	DefaultNetwork string // what kind a VM's network is when none is chosen: public, private …; "" = not said
+	PublicNetwork  string // name of the network that floating addresses come from; "" = not said
 }
 
 // Project is an OpenStack project at a cloud: the unit that accounting loops over.
@@ -64,6 +71,15 @@ type Project struct {
 	Enabled    bool
 	Properties map[string]string // extra attributes of the Keystone project
 	Tags       []string
+	Of         []string // VOs whose own credential signs in to it; nil = no credential is a VO's own
+}
+
+// Object names the project in problems and checks: "project 4ae0… (vo-ops)".
+func (p Project) Object() string {
+	if p.Name == "" || p.Name == p.ID {
+		return "project " + p.ID
+	}
+	return fmt.Sprintf("project %s (%s)", p.ID, p.Name)
 }
 
 // Part names a part of fedsite, where rights and modes differ by part.
