@@ -16,7 +16,8 @@ const (
 	Cloud  Place = "cloud"  // an answer of OpenStack
 	Broker Place = "broker" // an answer of AMS to a message that is published
 	Authn  Place = "authn"  // the exchange of the certificate for a token
-	Net    Place = "net"    // broker and authn are not there at all
+	GOCDB  Place = "GOCDB"  // an answer of GOCDB
+	Net    Place = "net"    // broker, authn and GOCDB are not there at all
 	Clock  Place = "clock"  // a clock that jumps
 	World  Place = "world"  // what the cloud's databases show
 )
@@ -27,7 +28,7 @@ type Named struct {
 	Name  string
 	Place Place
 	Text  string // what happens, and what becomes of it
-	Fault Fault  // which requests of a run it strikes, and how; of Cloud, Broker and Authn
+	Fault Fault  // which requests of a run it strikes, and how; of Cloud, Broker, Authn and GOCDB
 	Heals bool   // passes within the run that it strikes: nothing is reported as a problem
 
 	Ours, Theirs time.Duration // by how much this machine's clock, and the cloud's, are off during a run; of Clock
@@ -136,6 +137,20 @@ func brokerFaults() []Named {
 			Fault: Fault{Service: "v1", Path: "/service-types/ams/hosts/*", Times: -1, Effect: Effect{Status: 404, Body: ams(404, "Binding was not found", "NOT FOUND")}}},
 		Named{Name: "authn-500", Place: Authn, Text: "authn cannot fetch the authority's revocation list (500): passes by itself",
 			Fault: Fault{Service: "v1", Path: "/service-types/ams/hosts/*", Times: -1, Effect: Effect{Status: 500, Body: ams(500, "Internal Error: Could not access CRL http://crl.example.org/ca.crl", "INTERNAL SERVER ERROR")}}})
+}
+
+// GOCDBFaults strike all that GOCDB is asked. They are shown with the others by who asks GOCDB in the demo.
+func GOCDBFaults() []Named {
+	var all []Named
+	add := func(name, text string, e Effect) {
+		all = append(all, Named{Name: name, Place: GOCDB, Text: text, Fault: Fault{Service: "gocdbpi", Path: "/public/", Times: -1, Effect: e}})
+	}
+	const stays = ": its last good answer counts, and is marked"
+	add("gocdb-down", "GOCDB closes connections without an answer"+stays, Effect{Unread: true})
+	add("gocdb-slow", "GOCDB takes longer than anybody waits"+stays+", and nothing is held up", Effect{Delay: time.Hour, Unread: true})
+	add("gocdb-500", "GOCDB fails (500)"+stays, Effect{Status: 500})
+	add("gocdb-garbage", "a page for maintenance comes with status 200 in GOCDB's place"+stays, Effect{Status: 200, Body: balancer})
+	return all
 }
 
 // clockFaults let clocks be wrong during one run.

@@ -1,7 +1,8 @@
-// Package federation emulates what a site meets of the federation: the message broker with authn, and the accounting
-// server with the receiver in front of it.
+// Package federation emulates what a site meets of the federation: the message broker with authn, the accounting server
+// with the receiver in front of it, and GOCDB, the register of sites.
 //
 //	broker → receiver → apelserver
+//	GOCDB
 package federation
 
 import (
@@ -21,6 +22,7 @@ import (
 	"github.com/fedsite/fedsite/internal/emulator/faults"
 	"github.com/fedsite/fedsite/internal/emulator/federation/apelserver"
 	"github.com/fedsite/fedsite/internal/emulator/federation/broker"
+	"github.com/fedsite/fedsite/internal/emulator/federation/gocdb"
 	"github.com/fedsite/fedsite/protocol/smime"
 	"github.com/fedsite/fedsite/protocol/ssm"
 )
@@ -43,17 +45,20 @@ type Site struct {
 type Federation struct {
 	CA        *CA
 	Broker    *broker.Broker
-	Faults    *faults.Set // of broker and authn
+	Faults    *faults.Set // of broker, authn and GOCDB
 	Server    *apelserver.Server
+	GOCDB     *gocdb.GOCDB // knows each site's accounting service; its clouds are for Register
 	Sites     []Site
 	Host      string
 	Port      int // of the broker
 	AuthnPort int
+	GOCDBPort int
 
-	now     func() time.Time
-	mu      sync.Mutex
-	servers []*http.Server
-	log     []Received
+	now        func() time.Time
+	mu         sync.Mutex
+	servers    []*http.Server
+	log        []Received
+	registered register
 }
 
 // Received is what became of one message at the accounting server.
@@ -73,7 +78,7 @@ func Start(addr string, now func() time.Time, sites ...string) (*Federation, err
 	if err != nil {
 		return nil, err
 	}
-	f := &Federation{CA: ca, Server: apelserver.New(), Faults: &faults.Set{}, Host: addr, now: now}
+	f := &Federation{CA: ca, Server: apelserver.New(), Faults: &faults.Set{}, GOCDB: gocdb.New(now, gocdb.Options{}), Host: addr, now: now}
 	seed := broker.Seed{Host: addr, Bindings: map[string]string{}}
 	var publishers []string
 	for _, name := range sites {
@@ -91,6 +96,7 @@ func Start(addr string, now func() time.Time, sites ...string) (*Federation, err
 		seed.Bindings[broker.AuthnDN(id.Certificate)] = user
 		publishers = append(publishers, user)
 		f.Sites = append(f.Sites, s)
+		f.enrol(gocdb.Service{Site: name, Type: accounting, Host: "fedsite." + name + ".example.org", HostDN: s.DN})
 	}
 	seed.Projects = []broker.Project{{Name: Project, Topics: map[string][]string{CloudTopic: publishers},
 		Subscriptions: map[string]broker.Subscription{CloudTopic: {Topic: CloudTopic}}}}
@@ -102,12 +108,15 @@ func Start(addr string, now func() time.Time, sites ...string) (*Federation, err
 	return f, nil
 }
 
-// Listen serves broker and authn; after a Close under the ports they had.
+// Listen serves broker, authn and GOCDB; after a Close under the ports they had.
 func (f *Federation) Listen() (err error) {
 	if f.Port, err = f.serve(f.Port, f.Broker.AMS(), false); err != nil {
 		return err
 	}
-	f.AuthnPort, err = f.serve(f.AuthnPort, f.Broker.Authn(), true)
+	if f.AuthnPort, err = f.serve(f.AuthnPort, f.Broker.Authn(), true); err != nil {
+		return err
+	}
+	f.GOCDBPort, err = f.serve(f.GOCDBPort, f.GOCDB, false)
 	return err
 }
 
