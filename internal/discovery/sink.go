@@ -26,6 +26,37 @@ type Remover interface {
 	Remove(ctx context.Context, name string) error
 }
 
+// Rooted is a sink of LDIF whose entries stand elsewhere than under GLUE2GroupID=resource,o=glue.
+type Rooted interface {
+	Base(site string) glue.DN
+}
+
+// Placed is a sink that says where it publishes: "swift https://… container cloud-info". Two sinks of one name and place
+// publish to the same place, for whichever site. What stands elsewhere is not looked for here: one that moved begins anew.
+type Placed interface {
+	Place() string
+}
+
+// Sparing is a sink to which each delivery costs. What it has goes there again only after that time, or when a third of
+// what it counts is over, whichever is earlier; to other sinks it goes with each run.
+type Sparing interface {
+	Every() time.Duration
+}
+
+// Failure is an error of a sink that says more than its text. Sinks need not use it.
+type Failure struct {
+	Err       error
+	Hint      string // what to do
+	Permanent bool   // will not pass by itself
+	Exit      int    // exit code when the whole run failed for this; 0 = any
+}
+
+// Error gives the cause.
+func (f *Failure) Error() string { return f.Err.Error() }
+
+// Unwrap gives the cause.
+func (f *Failure) Unwrap() error { return f.Err }
+
 // ErrNotHeld is what a Remover answers for a document that it does not hold.
 var ErrNotHeld = errors.New("no such document")
 
@@ -43,7 +74,7 @@ type Publication struct {
 	SiteID, Site string // id in the store, and name in GOCDB
 	Endpoint     string // Keystone's URL
 	GOCDBKey     string // "" = not known
-	Name         string // glue.ObjectName
+	Name         string // glue.ObjectName; of LDIF with that ending
 	Document     glue.Document
 	Body         []byte // in the sink's format
 	Digest       string // of what it says, but for its times; equal ones say the same

@@ -1,0 +1,73 @@
+package discovery_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/fedsite/fedsite/internal/discovery"
+	"github.com/fedsite/fedsite/internal/discovery/sinktest"
+)
+
+// TestSinks runs the suite over this package's sinks, in both formats.
+func TestSinks(t *testing.T) {
+	for _, f := range []discovery.Format{discovery.JSON, discovery.LDIF} {
+		t.Run("directory of "+string(f), func(t *testing.T) { sinktest.Run(t, sinktest.Case{New: directory(f)}) })
+	}
+	t.Run("stdout", func(t *testing.T) {
+		sinktest.Run(t, sinktest.Case{New: func(*testing.T) sinktest.Bed {
+			var out bytes.Buffer
+			return sinktest.Bed{Sink: discovery.NewStdout("stdout", &out, discovery.JSON)}
+		}})
+	})
+}
+
+// directory is the sink to a directory that is to be made, in one where other files stand.
+func directory(f discovery.Format) func(t *testing.T) sinktest.Bed {
+	return func(t *testing.T) sinktest.Bed {
+		above := t.TempDir()
+		dir := filepath.Join(above, "documents")
+		must(t, os.WriteFile(filepath.Join(above, "escaped.json"), []byte("stays"), 0o600))
+		open := func() discovery.Sink { return discovery.NewFile("file", dir, f) }
+		return sinktest.Bed{Sink: open(), Again: open, Breaks: map[string]func(*testing.T) func(){
+			"no right to write": func(t *testing.T) func() {
+				must(t, os.MkdirAll(dir, 0o755))
+				if os.Getuid() == 0 { // who may write everywhere
+					must(t, os.Rename(dir, dir+".away"))
+					must(t, os.WriteFile(dir, nil, 0o600))
+					return func() { must(t, os.Remove(dir)); must(t, os.Rename(dir+".away", dir)) }
+				}
+				must(t, os.Chmod(dir, 0o500))
+				return func() { must(t, os.Chmod(dir, 0o755)) }
+			},
+		}, Others: func(t *testing.T) []string { return beside(t, above, dir) }}
+	}
+}
+
+// beside gives all files that are no documents, and where nothing is written what is in them.
+func beside(t *testing.T, above, dir string) []string {
+	t.Helper()
+	var all []string
+	must(t, filepath.WalkDir(above, func(path string, d os.DirEntry, err error) error {
+		if os.IsNotExist(err) { // a temporary file
+			return nil
+		}
+		if err != nil || d.IsDir() || filepath.Dir(path) == dir && filepath.Ext(path) != ".tmp" {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		all = append(all, path+": "+string(text))
+		return err
+	}))
+	slices.Sort(all)
+	return all
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
