@@ -1,4 +1,5 @@
-// Package openstack serves an imagined world as a real cloud would: Keystone, Nova, Glance, Neutron and Cinder over HTTP.
+// Package openstack serves an imagined world as a real cloud would: Keystone, Nova, Glance, Neutron, Cinder and, where it
+// has one, Swift over HTTP.
 //
 // Answers are views of the world at the emulator's present; what a release can do is a table of capabilities (era.go),
 // never a branch in a handler. Real clients work against it.
@@ -27,6 +28,8 @@ type Options struct {
 	NetworkPage int // Neutron's pagination_max_limit; 0 = none
 	ImagePage   int // Glance's api_limit_max; 0 = 1000
 
+	Storage *Storage // its object storage; nil = it has none
+
 	Middleware func(http.Handler) http.Handler
 }
 
@@ -41,6 +44,8 @@ type Cloud struct {
 	base     string
 	tokens   map[string]*token
 	requests []Request
+
+	storage storage
 }
 
 // Request is one request that was answered.
@@ -67,6 +72,7 @@ func New(w *world.World, now func() time.Time, o Options) *Cloud {
 	c.glance()
 	c.neutron()
 	c.cinder()
+	c.swift()
 	c.writes()
 	c.nowhere()
 	return c

@@ -441,16 +441,19 @@ func (c *Cloud) catalog(t *token) []object {
 		if t.project == "" {
 			return object{"type": kind, "name": name, "id": hexID(kind), "endpoints": []object{}}
 		}
-		return entry(kind, name, path+"/"+t.project)
+		return entry(kind, name, path+t.project)
 	}
 	all := []object{entry("identity", "keystone", "/identity/v3"), entry("image", "glance", "/image"), entry("network", "neutron", "/network")}
 	if c.opts.Era.ProjectInURL {
-		all = append(all, perProject("compute", "nova", "/compute/v2.1"))
+		all = append(all, perProject("compute", "nova", "/compute/v2.1/"))
 	} else {
 		all = append(all, entry("compute", "nova", "/compute/v2.1"))
 	}
-	if c.opts.Era.CinderV2 {
-		return append(all, perProject("volumev2", "cinderv2", "/volume/v2"))
+	if c.opts.Storage != nil {
+		all = append(all, perProject("object-store", "swift", swiftPath))
 	}
-	return append(all, perProject("volumev3", "cinderv3", "/volume/v3"), perProject("block-storage", "cinder", "/volume/v3"))
+	if c.opts.Era.CinderV2 {
+		return append(all, perProject("volumev2", "cinderv2", "/volume/v2/"))
+	}
+	return append(all, perProject("volumev3", "cinderv3", "/volume/v3/"), perProject("block-storage", "cinder", "/volume/v3/"))
 }
