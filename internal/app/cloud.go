@@ -27,31 +27,32 @@ const (
 // cloud, or project, when it is used, and spoils no other one.
 func (a *App) source(s config.Site, c config.Cloud) accounting.Source {
 	use := credential.For{Site: s.Site.Name}
-	each := a.forEachVO(c.Credential)
-	if a.opts.Getenv != nil || (len(c.ProjectCredentials) == 0 && !each) {
-		return a.sourceWith(s, c, c.Credential, use, nil)
+	general, own := c.CredentialFor(site.Accounting), c.ProjectCredentialsOf(site.Accounting)
+	each := a.forEachVO(general)
+	if a.opts.Getenv != nil || (len(own) == 0 && !each) {
+		return a.sourceWith(s, c, general, use, nil)
 	}
 	var all ownSources
-	if c.Credential != "" && !each {
-		all.general = a.sourceWith(s, c, c.Credential, use, nil)
+	if general != "" && !each {
+		all.general = a.sourceWith(s, c, general, use, nil)
 	}
 	made, done := map[string]accounting.Source{}, map[string]bool{}
 	for _, vo := range c.Cloud.VOs {
-		name := c.ProjectCredentials[vo.Project]
+		name := own[vo.Project]
 		if name == "" && each {
-			name = c.Credential
+			name = general
 		}
 		if name == "" || done[vo.Project] {
 			continue
 		}
 		done[vo.Project] = true
-		own := use
+		its := use
 		if a.forEachVO(name) || a.cfg.Credentials[name].Exec != nil { // the others are the same for every VO
-			own.VO = vo.Name
+			its.VO = vo.Name
 		}
-		key := name + "\x00" + own.VO
+		key := name + "\x00" + its.VO
 		if made[key] == nil {
-			made[key] = a.sourceWith(s, c, name, own, all.general)
+			made[key] = a.sourceWith(s, c, name, its, all.general)
 		}
 		all.own = append(all.own, ownSource{vo.Project, made[key]})
 	}

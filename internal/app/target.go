@@ -5,13 +5,14 @@ import (
 
 	"github.com/fedsite/fedsite/internal/accounting"
 	"github.com/fedsite/fedsite/internal/config"
+	"github.com/fedsite/fedsite/internal/site"
 )
 
 // target gives what accounting works on for a site.
 func (a *App) target(s config.Site) *accounting.Target {
 	t := &accounting.Target{Site: s.Site, Settings: a.settings(s), Destinations: a.destinations(s.Accounting)}
 	for _, c := range s.Clouds {
-		t.Clouds = append(t.Clouds, accounting.CloudTarget{Cloud: c.Cloud, Mode: c.Mode, Source: a.source(s, c), Parallel: c.Parallel})
+		t.Clouds = append(t.Clouds, accounting.CloudTarget{Cloud: c.Cloud, Mode: c.ModeOf(site.Accounting), Source: a.source(s, c), Parallel: c.Parallel})
 	}
 	if c := s.Accounting.AMS; c != nil && c.Copy {
 		t.Copies = append(t.Copies, AMS)

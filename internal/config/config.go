@@ -39,35 +39,48 @@ type Config struct {
 
 // Site is a site with the settings of its parts. Site.ID and the clouds' IDs are empty: the store gives them.
 type Site struct {
-	Site       site.Site
-	Unit       Unit    // the file that it was read from
-	Clouds     []Cloud // in file order; Site.Clouds holds the same
-	Accounting Accounting
-	Privacy    Privacy
-	Benchmarks []Benchmark // of flavors that carry none themselves; first match wins
+	Site         site.Site
+	Unit         Unit    // the file that it was read from
+	Clouds       []Cloud // in file order; Site.Clouds holds the same
+	Accounting   Accounting
+	Discovery    Discovery
+	Privacy      Privacy
+	Benchmarks   []Benchmark   // of flavors that carry none themselves; first match wins
+	Accelerators []Accelerator // likewise
 }
 
-// Cloud is an OpenStack endpoint with the way to it.
+// Cloud is an OpenStack endpoint with the way to it. What differs by part is there for each part that the file says it for.
 type Cloud struct {
 	Cloud              site.Cloud
-	Mode               site.Mode         // of accounting; "" = the site's, below which alone it counts
-	Formerly           []string          // earlier names within the site
-	Interface          string            // public, internal, admin
-	Credential         string            // key of Config.Credentials, for accounting
-	ProjectCredentials map[string]string // the same for single projects, by id or name as VOs write it; nil = none
-	Parallel           int               // projects collected at once
-	NovaPerSecond      float64           // requests per second; 0 = no limit
-	Network            Network           // merged with the general one
+	GOCDBKey           string                          // primary key of the endpoint in GOCDB; "" = it is looked up
+	Modes              map[site.Part]site.Mode         // none = the site's, below which alone it counts
+	Formerly           []string                        // earlier names within the site
+	Interface          string                          // public, internal, admin
+	Protocol           string                          // Keystone's name of the protocol, in place of the credential's; "" = that
+	Credentials        map[site.Part]string            // keys of Config.Credentials
+	ProjectCredentials map[site.Part]map[string]string // the same for single projects, by id or name as VOs write it
+	Parallel           int                             // projects asked at once
+	NovaPerSecond      float64                         // requests per second; 0 = no limit
+	Network            Network                         // merged with the general one
 }
 
-// CredentialOf gives the credential for a project: its own, else the cloud's (design §4, Credentials).
-func (c Cloud) CredentialOf(p site.Project) string {
+// ModeOf gives what a part does at the cloud at most; "" = what the site says.
+func (c Cloud) ModeOf(p site.Part) site.Mode { return c.Modes[p] }
+
+// CredentialFor gives the credential that a part signs in with; "" = none.
+func (c Cloud) CredentialFor(p site.Part) string { return c.Credentials[p] }
+
+// ProjectCredentialsOf gives the credentials of single projects, by id or name as VOs write it.
+func (c Cloud) ProjectCredentialsOf(p site.Part) map[string]string { return c.ProjectCredentials[p] }
+
+// CredentialOf gives the credential of a part for a project: its own, else the cloud's (design §4, Credentials).
+func (c Cloud) CredentialOf(part site.Part, p site.Project) string {
 	for _, as := range []string{p.ID, p.Name} {
-		if own, ok := c.ProjectCredentials[as]; ok {
+		if own, ok := c.ProjectCredentials[part][as]; ok {
 			return own
 		}
 	}
-	return c.Credential
+	return c.Credentials[part]
 }
 
 // Accounting is how accounting is done for one site.

@@ -21,6 +21,8 @@ type Credential struct {
 	Exec        *ExecCredential
 	Basic       *BasicCredential
 	Certificate *Certificate
+
+	Site, VO string // a share whose cloud and project it is used at, as for Swift; "" = whatever names it says that
 }
 
 // Kinds of credentials, as errors and screens name them.

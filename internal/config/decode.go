@@ -94,7 +94,10 @@ func fields(t reflect.Type) []field {
 
 // formWords gives every key of the form, there already or not yet.
 func formWords() map[string]bool {
-	known := map[string]bool{fromFile: true, fromEnv: true, fromCredential: true, partAccounting: true, off: true}
+	known := map[string]bool{fromFile: true, fromEnv: true, fromCredential: true, off: true}
+	for _, part := range parts {
+		known[string(part)] = true
+	}
 	for _, path := range laterKeys {
 		for _, key := range strings.Split(path, ".") {
 			known[key] = true

@@ -13,10 +13,10 @@ const notYet = "not there yet in this version of fedsite"
 var laterKeys = []string{
 	"images", "access", "discovery", "entitlements",
 
-	"clouds.credential.discovery", "clouds.credential.images", "clouds.credential.access",
-	"clouds.mode.discovery", "clouds.mode.images", "clouds.mode.access",
-	"vos.credential.discovery", "vos.credential.images", "vos.credential.access",
-	"vos.mode.discovery", "vos.mode.images", "vos.mode.access",
+	"clouds.credential.images", "clouds.credential.access",
+	"clouds.mode.images", "clouds.mode.access",
+	"vos.credential.images", "vos.credential.access",
+	"vos.mode.images", "vos.mode.access",
 
 	"flavors.*.accelerator",
 

@@ -45,6 +45,14 @@ func asUsual() Config {
 	}
 }
 
+// signs gives a credential that the file names for all parts.
+func signs(name string) map[site.Part]string {
+	if name == "" {
+		return nil
+	}
+	return map[site.Part]string{site.Accounting: name, site.Discovery: name}
+}
+
 // equal fails when a configuration is not as expected. Site.Clouds is filled in from Clouds, VOs' modes from the cloud's, and
 // of the service what is usual.
 func equal(t *testing.T, got *Config, want Config) {
@@ -60,7 +68,8 @@ func equal(t *testing.T, got *Config, want Config) {
 			c := &s.Clouds[i]
 			c.Cloud.VOs = slices.Clone(c.Cloud.VOs)
 			for j := range c.Cloud.VOs {
-				c.Cloud.VOs[j].Mode = stdcmp.Or(c.Cloud.VOs[j].Mode, c.Mode)
+				c.Cloud.VOs[j].Mode = stdcmp.Or(c.Cloud.VOs[j].Mode, c.ModeOf(site.Accounting))
+				c.Cloud.VOs[j].Discovery = stdcmp.Or(c.Cloud.VOs[j].Discovery, c.ModeOf(site.Discovery))
 			}
 		}
 	}
@@ -78,7 +87,7 @@ func equal(t *testing.T, got *Config, want Config) {
 func TestDefaults(t *testing.T) {
 	equal(t, parsed(t, base), Config{
 		Sites: []Site{{Site: site.Site{Name: "A"}, Accounting: defaults(site.Observe), Privacy: asIs,
-			Clouds: []Cloud{{Cloud: site.Cloud{Name: "main", ServiceName: "A", Properties: site.DefaultProperties}, Credential: "r", Parallel: 4}}}},
+			Clouds: []Cloud{{Cloud: site.Cloud{Name: "main", ServiceName: "A", Properties: site.DefaultProperties}, Credentials: signs("r"), Parallel: 4}}}},
 		Credentials: map[string]Credential{"r": {OSCloud: "x"}},
 		Store:       Store{Path: "/var/lib/fedsite"},
 	})
@@ -141,10 +150,10 @@ network: {proxy: "http://p:3128", no_proxy: [a]}
 	equal(t, c, Config{
 		Sites: []Site{
 			{Site: site.Site{Name: "A"}, Accounting: a, Privacy: Privacy{GlobalUserName: "id", MachineName: "name"},
-				Clouds:     []Cloud{{Cloud: site.Cloud{Name: "main", ServiceName: "A", Properties: []string{"VO"}, VOs: vo("ops")}, Credential: "r", Parallel: 4, Network: general}},
+				Clouds:     []Cloud{{Cloud: site.Cloud{Name: "main", ServiceName: "A", Properties: []string{"VO"}, VOs: vo("ops")}, Credentials: signs("r"), Parallel: 4, Network: general}},
 				Benchmarks: []Benchmark{{"g1.*", "HS", 1}, {"*", "HS", 2}}},
 			{Site: site.Site{Name: "B"}, Accounting: b, Privacy: Privacy{GlobalUserName: "id", MachineName: "omit"},
-				Clouds:     []Cloud{{Cloud: site.Cloud{Name: "main", ServiceName: "S", Properties: []string{"own"}, VOs: vo("biomed")}, Credential: "r", Parallel: 4, Network: general}},
+				Clouds:     []Cloud{{Cloud: site.Cloud{Name: "main", ServiceName: "S", Properties: []string{"own"}, VOs: vo("biomed")}, Credentials: signs("r"), Parallel: 4, Network: general}},
 				Benchmarks: []Benchmark{{"g1.*", "HS", 3}, {"b.*", "B", 4}, {"*", "HS", 2}}}, // a site's own patterns come first
 		},
 		Credentials: map[string]Credential{"r": {OSCloud: "x"}},
@@ -176,13 +185,13 @@ site: {gocdb: A}
 clouds:
   - {name: r3, like: r2, region: R3, network: {source_address: 192.0.2.1}}
   - {name: r1, formerly: [old], auth_url: "https://k/v3", region: R1, service_name: S, credential: b, limits: {parallel: 2, nova_per_second: 1.5}, network: {ca_file: /ca, no_proxy: [x]}}
-  - {name: r2, like: r1, limits: {parallel: 9}, credential: {accounting: a}}
+  - {name: r2, like: r1, limits: {parallel: 9}, credential: {accounting: a, discovery: a}}
 credentials: {a: {os_cloud: x}, b: {os_cloud: y}}
 `)
 	s := c.Sites[0]
 	cloud := func(name, region, credential string, parallel int, n Network, formerly ...string) Cloud {
 		return Cloud{Cloud: site.Cloud{Name: name, AuthURL: "https://k/v3", Region: region, ServiceName: "S", Properties: site.DefaultProperties},
-			Formerly: formerly, Credential: credential, Parallel: parallel, NovaPerSecond: 1.5, Network: n}
+			Formerly: formerly, Credentials: signs(credential), Parallel: parallel, NovaPerSecond: 1.5, Network: n}
 	}
 	n := Network{CAFile: "/ca", NoProxy: []string{"x"}}
 	third := n
@@ -339,7 +348,7 @@ func TestExamplesLoad(t *testing.T) {
 			}
 			equal(t, c, Config{
 				Sites: []Site{{Site: site.Site{Name: "EXAMPLE-CLOUD"}, Accounting: defaults(site.Observe), Privacy: asIs,
-					Clouds: []Cloud{{Cloud: site.Cloud{Name: "main", ServiceName: "EXAMPLE-CLOUD", Properties: site.DefaultProperties}, Credential: "reader", Parallel: 4}}}},
+					Clouds: []Cloud{{Cloud: site.Cloud{Name: "main", ServiceName: "EXAMPLE-CLOUD", Properties: site.DefaultProperties}, Credentials: signs("reader"), Parallel: 4}}}},
 				Credentials: map[string]Credential{"reader": {OSCloud: "fedsite"}}, Store: Store{Path: "/var/lib/fedsite"}})
 		case "full":
 			everyKeyIsSaid(t, string(text))
@@ -353,7 +362,7 @@ func TestExampleOfManySites(t *testing.T) {
 	if len(c.Broken) > 0 || len(c.Sites) != 1 || c.Sites[0].Site.Name != "EXAMPLE-CLOUD" || filepath.Base(c.Sites[0].Unit.File) != "EXAMPLE-CLOUD.yaml" {
 		t.Fatalf("sites %v, broken %v", c.Sites, c.Broken)
 	}
-	if m := c.Sites[0].Clouds[0]; m.CredentialOf(site.Project{ID: "4ae07d0e5d7a4c3b8a6f1e2d3c4b5a69"}) != "project" || m.CredentialOf(site.Project{ID: "x"}) != "checkin" {
+	if m := c.Sites[0].Clouds[0]; m.CredentialOf(site.Accounting, site.Project{ID: "4ae07d0e5d7a4c3b8a6f1e2d3c4b5a69"}) != "project" || m.CredentialOf(site.Accounting, site.Project{ID: "x"}) != "checkin" {
 		t.Errorf("credentials: %+v", m)
 	}
 }

@@ -37,6 +37,7 @@ func (l *loader) site(cfg *Config, f *fileSite) Site {
 	properties := values(f.Properties)
 	for _, c := range f.Clouds {
 		cloud := l.cloud(cfg, c)
+		l.partCredentials(s, c, cloud)
 		cloud.Cloud.Properties = properties
 		s.Clouds = append(s.Clouds, cloud)
 	}
@@ -60,10 +61,17 @@ func values(all []text) []string {
 
 func (l *loader) cloud(cfg *Config, f fileCloud) Cloud {
 	c := Cloud{
-		Mode:     site.Mode(f.Mode.accounting.V),
 		Cloud:    site.Cloud{Name: f.Name.V, AuthURL: f.AuthURL.V, Region: f.Region.V, ServiceName: f.Service.V},
-		Formerly: values(f.Formerly), Interface: f.Interface.V, Credential: f.Credential.accounting.V,
+		Formerly: values(f.Formerly), Interface: f.Interface.V,
 		Parallel: f.Limits.Parallel.V, NovaPerSecond: f.Limits.Nova.V, Network: l.network(f.Network, cfg.Network),
+	}
+	for _, p := range parts {
+		if mode := f.Mode.of(p); mode.V != "" {
+			c.Modes = with(c.Modes, p, site.Mode(mode.V))
+		}
+		if name := f.Credential.of(p); name.V != "" {
+			c.Credentials = with(c.Credentials, p, name.V)
+		}
 	}
 	l.signIn(cfg, f)
 	return c
@@ -148,31 +156,33 @@ func (l *loader) vos(cfg *Config, f *fileSite, clouds []Cloud) {
 			}
 			named[c.V] = true
 		}
-		l.credentialNamed(cfg, v.Credential, v.at)
+		for _, name := range v.Credential.texts() {
+			l.credentialNamed(cfg, name, v.at)
+		}
 		for i := range clouds {
 			c := &clouds[i]
 			if v.Clouds.isSet() && !named[c.Cloud.Name] {
 				continue
 			}
-			vo.Mode = lower(c.Mode, site.Mode(v.Mode.accounting.V))
+			vo.Mode = lower(c.ModeOf(site.Accounting), site.Mode(v.Mode.of(site.Accounting).V))
+			vo.Discovery = lower(c.ModeOf(site.Discovery), site.Mode(v.Mode.of(site.Discovery).V))
 			c.Cloud.VOs = append(c.Cloud.VOs, vo)
-			l.projectCredential(c, v)
+			for _, p := range parts {
+				l.projectCredential(c, p, v)
+			}
 		}
 	}
 }
 
 // projectCredential notes the credential that a VO names for its project.
-func (l *loader) projectCredential(c *Cloud, v fileVO) {
-	own := v.Credential.accounting
+func (l *loader) projectCredential(c *Cloud, part site.Part, v fileVO) {
+	own := v.Credential.of(part)
 	if !own.isSet() || own.V == "" {
 		return
 	}
-	if other, ok := c.ProjectCredentials[v.Project.V]; ok && other != own.V {
+	if other, ok := c.ProjectCredentials[part][v.Project.V]; ok && other != own.V {
 		l.fail(own.at, "project %s is signed in to with %s, says another VO of it: one project has one credential", v.Project.V, other)
 		return
 	}
-	if c.ProjectCredentials == nil {
-		c.ProjectCredentials = map[string]string{}
-	}
-	c.ProjectCredentials[v.Project.V] = own.V
+	c.ProjectCredentials = with(c.ProjectCredentials, part, with(c.ProjectCredentials[part], v.Project.V, own.V))
 }

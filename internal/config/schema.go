@@ -118,8 +118,11 @@ func (w *words) schema(f field) map[string]any {
 
 func (p *perPart) schema(f field) map[string]any {
 	one := (&text{}).schema(f)
-	return map[string]any{"oneOf": []any{one, map[string]any{"type": "object", "additionalProperties": false,
-		"required": []string{partAccounting}, "properties": map[string]any{partAccounting: one}}}}
+	own := map[string]any{}
+	for _, part := range parts {
+		own[string(part)] = one
+	}
+	return map[string]any{"oneOf": []any{one, map[string]any{"type": "object", "additionalProperties": false, "minProperties": 1, "properties": own}}}
 }
 
 func (v *number) schema(f field) map[string]any { return bounded("integer", f) }
@@ -192,8 +195,10 @@ func (t *text) kind(f field) string {
 	return "text"
 }
 
-func (w *words) kind(f field) string    { return (&text{}).kind(f) + ", or a list" }
-func (p *perPart) kind(f field) string  { return (&text{}).kind(f) + ", or {accounting: …}" }
+func (w *words) kind(f field) string { return (&text{}).kind(f) + ", or a list" }
+func (p *perPart) kind(f field) string {
+	return (&text{}).kind(f) + ", or {accounting: …, discovery: …}"
+}
 func (v *flag) kind(field) string       { return "true or false" }
 func (v *date) kind(field) string       { return "date" }
 func (v *secret) kind(field) string     { return "secret" }

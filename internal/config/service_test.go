@@ -135,7 +135,7 @@ func TestModes(t *testing.T) {
 					text += ", mode: {accounting: " + string(vo) + "}"
 				}
 				c := parsed(t, text+"}\n").Sites[0]
-				if got, want := c.Clouds[0].Mode, cloud; c.Accounting.Mode != of || got != want {
+				if got, want := c.Clouds[0].ModeOf(site.Accounting), cloud; c.Accounting.Mode != of || got != want {
 					t.Errorf("site %s, cloud %q: %s, %s; want %s", of, cloud, c.Accounting.Mode, got, want)
 				}
 				if got, want := c.Clouds[0].Cloud.VOs[0].Mode, append(words, "")[min(j, k)]; got != want || c.Site.Clouds[0].VOs[0].Mode != got {
@@ -164,7 +164,7 @@ vos:
 		{0, site.Project{ID: "p"}, "own"}, {1, site.Project{ID: "p"}, "general"}, {0, site.Project{ID: "1", Name: "q"}, "own"}, {1, site.Project{ID: "1", Name: "q"}, "own"},
 		{0, site.Project{ID: "other", Name: "x"}, "general"},
 	} {
-		if got := c.Clouds[w.cloud].CredentialOf(w.project); got != w.want {
+		if got := c.Clouds[w.cloud].CredentialOf(site.Accounting, w.project); got != w.want {
 			t.Errorf("%s, %+v: %s, want %s", c.Clouds[w.cloud].Cloud.Name, w.project, got, w.want)
 		}
 	}
@@ -177,7 +177,7 @@ func TestBelowTheSiteRules(t *testing.T) {
 		{"mode of a part that is not there yet", vo("mode: {images: active}"), []string{"4:36 vos[0].mode.images: not there yet in this version of fedsite"}},
 		{"mode of no part", vo("mode: {accountng: active}"), []string{"4:36 vos[0].mode.accountng: is no key here: did you mean accounting?"}},
 		{"credential of a VO", vo("credential: s"), []string{`4:41 vos[0].credential: no credential is called "s"`}},
-		{"credential of a part that is not there yet", vo("credential: {discovery: r}"), []string{"4:42 vos[0].credential.discovery: not there yet in this version of fedsite"}},
+		{"credential of a part that is not there yet", vo("credential: {images: r}"), []string{"4:42 vos[0].credential.images: not there yet in this version of fedsite"}},
 		{"credential that is none for OpenStack", base[:len(base)-2] + ", b: {basic: {user: u, password: p}}}\nvos: [{name: v, project: p, credential: b}]\n", []string{
 			"2:10 clouds[0].credential: is required when there are several credentials: r, b", "4:41 vos[0].credential: b is of the kind basic, which OpenStack does not take"}},
 		{"two credentials of one project", "site: {gocdb: A}\nclouds: [{name: m, credential: a}]\ncredentials: {a: {os_cloud: x}, b: {os_cloud: y}}\nvos:\n  - {name: v, project: p, credential: a}\n  - {name: w, project: p, credential: b}\n", []string{

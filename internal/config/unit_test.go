@@ -123,7 +123,7 @@ func TestIncludedFiles(t *testing.T) {
 		}
 	}
 	b := c.Sites[2]
-	if b.Privacy != (Privacy{GlobalUserName: "id", MachineName: "omit"}) || b.Clouds[0].Credential != "r" || b.Clouds[0].Cloud.ServiceName != "B" || b.Clouds[0].Cloud.VOs[0].Name != "ops" ||
+	if b.Privacy != (Privacy{GlobalUserName: "id", MachineName: "omit"}) || b.Clouds[0].CredentialFor(site.Accounting) != "r" || b.Clouds[0].Cloud.ServiceName != "B" || b.Clouds[0].Cloud.VOs[0].Name != "ops" ||
 		!cmp.Equal(b.Clouds[0].Network.NoProxy, []string{"a"}) || b.Accounting.Mode != site.Observe || b.Accounting.AMS == nil {
 		t.Errorf("site B is not what its file and the main one say: %+v", b)
 	}

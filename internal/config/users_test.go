@@ -22,7 +22,7 @@ func TestUsersTexts(t *testing.T) {
 	proxy := Network{Proxy: "http://proxy.example.org:3128", NoProxy: []string{".example.org"}}
 	cloud := func(name, region, service string, vos ...site.VO) Cloud {
 		return Cloud{Cloud: site.Cloud{Name: name, AuthURL: "https://keystone.example.org:5000/v3", Region: region, ServiceName: service, VOs: vos, Properties: property},
-			Credential: "reader", Parallel: 4, NovaPerSecond: 5, Network: proxy}
+			Credentials: signs("reader"), Parallel: 4, NovaPerSecond: 5, Network: proxy}
 	}
 	checkin := OIDCCredential{Issuer: "https://aai.egi.eu/auth/realms/egi", ClientID: "…", ClientSecret: secretFrom(fromFile, "/run/secrets/checkin"), Grant: "client_credentials",
 		Scopes: []string{"openid", "profile", "eduperson_entitlement", "entitlements", "email", "voperson_id"}, IDP: "egi.eu", Protocol: "openid"}
@@ -43,17 +43,17 @@ func TestUsersTexts(t *testing.T) {
 			want: Config{
 				Notify: Notify{Email: []string{"cloud-ops@example.org"}, SMTP: SMTP{Host: "localhost", Port: 25, TLS: "none"}, Digest: Daily{On: true, Hour: 7}},
 				Sites: []Site{{Site: site.Site{Name: "EXAMPLE-CLOUD"}, Accounting: minimal, Privacy: asIs,
-					Clouds: []Cloud{{Cloud: site.Cloud{Name: "main", ServiceName: "EXAMPLE-CLOUD", Properties: site.DefaultProperties}, Credential: "reader", Parallel: 4}}}},
+					Clouds: []Cloud{{Cloud: site.Cloud{Name: "main", ServiceName: "EXAMPLE-CLOUD", Properties: site.DefaultProperties}, Credentials: signs("reader"), Parallel: 4}}}},
 				Credentials: map[string]Credential{"reader": {OSCloud: "fedsite"}},
 				Store:       Store{Path: "/var/lib/fedsite"},
 			},
 		},
 		{
 			name: "full",
-			later: []string{"clouds[0].credential.discovery", "clouds[0].credential.images", `flavors["g1.*"].accelerator`,
+			later: []string{"clouds[0].credential.images", `flavors["g1.*"].accelerator`,
 				"accounting.records[1] accelerator", "accounting.records[2] storage", "accounting.records[3] ip", "accounting.ams.topics.storage",
 				"images", "access", "discovery", "web.listen", "web.auth"},
-			cut: []string{", discovery: reader, images: imagesw", "accelerator: {type: GPU, vendor: NVIDIA, model: A100, number: 1, memory_gb: 40}",
+			cut: []string{", images: imagesw", "accelerator: {type: GPU, vendor: NVIDIA, model: A100, number: 1, memory_gb: 40}",
 				", accelerator, storage, ip", ", storage: eu-egi-storage-accounting", "images:\n → BLOCK", "access: {mode → LINE", "discovery: {mode → LINE",
 				"web: → LINE"},
 			want: Config{
@@ -79,7 +79,7 @@ func TestUsersTexts(t *testing.T) {
 				"accounting: → sites: [{gocdb: X, clouds: [{name: m, auth_url: \"https://k/v3\", credential: appcred}]}]\naccounting:"},
 			want: Config{
 				Sites: []Site{{Site: site.Site{Name: "X"}, Accounting: defaults(site.Observe), Privacy: asIs,
-					Clouds: []Cloud{{Cloud: site.Cloud{Name: "m", AuthURL: "https://k/v3", ServiceName: "X", Properties: site.DefaultProperties}, Credential: "appcred", Parallel: 4}}}},
+					Clouds: []Cloud{{Cloud: site.Cloud{Name: "m", AuthURL: "https://k/v3", ServiceName: "X", Properties: site.DefaultProperties}, Credentials: signs("appcred"), Parallel: 4}}}},
 				Credentials: map[string]Credential{"checkin": {OIDC: &checkin}, "store": {OIDC: &checkin},
 					"appcred": {Vault: &VaultCredential{URL: "https://vault.example.org:8200", KV: 1, Mount: "secrets", Path: "users/{sub}/cloudmon/{keystone_host}/{vo}", Login: VaultLogin{JWT: "checkin"}}},
 					"harbor":  {Basic: &BasicCredential{User: "robot", Password: secretFrom(fromFile, "/run/secrets/harbor")}}},

@@ -239,27 +239,42 @@ func (l *loader) signIn(cfg *Config, f fileCloud) {
 	if f.at.kind != mapping || f.at.partly {
 		return
 	}
-	name := f.Credential.accounting
-	if !name.isSet() {
-		switch n := f.Credential.at; {
-		case n == nil && len(cfg.Credentials) == 0:
+	if n := f.Credential.at; n == nil {
+		if len(cfg.Credentials) == 0 {
 			l.missing(f.at, "credential", "is required: name one under credentials")
-		case n == nil:
+		} else {
 			l.missing(f.at, "credential", fmt.Sprintf("is required when there are several credentials: %s", strings.Join(l.main.rest.Credentials.names(), ", ")))
-		case n.kind == mapping && len(n.pairs) == 0:
-			l.missing(n, partAccounting, "is required")
 		}
 		return
 	}
-	if c, ok := l.credentialNamed(cfg, f.Credential, f.at); ok && c.OSCloud == "" && !f.AuthURL.isSet() && !l.isPartly(name.V) {
-		l.missing(f.at, "auth_url", fmt.Sprintf("is required: credential %s is no entry of clouds.yaml that would say it", name.V))
+	for _, name := range f.Credential.texts() {
+		if c, ok := l.credentialNamed(cfg, name, f.at); ok && c.OSCloud == "" && !f.AuthURL.isSet() && !l.isPartly(name.V) {
+			l.missing(f.at, "auth_url", fmt.Sprintf("is required: credential %s is no entry of clouds.yaml that would say it", name.V))
+			return
+		}
+	}
+}
+
+// partCredentials checks that a mapping names a credential for each part that does anything at the cloud.
+func (l *loader) partCredentials(s Site, f fileCloud, c Cloud) {
+	n := f.Credential.at
+	if n == nil || n.kind != mapping || n.partly || f.at.partly {
+		return
+	}
+	for _, part := range parts {
+		mode := s.Accounting.Mode
+		if part == site.Discovery {
+			mode = s.Discovery.Mode
+		}
+		if _, said := f.Credential.own[part]; !said && lower(mode, c.ModeOf(part)) != site.Disabled {
+			l.missing(n, string(part), "is required, unless the mode of "+string(part)+" is disabled")
+		}
 	}
 }
 
 // credentialNamed gives the credential that something of the file names to sign in to OpenStack, and reports one that
 // cannot do that.
-func (l *loader) credentialNamed(cfg *Config, f perPart, by *node) (Credential, bool) {
-	name := f.accounting
+func (l *loader) credentialNamed(cfg *Config, name text, by *node) (Credential, bool) {
 	if !name.isSet() || name.V == "" || name.at.kind != scalar {
 		return Credential{}, false
 	}
