@@ -26,17 +26,20 @@ type assessment struct {
 	ids   map[string]string // of sites, by name
 	names map[string]string // and the other way
 	items []Item
+
+	downtimes map[string][]Downtime // of sites, by id
 }
 
 // Assess says of everything in the facts how it is, the worst first.
 func Assess(f Facts) []Item {
-	a := &assessment{Facts: f, ids: map[string]string{}, names: map[string]string{}}
+	a := &assessment{Facts: f, ids: map[string]string{}, names: map[string]string{}, downtimes: map[string][]Downtime{}}
 	for _, s := range f.Sites {
-		a.ids[s.Name], a.names[s.ID] = s.ID, s.Name
+		a.ids[s.Name], a.names[s.ID], a.downtimes[s.ID] = s.ID, s.Name, s.Downtimes
 	}
 	a.service()
 	for _, s := range f.Sites {
 		a.site(s)
+		a.declared(s)
 	}
 	for _, t := range f.Tasks {
 		a.task(t)
@@ -44,6 +47,7 @@ func Assess(f Facts) []Item {
 	a.checks()
 	for i := range a.items {
 		a.mute(&a.items[i])
+		a.excuse(&a.items[i])
 	}
 	order(a.items)
 	return a.items
@@ -193,7 +197,8 @@ func (a *assessment) ran(i *Item, t Task) {
 		i.Reason = "last run: " + stamp(t.Last.Ended)
 	default:
 		i.State, i.Reason, i.Remedy = Warn, fmt.Sprintf("last run: %s, %s", stamp(t.Last.Ended), t.Last.Outcome), show
-		if why, remedy := cause(t.Last.Report); why != "" {
+		if why, remedy, clouds := cause(t.Last.Report); why != "" {
+			i.clouds = clouds
 			i.Reason += ": " + why
 			if remedy != "" {
 				i.Remedy = remedy
@@ -235,17 +240,20 @@ func worse(a, b State) State {
 	return a
 }
 
-// cause gives why a run failed.
-func cause(r *run.Report) (reason, remedy string) {
+// cause gives why a run failed, and at which clouds.
+func cause(r *run.Report) (reason, remedy string, clouds []string) {
 	if r == nil {
-		return "", ""
+		return "", "", nil
 	}
 	for _, p := range r.Problems {
-		if p.Failed {
-			return p.Object + ": " + p.Reason, p.Hint
+		if !p.Failed {
+			continue
+		}
+		if clouds = append(clouds, p.Cloud); len(clouds) == 1 {
+			reason, remedy = p.Object+": "+p.Reason, p.Hint
 		}
 	}
-	return "", ""
+	return reason, remedy, clouds
 }
 
 // problemsShown is how many problems of a run an item lists.
@@ -263,6 +271,7 @@ func problems(r run.Report) Item {
 		if p.Cloud != "" && !strings.Contains(p.Object, p.Cloud) {
 			text = "cloud " + p.Cloud + ", " + text
 		}
+		i.clouds = append(i.clouds, p.Cloud)
 		if n++; n == 1 {
 			i.State, i.Reason, i.Remedy = Warn, text, p.Hint
 			continue
@@ -276,6 +285,9 @@ func problems(r run.Report) Item {
 	}
 	if rest := n - problemsShown + r.Dropped; n > 0 && rest > 0 {
 		i.More = append(i.More, fmt.Sprintf("and %d more", rest))
+	}
+	if r.Dropped > 0 {
+		i.clouds = append(i.clouds, "")
 	}
 	if r.Outcome == run.Failed && n == 0 { // it did not come so far
 		i.State, i.Reason = Unknown, "the last run failed"

@@ -8,8 +8,9 @@ import (
 
 // Parts that belong to no pipeline.
 const (
-	PartService = "service" // the process itself: its scheduler, its store, its messages
-	PartConfig  = "config"  // the site files
+	PartService  = "service"  // the process itself: its scheduler, its store, its messages
+	PartConfig   = "config"   // the site files
+	PartDowntime = "downtime" // what GOCDB says of a site; there is none while it says nothing
 )
 
 // Facts is all that is known at a moment. Whoever calls Assess gathers it; nothing in it is about one pipeline only.
@@ -29,6 +30,8 @@ type Site struct {
 	Broken   string // why its file cannot be used and the last good configuration is in force, with file and line; "" = it can
 	Remedy   string
 	Lost     bool // there is no last good configuration of it either
+
+	Downtimes []Downtime // in GOCDB: ongoing, planned, and of the last hours
 }
 
 // Mode is how far a part of a site may go.

@@ -14,18 +14,22 @@ type State string
 
 // States of a thing.
 const (
-	OK      State = "ok"
-	Off     State = "off"     // disabled, paused or muted by somebody
-	Unknown State = "unknown" // nothing is known yet, or any more
-	Warn    State = "warn"
-	Fail    State = "fail"
+	OK         State = "ok"
+	Off        State = "off"      // disabled, paused or muted by somebody
+	InDowntime State = "downtime" // bad, and its site is in a downtime: grey
+	Unknown    State = "unknown"  // nothing is known yet, or any more
+	Warn       State = "warn"
+	Fail       State = "fail"
 )
 
 // rank orders states from the best to the worst.
-func (s State) rank() int { return slices.Index([]State{Off, OK, Unknown, Warn, Fail}, s) }
+func (s State) rank() int { return slices.Index([]State{Off, InDowntime, OK, Unknown, Warn, Fail}, s) }
 
 // Bad tells whether somebody should do something.
 func (s State) Bad() bool { return s == Warn || s == Fail }
+
+// silent tells whether it counts at once and nobody is told: somebody has said that it would be so.
+func (s State) silent() bool { return s == Off || s == InDowntime }
 
 // Item is the state of one thing.
 type Item struct {
@@ -40,10 +44,12 @@ type Item struct {
 	Remedy string    `json:"remedy,omitempty"`
 	Since  time.Time `json:"since,omitzero"`   // since when it is so, as far as it was watched
 	More   []string  `json:"more,omitempty"`   // further reasons
-	Behind State     `json:"behind,omitempty"` // of a muted thing: how it is
+	Behind State     `json:"behind,omitempty"` // of a thing that is muted or in downtime: how it is
 	Task   string    `json:"task,omitempty"`   // whose run says so
 
 	urgent bool          // counts at once
+	note   bool          // its reason is told although it is ok
+	clouds []string      // without Cloud: those that it is about, as far as that is known; "" = also anything else
 	hold   time.Duration // it must be so for this long before anybody is told
 }
 
@@ -123,7 +129,7 @@ type Place struct {
 }
 
 // Places gives the health of each part at each site: the state of its worst item, which gives the reason. A part that would be
-// well but for what is muted is off.
+// well but for what is muted is off, and one that would be but for a downtime is in it.
 func Places(items []Item) []Place {
 	var all []Place
 	groups := map[Place][]Item{}
@@ -148,18 +154,24 @@ func Places(items []Item) []Place {
 				p.Reason += fmt.Sprintf(" (%s in all)", more)
 			}
 		}
-		if m, ok := muted(group); ok && !p.State.Bad() {
-			p.State, p.Reason, p.Remedy, p.Since = Off, m.within()+": "+m.Reason, m.Remedy, m.Since
+		if p.State == OK && group[0].note {
+			p.Reason, p.Since = group[0].Reason, group[0].Since
+		}
+		if m, ok := excused(group); ok && !p.State.Bad() {
+			p.State, p.Reason, p.Remedy, p.Since = m.State, m.Reason, m.Remedy, m.Since
+			if m.Behind.Bad() {
+				p.Reason = m.within() + ": " + m.Reason
+			}
 		}
 	}
 	slices.SortFunc(all, func(a, b Place) int { return cmp.Or(cmp.Compare(a.Site, b.Site), cmp.Compare(a.Part, b.Part)) })
 	return all
 }
 
-// muted gives the item that is the worst behind a mute, if there is one.
-func muted(items []Item) (worst Item, ok bool) {
+// excused gives the item that is the worst behind a mute or a downtime, if there is one.
+func excused(items []Item) (worst Item, ok bool) {
 	for _, i := range items {
-		if i.Behind.Bad() && (!ok || i.Behind.rank() > worst.Behind.rank()) {
+		if (i.Behind.Bad() || i.State == InDowntime) && (!ok || i.Behind.rank() > worst.Behind.rank()) {
 			worst, ok = i, true
 		}
 	}

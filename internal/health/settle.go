@@ -18,8 +18,8 @@ type kept struct {
 }
 
 // settle gives what is kept of a thing after it was seen as the item says, and whether that is worth a write. Worse counts
-// when it was seen twice, and as long as the item demands; better when it has held for ten minutes; off at once, because
-// somebody did it; and unknown never, because it is no news.
+// when it was seen twice, and as long as the item demands; better when it has held for ten minutes; off, and in a
+// downtime, at once, because somebody did it; and unknown never, because it is no news.
 func settle(old *kept, i Item, now time.Time) (kept, bool) {
 	if old == nil {
 		k := kept{state: i.State, since: now, reason: i.Reason, remedy: i.Remedy, seen: i.State, seenSince: now, seenTimes: 1}
@@ -51,7 +51,7 @@ func settle(old *kept, i Item, now time.Time) (kept, bool) {
 		k.seenSince, held = now, 0
 	}
 	switch {
-	case k.seen == Off, i.urgent:
+	case k.seen.silent(), i.urgent:
 	case k.seen.rank() > k.state.rank() && k.seen.Bad():
 		if k.seenTimes < 2 || held < i.hold {
 			return k, true

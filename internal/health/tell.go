@@ -24,8 +24,8 @@ type Change struct {
 	Was State `json:"was"`
 }
 
-// changes finds what a channel does not know yet: told is what it was told last of things that were bad then. What is off is
-// nothing to tell, but is forgotten, so that it is told of when it returns.
+// changes finds what a channel does not know yet: told is what it was told last of things that were bad then. What is off, or
+// in a downtime, is nothing to tell, but is forgotten, so that it is told of when it returns.
 func changes(items []Item, all map[string]kept, told map[string]State) (news []Change, forget []string) {
 	now := map[string]Item{}
 	for _, i := range items {
@@ -39,7 +39,7 @@ func changes(items []Item, all map[string]kept, told map[string]State) (news []C
 		}
 		was := cmp.Or(told[key], OK)
 		switch {
-		case k.state == Off || k.state == Unknown:
+		case k.state.silent() || k.state == Unknown:
 			if was.Bad() {
 				forget = append(forget, key)
 			}
@@ -216,7 +216,7 @@ func write(b *strings.Builder, i Item, headline string) {
 	b.WriteString("\n")
 }
 
-// Digest is the daily message: what is bad, what is off, and that the rest is well.
+// Digest is the daily message: what is bad, what is in a downtime or off, and that the rest is well.
 func Digest(name string, items []Item, now time.Time) notify.Message {
 	words := cmp.Or(tally(items), "all is well")
 	m := notify.Message{Kind: KindDigest, At: now, Subject: fmt.Sprintf("[fedsite] %s: %s (daily)", name, words)}
@@ -224,6 +224,7 @@ func Digest(name string, items []Item, now time.Time) notify.Message {
 		b    strings.Builder
 		told = []Item{}
 		off  []Item
+		down []Item
 
 		well, unknown int
 	)
@@ -234,30 +235,39 @@ func Digest(name string, items []Item, now time.Time) notify.Message {
 			write(&b, i, map[State]string{Fail: "FAILED", Warn: "warning"}[i.State])
 		case i.State == Off:
 			off = append(off, i)
+		case i.State == InDowntime:
+			down = append(down, i)
 		case i.State == OK:
 			well++
 		default:
 			unknown++
 		}
 	}
-	if len(off) > 0 {
-		b.WriteString("Off:\n")
-		for _, i := range off {
-			where := ""
-			if i.Site != "" {
-				where = i.Site + ", "
-			}
-			fmt.Fprintf(&b, "  %s%s: %s\n", where, i.What(), i.Reason)
-		}
-		b.WriteString("\n")
-	}
+	lines(&b, "In downtime", down)
+	lines(&b, "Off", off)
 	rest := ""
 	if unknown > 0 {
 		rest = fmt.Sprintf(", %d not known yet", unknown)
 	}
 	fmt.Fprintf(&b, "Well: %d%s, on %s.\n", well, rest, stamp(now))
-	m.Text, m.Items = b.String(), append(told, off...)
+	m.Text, m.Items = b.String(), slices.Concat(told, down, off)
 	return m
+}
+
+// lines writes items of a state, a line each.
+func lines(b *strings.Builder, state string, items []Item) {
+	if len(items) == 0 {
+		return
+	}
+	b.WriteString(state + ":\n")
+	for _, i := range items {
+		where := ""
+		if i.Site != "" {
+			where = i.Site + ", "
+		}
+		fmt.Fprintf(b, "  %s%s: %s\n", where, i.What(), i.Reason)
+	}
+	b.WriteString("\n")
 }
 
 // Send sends a message to all channels; what fails is kept as undelivered, and is not tried again.

@@ -52,6 +52,9 @@ func TestSettle(t *testing.T) {
 		"switched off, and on":            {append(again(2, look(Fail)), look(Off), look(Fail)), Off, 2},
 		"on for two looks":                {append(again(2, look(Fail)), look(Off), look(Fail), look(Fail)), Fail, 3},
 		"fine after it was off":           {[]Item{look(Off), look(OK)}, OK, 1},
+		"in a downtime":                   {append(again(2, look(Fail)), look(InDowntime)), InDowntime, 2},
+		"after a downtime":                {append(again(2, look(Fail)), look(InDowntime), look(Fail), look(Fail)), Fail, 3},
+		"fine after a downtime":           {[]Item{look(InDowntime), look(OK)}, OK, 1},
 		"not known":                       {append(again(2, look(Fail)), again(99, look(Unknown))...), Fail, 0},
 		"not known in between":            {[]Item{look(OK), look(Fail), look(Unknown), look(Fail)}, Fail, 1},
 		"not known at first":              {[]Item{look(Unknown), look(OK)}, OK, 1},
@@ -74,7 +77,7 @@ func TestSettle(t *testing.T) {
 
 // TestSettleWritesSeldom: a thing that stays as it is costs no write.
 func TestSettleWritesSeldom(t *testing.T) {
-	for _, state := range []State{OK, Warn, Fail, Off, Unknown} {
+	for _, state := range []State{OK, Warn, Fail, Off, InDowntime, Unknown} {
 		var k *kept
 		writes := 0
 		for n := range 100 {

@@ -8,13 +8,13 @@ import (
 
 // rank orders states, the worst highest. What is not known yet is no fault, but comes before what is well.
 func (s State) rank() int {
-	return slices.Index([]State{Off, Skip, OK, Unknown, Warn, Fail}, s.known())
+	return slices.Index([]State{Off, Skip, InDowntime, OK, Unknown, Warn, Fail}, s.known())
 }
 
 // known is the state, or Unknown when it is none that there is.
 func (s State) known() State {
 	switch s {
-	case OK, Warn, Fail, Off, Skip:
+	case OK, Warn, Fail, Off, InDowntime, Skip:
 		return s
 	}
 	return Unknown

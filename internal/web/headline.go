@@ -16,11 +16,13 @@ type headline struct {
 
 // headlineOf says how everything is.
 func headlineOf(o Overview) headline {
-	failed, warned, muted := 0, 0, 0
+	failed, warned, muted, down := 0, 0, 0, 0
 	for _, p := range o.Problems {
 		switch p.State {
 		case Off:
 			muted++
+		case InDowntime:
+			down++
 		case Fail:
 			failed++
 		case Warn:
@@ -45,6 +47,10 @@ func headlineOf(o Overview) headline {
 		h.Words = "Everything is off"
 	case o.State == Unknown:
 		h.Words, h.More = "Not all is known yet", "What is known is well."
+	case down > 0 && muted > 0:
+		h.State, h.Words = InDowntime, "All is well but for what is in a downtime or muted"
+	case down > 0:
+		h.State, h.Words = InDowntime, "All is well but for what is in a downtime"
 	case muted > 0:
 		h.State, h.Words = Off, "All is well but for what is muted"
 	default:
@@ -83,7 +89,7 @@ func tilesOf(o Overview) []tile {
 		}
 		t.State = Worst(states...)
 		var words []string
-		for _, s := range []State{Fail, Warn, Unknown, OK, Off} {
+		for _, s := range []State{Fail, Warn, Unknown, OK, InDowntime, Off} {
 			if n[s] > 0 {
 				many := show(s).Word
 				if s == Warn {

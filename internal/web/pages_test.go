@@ -69,6 +69,18 @@ func TestOverview(t *testing.T) {
 			"i note SECOND-CLOUD", "it is looked for again", "EXAMPLE-CLOUD accounting active ✗ failed", "SECOND-CLOUD accounting observe ! warning", "all sites service ! warning", "THIRD-CLOUD accounting disabled – off"}, []string{"All is well"}},
 		"muted": {webtest.Muted(), []string{"– All is well but for what is muted", "Problems and what to do", "– off EXAMPLE-CLOUD cloud r1 accounting", "sign-in: muted until 2026-12-03 00:00 UTC (Keystone moves); fail: Keystone does not answer", "EXAMPLE-CLOUD accounting active – off"},
 			[]string{"✓ All is well"}},
+		"in a downtime": {webtest.InDowntime(), []string{"– All is well but for what is in a downtime", "– in downtime EXAMPLE-CLOUD cloud r1 accounting", "sign-in: in downtime until 2026-11-23 18:00 UTC (a new switch); fail: Keystone does not answer",
+			"EXAMPLE-CLOUD accounting active – in downtime", "EXAMPLE-CLOUD downtime – in downtime in downtime until 2026-11-23 18:00 UTC (a new switch)"}, []string{"✓ All is well", "muted"}},
+		"in a downtime, and muted": {func() *webtest.Source {
+			s := webtest.InDowntime()
+			s.Everything.Problems = append(s.Everything.Problems, webtest.Muted().Everything.Problems...)
+			return s
+		}(), []string{"– All is well but for what is in a downtime or muted"}, nil},
+		"in a downtime, with a problem": {func() *webtest.Source {
+			s := webtest.InDowntime()
+			s.Everything.Problems = append(s.Everything.Problems, webtest.Troubled().Everything.Problems[1])
+			return s
+		}(), []string{"✗ 1 problem", "– in downtime EXAMPLE-CLOUD"}, []string{"All is well"}},
 		"fresh": {webtest.Fresh(), []string{"? Nothing has run yet", "First: accounting.collect of EXAMPLE-CLOUD at 12:43, in 3 min. It asks the clouds for new use of each project and writes it into the ledger.", "Everything only observes: it asks, counts and shows; nothing is sent or changed anywhere.",
 			"? not known yet", "none yet", "accounting.collect 12:43, in 3 min"}, []string{"All is well", "Problems"}},
 		"nothing": {webtest.Nothing(), []string{"? No site is configured", "fedsite config init --site NAME"}, []string{"Health", "All is well", "Next"}},

@@ -41,7 +41,7 @@ func TestReference(t *testing.T) {
 		t.Fatalf("%d fields, one without a name: %v", len(names), names[""])
 	}
 	for _, word := range []string{"/healthz", "/readyz", "/metrics", string(NoDatabase), string(NoConfiguration), string(Stopping),
-		string(OK), string(Warn), string(Fail), string(Off), string(Unknown), string(Skip)} {
+		string(OK), string(Warn), string(Fail), string(Off), string(InDowntime), string(Unknown), string(Skip)} {
 		names[word] = true
 	}
 	for name := range names {

@@ -27,12 +27,13 @@ type State string
 
 // States, and of checks one more.
 const (
-	OK      State = "ok"
-	Warn    State = "warn"
-	Fail    State = "fail"
-	Off     State = "off"     // disabled, paused or muted
-	Unknown State = "unknown" // nothing is known yet, or any more
-	Skip    State = "skip"    // a check that was not made
+	OK         State = "ok"
+	Warn       State = "warn"
+	Fail       State = "fail"
+	Off        State = "off"      // disabled, paused or muted
+	InDowntime State = "downtime" // bad, and its site is in a downtime
+	Unknown    State = "unknown"  // nothing is known yet, or any more
+	Skip       State = "skip"     // a check that was not made
 )
 
 // Health is how a thing is, and what to do about it.
@@ -78,7 +79,7 @@ type Visit struct {
 
 // Problem is one thing that is wrong, and what to do.
 type Problem struct {
-	State    State     `json:"state"` // fail or warn; off: muted; ok is a note
+	State    State     `json:"state"` // fail or warn; off: muted; downtime: excused by one; ok is a note
 	Part     string    `json:"part,omitempty"`
 	Site     string    `json:"site,omitempty"` // id
 	SiteName string    `json:"site_name,omitempty"`

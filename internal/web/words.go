@@ -144,6 +144,8 @@ func show(s State) mark {
 		return mark{"fail", "✗", "failed"}
 	case Off:
 		return mark{"off", "–", "off"}
+	case InDowntime:
+		return mark{"off", "–", "in downtime"}
 	case Skip:
 		return mark{"off", "–", "skipped"}
 	}

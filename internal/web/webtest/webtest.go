@@ -180,6 +180,17 @@ func Muted() *Source {
 	return s
 }
 
+// InDowntime has one site, whose cloud does not answer in a downtime that GOCDB tells of.
+func InDowntime() *Source {
+	s := Well()
+	const why = "in downtime until 2026-11-23 18:00 UTC (a new switch)"
+	p := &s.Everything.Places[0]
+	p.Health = web.Health{State: web.InDowntime, Reason: "cloud r1: sign-in: " + why + "; fail: Keystone does not answer", Remedy: "openstack token issue", Since: Now.Add(-time.Hour)}
+	s.Everything.Problems = []web.Problem{{State: web.InDowntime, Part: "accounting", Site: p.Site, SiteName: p.SiteName, Cloud: "r1", Object: "sign-in", Reason: why + "; fail: Keystone does not answer", Remedy: p.Health.Remedy, Since: p.Health.Since}}
+	s.Everything.Places = append(s.Everything.Places, web.Place{Part: "downtime", Site: p.Site, SiteName: p.SiteName, Health: web.Health{State: web.InDowntime, Reason: why, Since: p.Health.Since}})
+	return s
+}
+
 // Many has n sites, most of them well, and as many problems as are asked for.
 func Many(n, problems int) *Source {
 	s := empty(Now.Add(-73 * time.Hour))
