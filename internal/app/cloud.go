@@ -10,6 +10,7 @@ import (
 	"github.com/fedsite/fedsite/internal/accounting"
 	"github.com/fedsite/fedsite/internal/config"
 	"github.com/fedsite/fedsite/internal/credential"
+	"github.com/fedsite/fedsite/internal/discovery"
 	"github.com/fedsite/fedsite/internal/openstack"
 	"github.com/fedsite/fedsite/internal/site"
 	"github.com/fedsite/fedsite/internal/transport"
@@ -23,20 +24,28 @@ const (
 	longestBackOff    = 30 * time.Second
 )
 
-// source gives the way to a cloud: to each project with its credential. What is wrong with it becomes a problem of that
+// way is the way to a cloud with the credentials that a part has there.
+type way interface {
+	accounting.Source
+	accounting.Knower
+	Inventory(ctx context.Context, project string) (discovery.Inventory, error)
+	Authorities(ctx context.Context) (openstack.Authorities, error)
+}
+
+// way gives a part's way to a cloud: to each project with its credential. What is wrong with it becomes a problem of that
 // cloud, or project, when it is used, and spoils no other one.
-func (a *App) source(s config.Site, c config.Cloud) accounting.Source {
+func (a *App) way(s config.Site, c config.Cloud, part site.Part) way {
 	use := credential.For{Site: s.Site.Name}
-	general, own := c.CredentialFor(site.Accounting), c.ProjectCredentialsOf(site.Accounting)
+	general, own := c.CredentialFor(part), c.ProjectCredentialsOf(part)
 	each := a.forEachVO(general)
 	if a.opts.Getenv != nil || (len(own) == 0 && !each) {
-		return a.sourceWith(s, c, general, use, nil)
+		return a.wayWith(s, c, general, use, nil)
 	}
-	var all ownSources
+	var all ownWays
 	if general != "" && !each {
-		all.general = a.sourceWith(s, c, general, use, nil)
+		all.general = a.wayWith(s, c, general, use, nil)
 	}
-	made, done := map[string]accounting.Source{}, map[string]bool{}
+	made, done := map[string]way{}, map[string]bool{}
 	for _, vo := range c.Cloud.VOs {
 		name := own[vo.Project]
 		if name == "" && each {
@@ -52,9 +61,9 @@ func (a *App) source(s config.Site, c config.Cloud) accounting.Source {
 		}
 		key := name + "\x00" + its.VO
 		if made[key] == nil {
-			made[key] = a.sourceWith(s, c, name, its, all.general)
+			made[key] = a.wayWith(s, c, name, its, all.general)
 		}
-		all.own = append(all.own, ownSource{vo.Project, made[key]})
+		all.own = append(all.own, ownWay{vo.Project, made[key]})
 	}
 	return &all
 }
@@ -65,18 +74,18 @@ func (a *App) forEachVO(name string) bool {
 	return a.opts.Getenv == nil && v != nil && strings.Contains(v.Path, "{vo}")
 }
 
-// sourceWith gives the way to a cloud with one credential. Beside another source of the same cloud it goes its way, so that
-// what the cloud may be asked per second is asked by both together.
-func (a *App) sourceWith(s config.Site, c config.Cloud, name string, use credential.For, beside accounting.Source) accounting.Source {
-	cloud, err := a.cloud(s, c, name, use, beside)
+// wayWith gives the way to a cloud with one credential. Beside another way to the same cloud it goes by its connections, so
+// that what the cloud may be asked per second is asked by both together.
+func (a *App) wayWith(s config.Site, c config.Cloud, name string, use credential.For, beside way) way {
+	w, err := a.cloud(s, c, name, use, beside)
 	if err != nil {
-		return &brokenSource{err}
+		return &brokenWay{err}
 	}
-	return cloud
+	return w
 }
 
-// clientSource is a source with the client that it goes by.
-type clientSource struct {
+// cloudWay is the way to a cloud, with the client that it goes by.
+type cloudWay struct {
 	accounting.Source
 	cloud  *openstack.Cloud
 	client *transport.Client
@@ -84,15 +93,29 @@ type clientSource struct {
 }
 
 // Who signs in, unless that was done, and tells as whom.
-func (c *clientSource) Who(ctx context.Context) (openstack.Identity, error) { return c.cloud.Who(ctx) }
+func (w *cloudWay) Who(ctx context.Context) (openstack.Identity, error) { return w.cloud.Who(ctx) }
 
-func (a *App) cloud(s config.Site, c config.Cloud, name string, use credential.For, beside accounting.Source) (*clientSource, error) {
+// Inventory signs in to a project, to see what it is offered.
+func (w *cloudWay) Inventory(ctx context.Context, id string) (discovery.Inventory, error) {
+	i, err := w.cloud.Inventory(ctx, id)
+	if err != nil {
+		return nil, err // not i: a nil *Inventory in an interface is not nil
+	}
+	return i, nil
+}
+
+// Authorities tells whose certificate Keystone shows.
+func (w *cloudWay) Authorities(ctx context.Context) (openstack.Authorities, error) {
+	return w.cloud.Authorities(ctx)
+}
+
+func (a *App) cloud(s config.Site, c config.Cloud, name string, use credential.For, beside way) (*cloudWay, error) {
 	entry, err := a.entry(name)
 	if err != nil {
 		return nil, err
 	}
-	made := &clientSource{entry: entry}
-	first, _ := beside.(*clientSource)
+	made := &cloudWay{entry: entry}
+	first, _ := beside.(*cloudWay)
 	if first != nil {
 		entry.AuthURL, entry.Region, entry.Interface = cmp.Or(first.entry.AuthURL, entry.AuthURL), cmp.Or(first.entry.Region, entry.Region), cmp.Or(first.entry.Interface, entry.Interface)
 	}
@@ -184,17 +207,23 @@ func (b *base) client(n config.Network, tc transport.Config) (*transport.Client,
 	return transport.New(tc)
 }
 
-// brokenSource is a cloud that cannot even be asked.
-type brokenSource struct{ err error }
+// brokenWay is a cloud that cannot even be asked.
+type brokenWay struct{ err error }
 
-func (b *brokenSource) Projects(context.Context) ([]site.Project, error) { return nil, b.err }
+func (b *brokenWay) Projects(context.Context) ([]site.Project, error) { return nil, b.err }
 
-func (b *brokenSource) Project(context.Context, string) (accounting.Compute, error) {
+func (b *brokenWay) Project(context.Context, string) (accounting.Compute, error) { return nil, b.err }
+
+func (b *brokenWay) Inventory(context.Context, string) (discovery.Inventory, error) {
 	return nil, b.err
 }
 
-func (b *brokenSource) Lookup() accounting.Lookup { return nil }
+func (b *brokenWay) Authorities(context.Context) (openstack.Authorities, error) {
+	return openstack.Authorities{}, b.err
+}
 
-func (b *brokenSource) Who(context.Context) (openstack.Identity, error) {
+func (b *brokenWay) Lookup() accounting.Lookup { return nil }
+
+func (b *brokenWay) Who(context.Context) (openstack.Identity, error) {
 	return openstack.Identity{}, b.err
 }

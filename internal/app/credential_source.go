@@ -9,28 +9,29 @@ import (
 	"sync"
 
 	"github.com/fedsite/fedsite/internal/accounting"
+	"github.com/fedsite/fedsite/internal/discovery"
 	"github.com/fedsite/fedsite/internal/openstack"
 	"github.com/fedsite/fedsite/internal/site"
 )
 
-// ownSources is a cloud some of whose projects are signed in to with credentials of their own.
-type ownSources struct {
-	general accounting.Source // nil = every project has its own
-	own     []ownSource       // in the order of the VOs
+// ownWays is a cloud some of whose projects are signed in to with credentials of their own.
+type ownWays struct {
+	general way      // nil = every project has its own
+	own     []ownWay // in the order of the VOs
 
 	mu   sync.Mutex
-	ways map[string]accounting.Source // of projects with their own, by id
+	ways map[string]way // of projects with their own, by id
 }
 
-// ownSource is the way to a project with its own credential.
-type ownSource struct {
+// ownWay is the way to a project with its own credential.
+type ownWay struct {
 	project string // id or name, as the configuration has it
-	accounting.Source
+	way
 }
 
 // Projects lists the projects of all credentials, each once. A project whose own credential fails now is there all the
 // same: its listing says what is wrong, and it is not taken for gone.
-func (o *ownSources) Projects(ctx context.Context) ([]site.Project, error) {
+func (o *ownWays) Projects(ctx context.Context) ([]site.Project, error) {
 	var all []site.Project
 	if o.general != nil {
 		var err error
@@ -38,21 +39,21 @@ func (o *ownSources) Projects(ctx context.Context) ([]site.Project, error) {
 			return nil, err
 		}
 	}
-	ways := map[string]accounting.Source{}
-	listed := map[accounting.Source][]site.Project{}
-	failed := map[accounting.Source]error{}
+	ways := map[string]way{}
+	listed := map[way][]site.Project{}
+	failed := map[way]error{}
 	for _, own := range o.own {
 		is := func(p site.Project) bool { return p.ID == own.project || p.Name == own.project }
-		if _, asked := listed[own.Source]; !asked && failed[own.Source] == nil {
-			listed[own.Source], failed[own.Source] = own.Source.Projects(ctx)
+		if _, asked := listed[own.way]; !asked && failed[own.way] == nil {
+			listed[own.way], failed[own.way] = own.way.Projects(ctx)
 		}
-		err := failed[own.Source]
-		i, there := slices.IndexFunc(all, is), slices.IndexFunc(listed[own.Source], is)
+		err := failed[own.way]
+		i, there := slices.IndexFunc(all, is), slices.IndexFunc(listed[own.way], is)
 		switch {
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
 		case i < 0 && there >= 0:
-			all = append(all, listed[own.Source][there])
+			all = append(all, listed[own.way][there])
 			i = len(all) - 1
 		case i < 0 && err == nil: // it is not there: the site's list and the cloud's differ
 			continue
@@ -62,7 +63,7 @@ func (o *ownSources) Projects(ctx context.Context) ([]site.Project, error) {
 			all = append(all, site.Project{ID: own.project, Enabled: true})
 			i = len(all) - 1
 		}
-		ways[all[i].ID] = own.Source
+		ways[all[i].ID] = own.way
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -76,44 +77,72 @@ func isID(text string) bool { return idForm.MatchString(text) }
 var idForm = regexp.MustCompile(`^[0-9a-f]{32}$|^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
 // Project signs in to a project with its credential.
-func (o *ownSources) Project(ctx context.Context, id string) (accounting.Compute, error) {
+func (o *ownWays) Project(ctx context.Context, id string) (accounting.Compute, error) {
+	w, err := o.to(id)
+	if err != nil {
+		return nil, err
+	}
+	return w.Project(ctx, id)
+}
+
+// Inventory signs in to a project with its credential.
+func (o *ownWays) Inventory(ctx context.Context, id string) (discovery.Inventory, error) {
+	w, err := o.to(id)
+	if err != nil {
+		return nil, err
+	}
+	return w.Inventory(ctx, id)
+}
+
+// to gives the way to a project.
+func (o *ownWays) to(id string) (way, error) {
 	o.mu.Lock()
-	way := o.ways[id]
+	w := o.ways[id]
 	o.mu.Unlock()
-	if way == nil {
+	if w == nil {
 		for _, own := range o.own {
 			if own.project == id {
-				way = own.Source
+				w = own.way
 			}
 		}
 	}
-	if way == nil {
-		way = o.general
+	if w == nil {
+		w = o.general
 	}
-	if way == nil {
+	if w == nil {
 		return nil, &openstack.Error{Kind: openstack.ErrConfiguration, Message: "project " + id + " has no credential", Remedy: "name one for it under vos:, or for the whole cloud under clouds:"}
 	}
-	return way.Project(ctx, id)
+	return w, nil
+}
+
+// Authorities asks by whichever way there is: Keystone is the same.
+func (o *ownWays) Authorities(ctx context.Context) (openstack.Authorities, error) {
+	for _, w := range append([]way{o.general}, o.all()...) {
+		if w != nil {
+			return w.Authorities(ctx)
+		}
+	}
+	return openstack.Authorities{}, errors.ErrUnsupported
 }
 
 // Lookup looks things up with all credentials.
-func (o *ownSources) Lookup() accounting.Lookup {
+func (o *ownWays) Lookup() accounting.Lookup {
 	var all ownLookups
-	add := func(s accounting.Source) {
-		if s == nil {
+	add := func(w way) {
+		if w == nil {
 			return
 		}
-		if l := s.Lookup(); l != nil {
+		if l := w.Lookup(); l != nil {
 			all = append(all, l)
 		}
 	}
 	add(o.general)
-	seen := map[accounting.Source]bool{}
+	seen := map[way]bool{}
 	for _, own := range o.own {
-		if !seen[own.Source] {
-			add(own.Source)
+		if !seen[own.way] {
+			add(own.way)
 		}
-		seen[own.Source] = true
+		seen[own.way] = true
 	}
 	if len(all) == 0 {
 		return nil
@@ -154,11 +183,10 @@ func (l ownLookups) Flavor(ctx context.Context, c accounting.Compute, id string)
 }
 
 // Who signs in with the first credential that can, and tells as whom.
-func (o *ownSources) Who(ctx context.Context) (openstack.Identity, error) {
+func (o *ownWays) Who(ctx context.Context) (openstack.Identity, error) {
 	first := errors.ErrUnsupported
-	for _, s := range append([]accounting.Source{o.general}, o.sources()...) {
-		w, ok := s.(accounting.Knower)
-		if !ok {
+	for _, w := range append([]way{o.general}, o.all()...) {
+		if w == nil {
 			continue
 		}
 		who, err := w.Who(ctx)
@@ -173,10 +201,10 @@ func (o *ownSources) Who(ctx context.Context) (openstack.Identity, error) {
 	return openstack.Identity{}, first
 }
 
-func (o *ownSources) sources() []accounting.Source {
-	var all []accounting.Source
+func (o *ownWays) all() []way {
+	var all []way
 	for _, own := range o.own {
-		all = append(all, own.Source)
+		all = append(all, own.way)
 	}
 	return all
 }

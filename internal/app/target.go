@@ -12,7 +12,7 @@ import (
 func (a *App) target(s config.Site) *accounting.Target {
 	t := &accounting.Target{Site: s.Site, Settings: a.settings(s), Destinations: a.destinations(s.Accounting)}
 	for _, c := range s.Clouds {
-		t.Clouds = append(t.Clouds, accounting.CloudTarget{Cloud: c.Cloud, Mode: c.ModeOf(site.Accounting), Source: a.source(s, c), Parallel: c.Parallel})
+		t.Clouds = append(t.Clouds, accounting.CloudTarget{Cloud: c.Cloud, Mode: c.ModeOf(site.Accounting), Source: a.way(s, c, site.Accounting), Parallel: c.Parallel})
 	}
 	if c := s.Accounting.AMS; c != nil && c.Copy {
 		t.Copies = append(t.Copies, AMS)
