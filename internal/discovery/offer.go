@@ -1,9 +1,12 @@
 package discovery
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/openstack"
+	"github.com/fedsite/fedsite/internal/site"
 )
 
 // Catalog is what is known of one Keystone URL of a site, all its regions: what one document is made of.
@@ -29,20 +32,24 @@ type Region struct {
 	Name    string // of the cloud in the configuration
 	Region  string // "" = the only one
 	Version Known[string]
-	Trouble *Trouble // why its shares could not even be listed; nil = they were
+	Mode    site.Mode // the lower of site and cloud: observe or active
+	Trouble *Trouble  // why its shares could not even be listed; nil = they were
 	Shares  []Share
 }
 
 // Share is a VO's place at a cloud, and what it is known to be offered there.
 type Share struct {
 	VO                 string
-	Project            string // id
-	DefaultNetworkType string // of the VO in the configuration; "" = not said
-	PublicNetwork      string // likewise; "" = the external network that Neutron tells
+	Project            string    // id
+	Mode               site.Mode // the lowest of site, cloud and VO: observe or active
+	DefaultNetworkType string    // of the VO in the configuration; "" = not said
+	PublicNetwork      string    // likewise; "" = the external network that Neutron tells
 	Offer              Offer
 }
 
-// Offer is what a share is offered, each part with when it was got. It is kept in share_state as JSON.
+// Offer is what a share is offered, each part with when it was got. It is kept in share_state as JSON. Shares of one project
+// have one offer between them: it is not to be changed. A part that is known (At) and nil is one that the cloud does not
+// tell: it does not have the service, or the role may not read it.
 type Offer struct {
 	Scope         Known[openstack.Scope]
 	Flavors       Known[[]Flavor]
@@ -61,16 +68,6 @@ type Known[T any] struct {
 	Trouble *Trouble  `json:",omitempty"` // why there is none, or none newer; nil = it is of the newest run
 }
 
-// Trouble is why something could not be asked, or was not answered.
-type Trouble struct {
-	Stage     string    // sign-in, flavors, images, quotas, network quotas, volume quotas, networks, VMs, version, authorities, GOCDB
-	Status    int       `json:",omitzero"` // of HTTP; 0 = no answer
-	RequestID string    `json:",omitempty"`
-	Reason    string    // one line, nothing secret
-	Hint      string    `json:",omitempty"`
-	Since     time.Time // when it first went wrong in a row
-}
-
 // Flavor is a flavor that a share may use.
 type Flavor struct {
 	ID, Name   string
@@ -87,9 +84,76 @@ type Image struct {
 	ID, Name    string
 	Own         bool              // of the share's project
 	Visibility  string            // public, shared, private
-	VirtualSize int64             `json:",omitzero"`  // bytes; 0 = not known
+	Size        int64             `json:",omitzero"`  // bytes of its content; 0 = not known
+	VirtualSize int64             `json:",omitzero"`  // bytes of the disk that it is; 0 = not known
 	MinDisk     int64             `json:",omitzero"`  // GiB
 	MinRAM      int64             `json:",omitzero"`  // MiB
 	File        string            `json:",omitempty"` // URL of its content
 	Properties  map[string]string `json:",omitempty"`
+}
+
+// IsKnown tells whether the part is known, newly or from a former run.
+func (k Known[T]) IsKnown() bool { return !k.At.IsZero() }
+
+// IsKnown tells whether anything is known of what the share is offered, beside its project's name.
+func (o Offer) IsKnown() bool {
+	return o.Flavors.Value != nil || o.Images.Value != nil || o.Networks.Value != nil || o.VMs.IsKnown() ||
+		o.Quotas.Value != nil || o.NetworkQuotas.Value != nil || o.VolumeQuotas.Value != nil
+}
+
+// Troubles gives what went wrong, the same trouble of several parts once, in the order of the parts.
+func (o Offer) Troubles() []Trouble {
+	var all []Trouble
+	for _, t := range []*Trouble{o.Scope.Trouble, o.Flavors.Trouble, o.Images.Trouble, o.Networks.Trouble, o.Quotas.Trouble, o.NetworkQuotas.Trouble, o.VolumeQuotas.Trouble, o.VMs.Trouble} {
+		if t != nil && !slices.ContainsFunc(all, func(o Trouble) bool { return o.Stage == t.Stage && o.Reason == t.Reason }) {
+			all = append(all, *t)
+		}
+	}
+	return all
+}
+
+// flavorOf keeps what is published of a flavor.
+func flavorOf(f openstack.ListedFlavor) Flavor {
+	return Flavor{ID: f.ID, Name: f.Name, VCPUs: f.VCPUs, RAM: f.RAM, Disk: f.Disk, Ephemeral: f.Ephemeral, Public: f.Public, ExtraSpecs: f.ExtraSpecs}
+}
+
+// keptProperties are the properties of images that are published or chosen by, and keptPrefixes what others begin with.
+var (
+	keptProperties = []string{"APPLIANCE_ATTRIBUTES", "marketplace", "appdb_id", "os_distro", "os_version", "os_type", "os_admin_user", "architecture", "image_type", "base_image_ref",
+		"gpu_driver", "gpu_cuda", "gpu_cudnn"}
+	keptPrefixes = []string{"vmcatcher_event_", "CLOUDKEEPER_", "ad:", "eu.egi.cloud."}
+)
+
+func isKept(property string) bool {
+	return slices.Contains(keptProperties, property) || slices.ContainsFunc(keptPrefixes, func(p string) bool { return strings.HasPrefix(property, p) })
+}
+
+// imageOf keeps what is published of an image that a project can use; endpoint is Glance's, "" when the catalog has none.
+func imageOf(i openstack.ListedImage, project, endpoint string) Image {
+	image := Image{ID: i.ID, Name: i.Name, Own: i.Owner == project, Visibility: i.Visibility, Size: i.Size, VirtualSize: i.VirtualSize, MinDisk: i.MinDisk, MinRAM: i.MinRAM}
+	if !image.Own && image.Visibility == "private" { // before Ocata; nobody is shown another's private image
+		image.Visibility = "shared"
+	}
+	if endpoint != "" && i.File != "" {
+		image.File = strings.TrimSuffix(strings.TrimRight(endpoint, "/"), "/v2") + "/" + strings.TrimLeft(i.File, "/")
+	}
+	for key, value := range i.Properties {
+		if isKept(key) {
+			if image.Properties == nil {
+				image.Properties = map[string]string{}
+			}
+			image.Properties[key] = value
+		}
+	}
+	return image
+}
+
+// glance gives the public URL of Glance in a region, "" when the catalog has none.
+func glance(catalog []openstack.Endpoint, region string) string {
+	for _, e := range catalog {
+		if e.Service == "image" && e.Interface == "public" && (region == "" || e.Region == region) {
+			return e.URL
+		}
+	}
+	return ""
 }
