@@ -41,12 +41,12 @@ func TestParity(t *testing.T) {
 	}
 	// What no recorded document can show: the fake cloud has no such thing, or it is the catalog that decides.
 	unseen := []string{
-		"CloudComputingImage/MinCPU", "CloudComputingImage/MinRAM", "CloudComputingImage/OtherInfo",
+		"CloudComputingEndpoint/OtherInfo", "CloudComputingImage/MarketplaceURL", "CloudComputingImage/MinCPU", "CloudComputingImage/MinRAM", "CloudComputingImage/OtherInfo",
 		"CloudComputingInstanceType/NetworkInfo", "CloudComputingInstanceType/Platform",
 		"CloudComputingVirtualAccelerator/Type", "CloudComputingVirtualAccelerator/Number", "CloudComputingVirtualAccelerator/Vendor",
 		"CloudComputingVirtualAccelerator/Version", "CloudComputingVirtualAccelerator/ClockSpeed", "CloudComputingVirtualAccelerator/Memory",
 		"CloudComputingVirtualAccelerator/ComputeCapability", "CloudComputingVirtualAccelerator/VirtualizationType",
-		"CloudComputingVirtualAccelerator/Share", "CloudComputingService/TotalVM", "Share/MaxVM",
+		"CloudComputingVirtualAccelerator/Share", "CloudComputingService/TotalVM", "Share/MaxVM", "Share/OtherInfo", "Share/TotalVM",
 		"Share/PublicNetworkName", "Share/NetworkInfo", "Share/DefaultNetworkType", "Share/SLA", "AccessPolicy/Rule",
 	}
 	for _, l := range listed() {
