@@ -49,11 +49,19 @@ CREATE TABLE document (
 	PRIMARY KEY (site, endpoint, digest)
 );
 
--- last good answers of GOCDB
+-- what GOCDB said last of an endpoint; times in milliseconds
 CREATE TABLE gocdb_answer (
 	site TEXT NOT NULL,
-	endpoint TEXT NOT NULL,
-	asked BIGINT NOT NULL,
-	body TEXT NOT NULL, -- JSON: the registration, and the downtimes
-	PRIMARY KEY (site, endpoint)
+	endpoint TEXT NOT NULL, -- Keystone's URL
+	about TEXT NOT NULL,    -- registration, downtimes
+	asked BIGINT NOT NULL,  -- when it was last asked
+	body TEXT NOT NULL,     -- JSON: the answer, when it came, and why there is none newer
+	PRIMARY KEY (site, endpoint, about)
+);
+
+-- how the last look at a site's clouds went, as health, pages and metrics show it; milliseconds
+CREATE TABLE discovery_status (
+	site TEXT PRIMARY KEY,
+	taken BIGINT NOT NULL,
+	body TEXT NOT NULL -- JSON
 );
