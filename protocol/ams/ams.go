@@ -42,7 +42,7 @@ type Client struct {
 	Project   string
 }
 
-// Message is what is published: attributes and data.
+// Message is what is published: attributes and data. Attributes that are none are sent as {}, nil ones not at all.
 type Message struct {
 	Attributes map[string]string
 	Data       []byte
@@ -66,7 +66,7 @@ func (c *Client) Publish(ctx context.Context, token, topic string, m Message) (s
 		}
 	}
 	type wire struct {
-		Attributes map[string]string `json:"attributes,omitempty"`
+		Attributes map[string]string `json:"attributes,omitzero"`
 		Data       string            `json:"data"`
 	}
 	data := base64.StdEncoding.EncodeToString(m.Data)

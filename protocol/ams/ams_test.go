@@ -31,6 +31,19 @@ func TestPublish(t *testing.T) {
 	}
 }
 
+// A document is sent as the catch-all and its peers sent it: with attributes that are none (spec ams §10).
+func TestPublishWithoutAttributes(t *testing.T) {
+	for want, m := range map[string]Message{
+		`{"messages":[{"attributes":{},"data":"e30="}]}`: {Attributes: map[string]string{}, Data: []byte("{}")},
+		`{"messages":[{"data":"e30="}]}`:                 {Data: []byte("{}")},
+	} {
+		s := &server{status: 200, body: `{"messageIds":["1"]}`}
+		if _, err := s.client().Publish(t.Context(), token, "topic", m); err != nil || s.sent != want {
+			t.Errorf("sent %s, want %s, %v", s.sent, want, err)
+		}
+	}
+}
+
 func TestPublishRefusesAttributesThatSpoilTheTopic(t *testing.T) {
 	for _, a := range []map[string]string{{"empaid": `a"b`}, {"empaid": `a\b`}, {"empaid": "a\nb"}, {"k\"": "v"}, {"empaid": "ñ"}, {"empaid": "a b"}} {
 		s := &server{status: 200, body: `{"messageIds":["1"]}`}

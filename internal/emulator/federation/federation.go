@@ -157,6 +157,9 @@ func (f *Federation) Close() error {
 // receive is the accounting server's receiver: it takes every message, verifies it, checks the name of its signer, and
 // loads it. A refused one is gone, and its sender is not told (spec ams §9).
 func (f *Federation) receive(m broker.Stored) {
+	if m.Topic != CloudTopic { // it is not for the accounting server
+		return
+	}
 	r := Received{Empaid: m.Attributes["empaid"]}
 	defer func() {
 		f.mu.Lock()

@@ -73,6 +73,22 @@ func (c *Cloud) Store(project, name, object, contentType string, body []byte) {
 	c.storage.make(project, name, c.now()).put(object, contentType, body, nil, c.now())
 }
 
+// Objects gives what is stored, as project/container/object, sorted.
+func (c *Cloud) Objects() []string {
+	c.storage.mu.Lock()
+	defer c.storage.mu.Unlock()
+	var all []string
+	for project, containers := range c.storage.accounts {
+		for name, b := range containers {
+			for object := range b.objects {
+				all = append(all, project+"/"+name+"/"+object)
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
 func (s *storage) make(project, name string, now time.Time) *container {
 	if s.accounts[project] == nil {
 		s.accounts[project] = map[string]*container{}

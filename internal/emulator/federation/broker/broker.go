@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -129,6 +130,51 @@ func New(seed Seed, now func() time.Time) *Broker {
 		b.projects[p.Name] = q
 	}
 	return b
+}
+
+// OpenTopic makes a topic, its project if need be, and a subscription of the topic's name; users may publish there and read.
+// One that is there stays, with more users. It must not be in use meanwhile.
+func (b *Broker) OpenTopic(projectName, topicName string, users ...string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	projects := slices.Clone(b.seed.Projects) // a seed may be shared
+	at := slices.IndexFunc(projects, func(p Project) bool { return p.Name == projectName })
+	if at < 0 {
+		at = len(projects)
+		projects = append(projects, Project{Name: projectName})
+		b.projects[projectName] = &project{topics: map[string]*topic{}, subs: map[string]*subscription{}}
+	}
+	p := b.projects[projectName]
+	if p.topics[topicName] == nil {
+		p.topics[topicName] = &topic{name: topicName, created: b.now()}
+	}
+	t := p.topics[topicName]
+	if p.subs[topicName] == nil {
+		p.subs[topicName] = &subscription{name: topicName, topic: t}
+	}
+	t.acl = append(slices.Clip(t.acl), users...)
+	p.subs[topicName].acl = append(slices.Clip(p.subs[topicName].acl), users...)
+	projects[at].Topics = also(projects[at].Topics, topicName, t.acl...)
+	b.seed.Projects = projects
+	for token, u := range b.users {
+		if slices.Contains(users, u.Name) {
+			u.Roles = also(u.Roles, projectName, "publisher", "consumer")
+			b.users[token] = u
+		}
+	}
+}
+
+// also gives a copy of a map, with more values for a key.
+func also(m map[string][]string, key string, more ...string) map[string][]string {
+	with := map[string][]string{}
+	maps.Copy(with, m)
+	with[key] = slices.Clone(with[key])
+	for _, v := range more {
+		if !slices.Contains(with[key], v) {
+			with[key] = append(with[key], v)
+		}
+	}
+	return with
 }
 
 // OnStored calls f for every message that is stored, before it is answered.
