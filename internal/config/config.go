@@ -59,6 +59,7 @@ type Cloud struct {
 	Protocol           string                          // Keystone's name of the protocol, in place of the credential's; "" = that
 	Credentials        map[site.Part]string            // keys of Config.Credentials
 	ProjectCredentials map[site.Part]map[string]string // the same for single projects, by id or name as VOs write it
+	VOCredentials      map[site.Part]map[string]string // the same for VOs that name no project, by their names
 	Parallel           int                             // projects asked at once
 	NovaPerSecond      float64                         // requests per second; 0 = no limit
 	Network            Network                         // merged with the general one
@@ -72,6 +73,18 @@ func (c Cloud) CredentialFor(p site.Part) string { return c.Credentials[p] }
 
 // ProjectCredentialsOf gives the credentials of single projects, by id or name as VOs write it.
 func (c Cloud) ProjectCredentialsOf(p site.Part) map[string]string { return c.ProjectCredentials[p] }
+
+// CredentialOfVO gives the credential of a part for a VO of the file: its project's own or its own, else the cloud's.
+func (c Cloud) CredentialOfVO(part site.Part, vo site.VO) string {
+	own, key := c.ProjectCredentials[part], vo.Project
+	if key == "" {
+		own, key = c.VOCredentials[part], vo.Name
+	}
+	if name, ok := own[key]; ok {
+		return name
+	}
+	return c.Credentials[part]
+}
 
 // CredentialOf gives the credential of a part for a project: its own, else the cloud's (design §4, Credentials).
 func (c Cloud) CredentialOf(part site.Part, p site.Project) string {

@@ -13,7 +13,7 @@ package config
 type fileTop struct {
 	said
 	Site  *fileName   `key:"site" doc:"The site; or sites, for several."`
-	Sites []fileEntry `key:"sites" doc:"Several sites, here or in files of their own. Of vo_properties, flavors, accounting and privacy, what stands at the top of the file is the default, and a site's own keys override it one by one; clouds and vos are each site's own."`
+	Sites []fileEntry `key:"sites" doc:"Several sites, here or in files of their own. Of vo_properties, flavors, accounting, discovery and privacy, what stands at the top of the file is the default, and a site's own keys override it one by one; clouds and vos are each site's own."`
 	fileParts
 	fileRest
 }
@@ -82,6 +82,7 @@ type fileParts struct {
 	Properties []text           `key:"vo_properties" default:"[egi.VO, egi.eu:VO, accounting:VO, VO]" doc:"Properties of Keystone projects that name their VOs, tried in order."`
 	Flavors    dict[fileFlavor] `key:"flavors" doc:"What flavors don't say themselves, by a shell pattern of their names; the first pattern that fits wins."`
 	Accounting fileAccounting   `key:"accounting" doc:"Usage records, from OpenStack to the accounting server."`
+	Discovery  fileDiscovery    `key:"discovery" doc:"What the site offers to each VO, told to the federation as GLUE 2.1."`
 	Privacy    filePrivacy      `key:"privacy" doc:"What of personal data is sent."`
 }
 
@@ -94,8 +95,10 @@ type fileCloud struct {
 	Region     text         `key:"region" doc:"Region of the catalog. Left out: that of clouds.yaml, or the only one."`
 	Interface  text         `key:"interface" enum:"public|internal|admin" doc:"Interface of the catalog. Left out: that of clouds.yaml, else public."`
 	Service    text         `key:"service_name" maxlen:"255" pattern:"^[ -~]+$" words:"of printable ASCII characters" doc:"CloudComputeService of the records. Left out: the site's name."`
+	GOCDBKey   text         `key:"gocdb_id" maxlen:"64" pattern:"^[A-Za-z0-9]+$" words:"a key like 16001G0" doc:"Primary key of the endpoint in GOCDB. Left out: it is looked up there."`
+	Protocol   text         `key:"protocol" doc:"Keystone's name of the protocol here, in place of the one of the credential, which is of the kind oidc."`
 	Mode       perPart      `key:"mode" enum:"disabled|observe|active" doc:"What is done here at most: a mode, or a mapping of parts to modes. The lowest of site, cloud and VO counts."`
-	Credential perPart      `key:"credential" doc:"A name under credentials, or a mapping of parts to names. Left out: the only one there is."`
+	Credential perPart      `key:"credential" doc:"A name under credentials, or a mapping of parts to names, one for each part whose mode is not disabled. Left out: the only one there is."`
 	Limits     fileLimits   `key:"limits" doc:"How hard the cloud may be asked."`
 	Network    *fileNetwork `key:"network" doc:"Overrides network for this cloud, key by key; proxy: \"\" is none."`
 }
@@ -109,18 +112,21 @@ type fileLimits struct {
 type fileVO struct {
 	said
 	Name       text    `key:"name" required:"true" doc:"Name of the VO, or FQAN (/vo/group)."`
-	Project    text    `key:"project" required:"true" doc:"Id or name of its project."`
+	Project    text    `key:"project" doc:"Id or name of its project. Left out: that of the token, where the credential is of one project only."`
 	Mode       perPart `key:"mode" enum:"disabled|observe|active" doc:"What is done for it at most, as for a cloud."`
 	Credential perPart `key:"credential" doc:"Signs in to its project in place of the cloud's: a name under credentials, or a mapping of parts to names."`
 	Clouds     words   `key:"cloud" doc:"The cloud, or a list of clouds, where the project is. Left out: every cloud of the site."`
 	Since      date    `key:"since" doc:"First day on which the VO is here, UTC."`
 	Until      date    `key:"until" doc:"First day on which it is not any more, UTC."`
 	AccountAs  text    `key:"account_as" doc:"What records say in place of the name."`
+	DefaultNet text    `key:"default_network" enum:"public|private|public_only|private_only" doc:"Kind of the network that VMs get when nothing is asked for."`
+	PublicNet  text    `key:"public_network" doc:"Name of the network with public addresses. Left out: the one that the cloud tells."`
 }
 
 type fileFlavor struct {
 	said
-	Benchmark *fileBenchmark `key:"benchmark" doc:"Benchmark of one core."`
+	Benchmark   *fileBenchmark   `key:"benchmark" doc:"Benchmark of one core."`
+	Accelerator *fileAccelerator `key:"accelerator" doc:"What a VM has to compute with beside cores."`
 }
 
 type fileBenchmark struct {

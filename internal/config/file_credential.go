@@ -18,6 +18,8 @@ type fileCredential struct {
 	Vault        *fileVault       `key:"vault" doc:"A secret in Vault, with the keys of another kind of credential in it."`
 	Exec         *fileExec        `key:"exec" doc:"A program that prints the keys of another kind of credential as JSON."`
 	Basic        *fileBasic       `key:"basic" doc:"A user's name and password, for services other than OpenStack."`
+	Site         text             `key:"site" doc:"A site, by its name in GOCDB, at whose cloud it is used; for Swift."`
+	VO           text             `key:"vo" doc:"The VO whose project there it is used in, beside site."`
 	Certificate  *fileCertificate `key:"certificate" doc:"A certificate with its key, for services other than OpenStack."`
 }
 

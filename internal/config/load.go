@@ -86,7 +86,7 @@ type loader struct {
 
 // Keys of a site, in the file's order, and those among them that may stand at the top for all sites.
 var (
-	siteKeys   = []string{"clouds", "vos", "vo_properties", "flavors", "accounting", "privacy"}
+	siteKeys   = []string{"clouds", "vos", "vo_properties", "flavors", "accounting", "discovery", "privacy"}
 	sharedKeys = siteKeys[2:]
 	restKeys   = []string{"credentials", "network", "store", "limits", "notify", "mute", "retention", "web", "demo"}
 )
@@ -102,7 +102,9 @@ func (l *loader) load() *Config {
 	l.credentials(cfg)
 	l.service(cfg)
 	for _, s := range sites {
-		cfg.Sites = append(cfg.Sites, l.site(cfg, s))
+		made := l.site(cfg, s)
+		l.agree(cfg, made, s)
+		cfg.Sites = append(cfg.Sites, made)
 	}
 	l.unique(sites)
 	l.mutes(cfg)
@@ -266,6 +268,7 @@ func (l *loader) fill(n, name, credentials *node) {
 			}
 		}
 	}
+	nameSinks(n.get("discovery").get("publish"))
 	if n.get("accounting") == nil {
 		n.set("accounting", n.fresh("accounting"))
 	}

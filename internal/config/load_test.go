@@ -53,6 +53,11 @@ func signs(name string) map[site.Part]string {
 	return map[site.Part]string{site.Accounting: name, site.Discovery: name}
 }
 
+// discovers is how discovery is done when nothing is said of it.
+func discovers(n Network) Discovery {
+	return Discovery{Mode: site.Observe, KeepFor: 12 * time.Hour, Validity: 12 * time.Hour, Images: "shared", Flavors: "all", GOCDB: GOCDB{URL: "https://goc.egi.eu/gocdbpi/public/", Network: n}}
+}
+
 // equal fails when a configuration is not as expected. Site.Clouds is filled in from Clouds, VOs' modes from the cloud's, and
 // of the service what is usual.
 func equal(t *testing.T, got *Config, want Config) {
@@ -63,6 +68,11 @@ func equal(t *testing.T, got *Config, want Config) {
 	}
 	want.Limits, want.Retention = stdcmp.Or(want.Limits, usual.Limits), stdcmp.Or(want.Retention, usual.Retention)
 	want.Web = stdcmp.Or(want.Web, usual.Web)
+	for i := range want.Sites {
+		if s := &want.Sites[i]; s.Discovery.Mode == "" {
+			s.Discovery = discovers(want.Network)
+		}
+	}
 	for _, s := range want.Sites {
 		for i := range s.Clouds {
 			c := &s.Clouds[i]

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"path"
 	"slices"
 
@@ -9,7 +10,7 @@ import (
 
 // site makes a site of what the file says, and checks what concerns more than one key.
 func (l *loader) site(cfg *Config, f *fileSite) Site {
-	s := Site{Site: site.Site{Name: f.GOCDB.V}, Accounting: l.accounting(cfg, f.Accounting),
+	s := Site{Site: site.Site{Name: f.GOCDB.V}, Accounting: l.accounting(cfg, f.Accounting), Discovery: l.discovery(cfg, f.Discovery),
 		Privacy: Privacy{GlobalUserName: f.Privacy.GlobalUserName.V, MachineName: f.Privacy.MachineName.V}}
 	if s.Privacy.MachineName == "send" {
 		s.Privacy.MachineName = "name"
@@ -25,6 +26,9 @@ func (l *loader) site(cfg *Config, f *fileSite) Site {
 		}
 		if b := e.value.Benchmark; b != nil {
 			s.Benchmarks = append(s.Benchmarks, Benchmark{Flavor: e.name, Type: b.Type.V, Value: b.Value.V})
+		}
+		if a := e.value.Accelerator; a != nil {
+			s.Accelerators = append(s.Accelerators, Accelerator{Flavor: e.name, Type: a.Type.V, Vendor: a.Vendor.V, Model: a.Model.V, Number: a.Number.V, MemoryGB: a.Memory.V})
 		}
 	}
 	if len(f.Clouds) == 0 && !f.isPartly() {
@@ -62,7 +66,7 @@ func values(all []text) []string {
 func (l *loader) cloud(cfg *Config, f fileCloud) Cloud {
 	c := Cloud{
 		Cloud:    site.Cloud{Name: f.Name.V, AuthURL: f.AuthURL.V, Region: f.Region.V, ServiceName: f.Service.V},
-		Formerly: values(f.Formerly), Interface: f.Interface.V,
+		GOCDBKey: f.GOCDBKey.V, Formerly: values(f.Formerly), Protocol: f.Protocol.V, Interface: f.Interface.V,
 		Parallel: f.Limits.Parallel.V, NovaPerSecond: f.Limits.Nova.V, Network: l.network(f.Network, cfg.Network),
 	}
 	for _, p := range parts {
@@ -141,7 +145,7 @@ func (l *loader) vos(cfg *Config, f *fileSite, clouds []Cloud) {
 		known = append(known, c.Cloud.Name)
 	}
 	for _, v := range f.VOs {
-		vo := site.VO{Name: v.Name.V, Project: v.Project.V, AccountAs: v.AccountAs.V, Since: v.Since.V, Until: v.Until.V}
+		vo := site.VO{Name: v.Name.V, Project: v.Project.V, AccountAs: v.AccountAs.V, DefaultNetwork: v.DefaultNet.V, PublicNetwork: v.PublicNet.V, Since: v.Since.V, Until: v.Until.V}
 		if v.Since.isSet() && v.Until.isSet() && !v.Since.V.IsZero() && !v.Until.V.IsZero() && !vo.Since.Before(vo.Until) {
 			l.fail(v.Until.at, "must be later than since")
 		}
@@ -170,6 +174,21 @@ func (l *loader) vos(cfg *Config, f *fileSite, clouds []Cloud) {
 			for _, p := range parts {
 				l.projectCredential(c, p, v)
 			}
+			l.projectOfToken(cfg, c, v, vo)
+		}
+	}
+}
+
+// projectOfToken checks that a VO without a project has a credential that is of one project only.
+func (l *loader) projectOfToken(cfg *Config, c *Cloud, v fileVO, vo site.VO) {
+	if v.at.kind != mapping || v.at.partly || v.at.get("project") != nil {
+		return
+	}
+	for _, p := range parts {
+		name := c.CredentialOfVO(p, vo)
+		if cred, ok := cfg.Credentials[name]; ok && slices.Contains([]string{KindOIDC, KindPassword, KindOSCloud}, cred.Kind()) {
+			l.missing(v.at, "project", fmt.Sprintf("is required: credential %s may sign in to more than one", name))
+			return
 		}
 	}
 }
@@ -178,6 +197,10 @@ func (l *loader) vos(cfg *Config, f *fileSite, clouds []Cloud) {
 func (l *loader) projectCredential(c *Cloud, part site.Part, v fileVO) {
 	own := v.Credential.of(part)
 	if !own.isSet() || own.V == "" {
+		return
+	}
+	if v.Project.V == "" {
+		c.VOCredentials = with(c.VOCredentials, part, with(c.VOCredentials[part], v.Name.V, own.V))
 		return
 	}
 	if other, ok := c.ProjectCredentials[part][v.Project.V]; ok && other != own.V {

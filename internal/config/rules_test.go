@@ -203,7 +203,7 @@ func TestCloudRules(t *testing.T) {
 		{"like nobody", with("{name: a}, {name: b, like: c}", one, ""), []string{`2:37 clouds[1].like: no cloud of this site is called "c"`}},
 		{"like in a circle", with("{name: a, like: b}, {name: b, like: a}", one, ""), []string{"2:26 clouds[0].like: goes round in a circle: b → a → b", "2:46 clouds[1].like: goes round in a circle: a → b → a"}},
 		{"like itself", with("{name: a, like: a}", one, ""), []string{"2:26 clouds[0].like: goes round in a circle: a → a"}},
-		{"VO without project", with("{name: a}", one, "vos: [{name: ops}]\n"), []string{"4:7 vos[0].project: is required"}},
+		{"VO without project", with("{name: a}", one, "vos: [{name: ops}]\n"), []string{"4:7 vos[0].project: is required: credential r may sign in to more than one"}},
 		{"VO without name", with("{name: a}", one, `vos: [{name: "", project: p}]`), []string{"4:14 vos[0].name: is empty: give it a value, or leave the key out"}},
 		{"VO at an unknown cloud", with("{name: main}", one, "vos: [{name: ops, project: p, cloud: [main, mian]}]\n"), []string{`4:45 vos[0].cloud[1]: no cloud of this site is called "mian": did you mean main?`}},
 		{"VO at a cloud twice", with("{name: a}", one, "vos: [{name: ops, project: p, cloud: [a, a]}]\n"), []string{"4:42 vos[0].cloud[1]: names a twice"}},
@@ -217,7 +217,9 @@ func TestCloudRules(t *testing.T) {
 			"4:93 flavors.a.benchmark.value: must be below 9999999",
 			"4:136 flavors.b.benchmark.value: must be at least 0"}},
 		{"flavor's benchmark, NaN", with("{name: a}", one, "flavors: {a: {benchmark: {type: a, value: .nan}}}\n"), []string{"4:43 flavors.a.benchmark.value: must be a number"}},
-		{"flavor's accelerator", with("{name: a}", one, "flavors: {a: {accelerator: {type: GPU}}}\n"), []string{"4:15 flavors.a.accelerator: not there yet in this version of fedsite"}},
+		{"flavor's accelerator", with("{name: a}", one, "flavors: {a: {accelerator: {type: GPU, number: 0.5}}}\n"), nil},
+		{"flavor's accelerator that is none", with("{name: a}", one, "flavors: {a: {accelerator: {type: CPU, number: 0}}}\n"), []string{
+			`4:35 flavors.a.accelerator.type: must be GPU, MIC, FPGA, TPU or NPU, not "CPU"`, "4:48 flavors.a.accelerator.number: must be at least 0.001"}},
 	})
 }
 
@@ -243,7 +245,9 @@ func TestCredentialRules(t *testing.T) {
 		{"application credential without secret", with("application_credential_id: a"), []string{"4:3 credentials.r.application_credential_secret: is required"}},
 		{"application credential without id", with("application_credential_secret: a"), []string{"4:3 credentials.r.application_credential_id: is required, or application_credential_name with a user"}},
 		{"application credential by name without user", with("application_credential_name: a, application_credential_secret: b"), []string{"4:3 credentials.r.username: is required beside application_credential_name, or user_id"}},
-		{"not there yet", with("site: x"), []string{"4:7 credentials.r.site: not there yet in this version of fedsite"}},
+		{"a site without a VO", with("site: A, token: t"), []string{"2:10 clouds[0].credential: r is for one share of site A, as for Swift: clouds and VOs take one without site and vo", "4:3 credentials.r.vo: is required beside site"}},
+		{"a VO without a site", with("token: t, vo: x"), []string{"4:3 credentials.r.site: is required beside vo"}},
+		{"a share of what is no cloud", with("basic: {user: u, password: p}, site: x, vo: y"), []string{"2:10 clouds[0].credential: r is of the kind basic, which OpenStack does not take", "4:44 credentials.r.site: goes with what signs in to OpenStack only"}},
 		{"secret from a file", with("token_file: /a"), nil},
 		{"secret in each way", with("token: {file: /a}"), nil},
 		{"secret from the environment", with("token: {env: A}"), nil},

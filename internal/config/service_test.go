@@ -98,7 +98,7 @@ func TestServiceRules(t *testing.T) {
 		{"heartbeat", line("notify: {heartbeat_url: hc}"), []string{"4:25 notify.heartbeat_url: must be a URL like https://hooks.example.org/…"}},
 		{"a mute without end", line("mute: [{site: A}]"), []string{"4:8 mute[0].until: is required"}},
 		{"a mute of nothing known", line("mute: [{site: B, part: acounting, until: 2026-12-01}, {part: images, until: soon}]"), []string{
-			`4:15 mute[0].site: no site is called "B"`, `4:24 mute[0].part: must be accounting, not "acounting": did you mean accounting?`,
+			`4:15 mute[0].site: no site is called "B"`, `4:24 mute[0].part: must be accounting or discovery, not "acounting": did you mean accounting?`,
 			"4:62 mute[1].part: images: not there yet in this version of fedsite", "4:77 mute[1].until: must be a day like 2026-11-01, or a moment like 2026-11-01T00:00:00Z"}},
 		{"retention", line("retention: {records: 2mo, access_log: 1h, audit: 1y, runs: 15d2mo}"), []string{"4:22 retention.records: must be at least 3mo",
 			"4:39 retention.access_log: must be at least 1d", "4:50 retention.audit: " + period, "4:60 retention.runs: " + period}},

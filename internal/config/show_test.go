@@ -110,7 +110,7 @@ store: {path: /state}
 	if err := FromEnvironment(c, func(string) string { return "/srv/fedsite" }); err != nil {
 		t.Fatal(err)
 	}
-	if got := shownText(t, c); strings.Contains(got, "url") || !strings.Contains(got, "/srv/fedsite") || parsed(t, got).Store != c.Store {
+	if got := shownText(t, c); strings.Contains(got, "\n  url") || !strings.Contains(got, "/srv/fedsite") || parsed(t, got).Store != c.Store {
 		t.Errorf("the environment's directory is not what is in effect:\n%s", got)
 	}
 	if strings.Count(squeezed, "parallel: 8 # f.yaml:5") != 2 {

@@ -186,7 +186,9 @@ func (c *Config) unit(file string, text []byte) unit {
 	if name != nil && name.kind == mapping {
 		parts := merge(c.main.root.with(sharedKeys), root.with(siteKeys))
 		parts.at, parts.partly = name.at, root.partly
-		u.site = l.site(c, l.one(name, parts, c.main.root.get("credentials")))
+		f := l.one(name, parts, c.main.root.get("credentials"))
+		u.site = l.site(c, f)
+		l.agree(c, u.site, f)
 		u.shown = &node{kind: mapping, pairs: slices.Concat(name.pairs, parts.pairs), path: name.path, at: name.at}
 	}
 	if u.err = p.err(); u.err != nil {

@@ -34,7 +34,7 @@ func (l *loader) credentials(cfg *Config) {
 func credentialOf(f *fileCredential) Credential {
 	c := Credential{OSCloud: f.OSCloud.V, CloudsFile: f.CloudsFile.V,
 		Username: f.Username.V, UserID: f.UserID.V, UserDomain: f.UserDomain.V, UserDomainID: f.UserDomainID.V, Password: f.Password.V,
-		ApplicationID: f.AppID.V, ApplicationName: f.AppName.V, ApplicationSecret: f.AppSecret.V, Token: f.Token.V}
+		ApplicationID: f.AppID.V, ApplicationName: f.AppName.V, ApplicationSecret: f.AppSecret.V, Token: f.Token.V, Site: f.Site.V, VO: f.VO.V}
 	if o := f.OIDC; o != nil {
 		c.OIDC = &OIDCCredential{Issuer: o.Issuer.V, TokenURL: o.TokenURL.V, ClientID: o.ClientID.V, ClientSecret: o.ClientSecret.V, Scopes: values(o.Scopes),
 			Grant: o.Grant.V, RefreshToken: o.RefreshToken.V, AccessToken: o.AccessToken.V, IDP: o.IDP.V, Protocol: o.Protocol.V}
@@ -70,6 +70,14 @@ func (l *loader) credential(at *node, f *fileCredential) {
 		if k.is {
 			kinds = append(kinds, k.name)
 		}
+	}
+	switch {
+	case f.Site.isSet() && !f.VO.isSet():
+		l.missing(at, "vo", "is required beside site")
+	case f.VO.isSet() && !f.Site.isSet():
+		l.missing(at, "site", "is required beside vo")
+	case f.Site.isSet() && (f.Basic != nil || f.Certificate != nil):
+		l.fail(f.Site.at, "goes with what signs in to OpenStack only")
 	}
 	user := f.Username.isSet() || f.UserID.isSet()
 	domain := f.UserDomain.isSet() || f.UserDomainID.isSet()
@@ -283,11 +291,9 @@ func (l *loader) credentialNamed(cfg *Config, name text, by *node) (Credential, 
 	case !ok:
 		l.fail(name.at, "no credential is called %q%s", name.V, suggest(name.V, l.main.rest.Credentials.names()))
 	case c.Basic != nil || c.Certificate != nil:
-		at := name.at.at
-		if name.at.origin == byDefault { // there is no other
-			at = by.head()
-		}
-		l.add(at, name.at.where(), fmt.Sprintf("%s is of the kind %s, which OpenStack does not take", name.V, c.Kind()))
+		l.wrongCredential(name, by, fmt.Sprintf("is of the kind %s, which OpenStack does not take", c.Kind()))
+	case c.Site != "":
+		l.wrongCredential(name, by, fmt.Sprintf("is for one share of site %s, as for Swift: clouds and VOs take one without site and vo", c.Site))
 	case c.OIDC != nil && c.OIDC.IDP == "":
 		for _, e := range l.main.rest.Credentials.entries {
 			if o := e.value.OIDC; e.name == name.V && o.at.kind == mapping && o.IDP.at == nil {
@@ -298,6 +304,15 @@ func (l *loader) credentialNamed(cfg *Config, name text, by *node) (Credential, 
 		return c, true
 	}
 	return Credential{}, false
+}
+
+// wrongCredential reports a credential where it is named; the only one there is need not be.
+func (l *loader) wrongCredential(name text, by *node, message string) {
+	at := name.at.at
+	if name.at.origin == byDefault {
+		at = by.head()
+	}
+	l.add(at, name.at.where(), name.V+" "+message)
 }
 
 // isPartly tells whether a credential is of a kind that is not there yet, or wrong anyway.

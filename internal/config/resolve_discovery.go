@@ -1,0 +1,171 @@
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"slices"
+
+	"github.com/fedsite/fedsite/internal/site"
+)
+
+// nameSinks gives sinks that the file leaves without a name the one of their kind.
+func nameSinks(publish *node) {
+	if publish == nil || publish.kind != list {
+		return
+	}
+	kinds := []string{SinkFile, SinkSwift, SinkAMS, SinkAPI, SinkLDAP}
+	taken := map[string]bool{}
+	for _, sink := range publish.items {
+		taken[textOf(sink.get("name"))] = true
+	}
+	for _, sink := range publish.items {
+		if sink.kind != mapping || sink.get("name") != nil {
+			continue
+		}
+		for _, kind := range kinds {
+			if sink.get(kind) == nil {
+				continue
+			}
+			name := kind
+			for i := 2; taken[name]; i++ {
+				name = fmt.Sprintf("%s-%d", kind, i)
+			}
+			taken[name] = true
+			sink.set("name", sink.given("name", name))
+			break
+		}
+	}
+}
+
+func (l *loader) discovery(cfg *Config, f fileDiscovery) Discovery {
+	d := Discovery{Mode: site.Mode(f.Mode.V), Schedule: DiscoverySchedule{Publish: f.Schedule.publish.V, Check: f.Schedule.check.V}, KeepFor: f.KeepFor.V, Validity: f.Validity.V,
+		Images: f.Images.V, Snapshots: f.Snapshots.V, Flavors: f.Flavors.V, Merged: f.Merged.V,
+		GOCDB: GOCDB{Off: f.GOCDB.URL.V == "", URL: f.GOCDB.URL.V, Paged: f.GOCDB.Paged.V, Network: l.network(f.GOCDB.Network, cfg.Network)}}
+	names := map[string]bool{}
+	for _, s := range f.Publish {
+		l.once(names, s.Name, "a sink of this site")
+		d.Publish = append(d.Publish, l.sink(cfg, s))
+	}
+	if f.at != nil && f.at.kind == mapping && d.Mode == site.Active && len(d.Publish) == 0 && !f.at.partly {
+		at := f.at.head()
+		if f.Mode.at != nil {
+			at = f.Mode.at.at
+		}
+		l.add(at, f.at.where()+".publish", "is required to be active: name where documents go")
+	}
+	return d
+}
+
+// sink makes a sink, and checks that it is of one kind.
+func (l *loader) sink(cfg *Config, f fileSink) Sink {
+	s := Sink{Name: f.Name.V, DeleteRemoved: f.DeleteRemoved.V}
+	kinds := 0
+	if f.File != nil {
+		kinds++
+		s.File = &FileSink{Path: f.File.Path.V, Format: f.File.Format.V}
+	}
+	if f.Swift != nil {
+		kinds++
+		s.Swift = l.swift(cfg, f.Swift)
+	}
+	if m := f.AMS; m != nil {
+		kinds++
+		s.AMS = &AMSSink{Host: m.Host.V, Port: m.Port.V, AuthnPort: m.AuthnPort.V, Project: m.Project.V, Topic: m.Topic.V, Token: m.Token.V,
+			Certificate: Certificate{Cert: m.Certificate.Cert.V, Key: m.Certificate.Key.V}, Gzip: m.Gzip.V, Format: m.Format.V, MaxBytes: m.MaxBytes.V, Network: l.network(m.Network, cfg.Network)}
+	}
+	if a := f.API; a != nil {
+		kinds++
+		s.API = &APISink{Listen: a.Listen.V, OpsPortalKey: a.OpsPortalKey.V, Directory: a.Directory.V, Container: l.swift(cfg, a.Container)}
+		if a.TLS != nil {
+			s.API.TLS = &Certificate{Cert: a.TLS.Cert.V, Key: a.TLS.Key.V}
+		}
+	}
+	if f.LDAP != nil {
+		kinds++
+		s.LDAP = &LDAPSink{Listen: f.LDAP.Listen.V}
+	}
+	switch {
+	case f.at == nil || f.at.kind != mapping || f.at.partly:
+	case kinds != 1:
+		l.fail(f.at, "must be of one kind, file, swift, ams, api or ldap, and is of %d", kinds)
+	case f.DeleteRemoved.V && s.File == nil && s.Swift == nil:
+		l.fail(f.DeleteRemoved.at, "goes with file and swift only")
+	}
+	return s
+}
+
+// swift checks that the credential says where Swift is: at a share, or at what clouds.yaml names.
+func (l *loader) swift(cfg *Config, f *fileSwiftSink) *SwiftSink {
+	if f == nil {
+		return nil
+	}
+	if name := f.Credential; name.isSet() && name.V != "" && name.at.kind == scalar {
+		c, ok := cfg.Credentials[name.V]
+		switch {
+		case !ok:
+			l.fail(name.at, "no credential is called %q%s", name.V, suggest(name.V, l.main.rest.Credentials.names()))
+		case l.isPartly(name.V):
+		case c.Basic != nil || c.Certificate != nil:
+			l.fail(name.at, "%s is of the kind %s, which OpenStack does not take", name.V, c.Kind())
+		case c.Site == "" && c.OSCloud == "":
+			l.fail(name.at, "%s does not say at whose cloud: site and vo name the share there", name.V)
+		}
+	}
+	return &SwiftSink{Credential: f.Credential.V, Container: f.Container.V}
+}
+
+// agree checks what a site says of addresses and files that it shares with others: an address is one server, and a file
+// holds one document.
+func (l *loader) agree(cfg *Config, s Site, f *fileSite) {
+	for i, sink := range s.Discovery.Publish {
+		at, listen := f.Discovery.Publish[i].at, sink.listen()
+		if listen != "" && listen == cfg.Web.Listen {
+			l.fail(at, "listens at %s, where the pages are: web.listen", listen)
+			continue
+		}
+		for _, other := range cfg.Sites {
+			if other.Site.Name == s.Site.Name {
+				continue
+			}
+			for _, its := range other.Discovery.Publish {
+				switch {
+				case listen != "" && its.listen() == listen && !its.serves(sink):
+					l.fail(at, "listens at %s, as does site %s, which says otherwise of it: one address is one server", listen, other.Site.Name)
+				case sink.oneFile() != "" && sink.oneFile() == its.oneFile():
+					l.fail(at, "writes %s, as does site %s: name a directory, which gets a file for each", sink.oneFile(), other.Site.Name)
+				default:
+					continue
+				}
+				return
+			}
+		}
+		if slices.ContainsFunc(s.Discovery.Publish[:i], func(its Sink) bool { return listen != "" && its.listen() == listen }) {
+			l.fail(at, "listens at %s, as does another sink of this site", listen)
+		}
+	}
+}
+
+// listen gives the address that a sink serves at; "" for those that serve nothing.
+func (s Sink) listen() string {
+	switch {
+	case s.API != nil:
+		return s.API.Listen
+	case s.LDAP != nil:
+		return s.LDAP.Listen
+	}
+	return ""
+}
+
+// serves tells whether two sinks at one address are the same server.
+func (s Sink) serves(other Sink) bool {
+	return reflect.DeepEqual(s.API, other.API) && reflect.DeepEqual(s.LDAP, other.LDAP)
+}
+
+// oneFile gives the path of a sink that is one file; "" for others.
+func (s Sink) oneFile() string {
+	if s.File != nil && slices.Contains([]string{".json", ".ldif"}, filepath.Ext(s.File.Path)) {
+		return s.File.Path
+	}
+	return ""
+}
