@@ -1,0 +1,73 @@
+package information
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/netutil"
+)
+
+// Limits of the server. All images of a large federation are some MB, for clients far away.
+const (
+	headerTimeout = 5 * time.Second
+	readTimeout   = 10 * time.Second
+	writeTimeout  = 60 * time.Second
+	idleTimeout   = 60 * time.Second
+	maxHeader     = 16 << 10
+	maxOpen       = 512             // connections at once
+	grace         = 5 * time.Second // for answers that are under way when the service stops
+)
+
+// Listen opens an address, "[::]:8480" say, port 0 for a free one. Everything here is for everybody, so that it may be any
+// address; what others want to see as https has a server with a certificate before it, or a TLS listener around this one.
+func Listen(ctx context.Context, addr string) (net.Listener, error) {
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		return nil, fmt.Errorf("listen on %q: it is no address with a port: write [::]:8480 or 127.0.0.1:8480, say", addr)
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("listen on %q: %w: end what listens there, or choose another port", addr, syscall.EADDRINUSE)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen on %q: %w", addr, err)
+	}
+	return netutil.LimitListener(l, maxOpen), nil
+}
+
+// NewHTTPServer gives the server for the handler, with time-outs and limits. Log takes what the server itself has to say.
+func NewHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // mostly of clients that went away
+	}
+}
+
+// Serve answers on the listener until ctx ends; then it lets answers under way be finished, for a short grace.
+func Serve(ctx context.Context, l net.Listener, srv *http.Server) error {
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(l) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("information API on %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	err := srv.Shutdown(patience)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("information API on %s: answers were cut off: %w", l.Addr(), err), srv.Close())
+	}
+	<-failed
+	return err
+}

@@ -1,0 +1,196 @@
+package information
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/fedsite/fedsite/protocol/glue"
+	"github.com/fedsite/fedsite/protocol/gocdb"
+)
+
+// Site is an endpoint of a site, as the answers have it.
+type Site struct {
+	ID       string // GOCDB's key of the service; "" = not known
+	Name     string // of the site in GOCDB; the older endpoints of one site have -ID after it
+	URL      string // Keystone's
+	Hostname string // of the service in GOCDB, else the URL's
+	Shares   []Share
+}
+
+// Share is a VO's project at a site, and its images.
+type Share struct {
+	VO, Project string
+	Images      []Image
+}
+
+// Project is a project with the VO that it is for, as the answers have it.
+type Project struct {
+	ID   string `json:"id"`
+	Name string `json:"name"` // of the VO
+}
+
+// Image is an image that a VO may start at a site, as the answers have it.
+type Image struct {
+	EGIID    string `json:"egi_id"` // "" = not one of the federation's
+	ID       string `json:"id"`
+	Endpoint string `json:"endpoint"`
+	MPURI    string `json:"mpuri"`
+	Name     string `json:"name"`
+	Version  string `json:"version"`
+	VO       string `json:"vo"`
+}
+
+// share gives the first share of a VO.
+func (s *Site) share(vo string) (Share, bool) {
+	i := slices.IndexFunc(s.Shares, func(h Share) bool { return h.VO == vo })
+	if i < 0 {
+		return Share{}, false
+	}
+	return s.Shares[i], true
+}
+
+func (s *Site) projects() []Project {
+	all := make([]Project, len(s.Shares))
+	for i, h := range s.Shares {
+		all[i] = Project{ID: h.Project, Name: h.VO}
+	}
+	return all
+}
+
+// Reading is what was read of a document.
+type Reading struct {
+	Document Document
+	Site     Site      // its name is the one registered
+	Made     time.Time // zero = it does not say
+	Until    time.Time // when it ceases to count; zero = it does not say
+	Left     []string  // what of it is left out, and why
+	Err      error     // why the document cannot be used at all
+
+	raw *answer // of the document itself; made with the first catalogue
+	bad *bad    // set when the document cannot be used any more, and this is what it said before
+}
+
+// registry is where the federation's own images come from.
+const registry = "registry.egi.eu"
+
+// Read reads a document. What is missing in it spoils no more than it must: without images, flavors, shares or a GOCDB key it
+// is a site all the same. It cannot be used when it is not JSON, names no site, or has no endpoint with a URL.
+func Read(d Document) *Reading {
+	r := &Reading{Document: d}
+	if d.Err != nil {
+		r.Err = d.Err
+		return r
+	}
+	doc, findings, err := glue.Parse(bytes.NewReader(d.Body), glue.Limits{})
+	if err != nil {
+		r.Err = fmt.Errorf("it cannot be read: %w", err)
+		return r
+	}
+	for _, f := range findings {
+		if f.Level >= glue.LevelError {
+			r.leave("%s", f)
+		}
+	}
+	switch {
+	case len(doc.Services) == 0:
+		r.Err = errors.New("it has no CloudComputingService")
+	case len(doc.Endpoints) == 0:
+		r.Err = errors.New("it has no CloudComputingEndpoint")
+	default:
+		r.Err = r.site(doc)
+	}
+	return r
+}
+
+// most is how many things that are left out are told apart.
+const most = 20
+
+func (r *Reading) leave(format string, args ...any) {
+	if len(r.Left) < most {
+		r.Left = append(r.Left, fmt.Sprintf(format, args...))
+	}
+}
+
+func (r *Reading) site(doc glue.Document) error {
+	service, endpoint := doc.Services[0], doc.Endpoints[0]
+	r.Site = Site{ID: service.OtherInfo.Text("gocdb_id"), Name: service.OtherInfo.Text("site_name"), URL: endpoint.URL}
+	if len(service.AdminDomains) > 0 {
+		r.Site.Name = service.AdminDomains[0]
+	}
+	if err := fit(r.Site.Name); err != nil {
+		return fmt.Errorf("the site's name %.100q (Associations.AdminDomain of CloudComputingService) cannot be used: %w", r.Site.Name, err)
+	}
+	if _, err := gocdb.Normalize(r.Site.URL); err != nil {
+		return fmt.Errorf("the URL of CloudComputingEndpoint cannot be used: %w", err)
+	}
+	if r.Made = service.CreationTime.UTC(); service.CreationTime.IsZero() {
+		r.Made = time.Time{}
+	} else if service.Validity > 0 {
+		r.Until = r.Made.Add(service.Validity)
+	}
+	vos := map[string]string{}
+	for _, p := range doc.MappingPolicies {
+		for _, id := range p.Shares {
+			if _, known := vos[id]; !known && len(p.UserDomains) > 0 {
+				vos[id] = p.UserDomains[0]
+			}
+		}
+	}
+	images := map[string][]glue.Image{}
+	for _, i := range doc.Images {
+		for n, id := range i.Shares {
+			if !slices.Contains(i.Shares[:n], id) {
+				images[id] = append(images[id], i)
+			}
+		}
+	}
+	for _, s := range doc.Shares {
+		vo := vos[s.ID]
+		switch {
+		case vo == "":
+			r.leave("share %.200q: no MappingPolicy says for which VO it is", s.ID)
+			continue
+		case s.ProjectID == "":
+			r.leave("share %.200q of VO %.100q: it has no ProjectID", s.ID, vo)
+			continue
+		}
+		share := Share{VO: vo, Project: s.ProjectID}
+		for _, i := range images[s.ID] {
+			share.Images = append(share.Images, imageOf(i, r.Site.URL, vo))
+		}
+		r.Site.Shares = append(r.Site.Shares, share)
+	}
+	return nil
+}
+
+func imageOf(i glue.Image, endpoint, vo string) Image {
+	m := Image{ID: i.ID, Endpoint: endpoint, MPURI: i.MarketplaceURL, Name: i.Name, VO: vo}
+	if strings.Contains(i.MarketplaceURL, registry) {
+		if m.EGIID = i.OtherInfo.Text("eu.egi.cloud.image_ref"); m.EGIID == "" {
+			m.EGIID = i.MarketplaceURL
+		}
+		m.Version = i.OtherInfo.Text("eu.egi.cloud.tag")
+	}
+	return m
+}
+
+// fit tells whether a site can be asked for by a name.
+func fit(name string) error {
+	switch {
+	case strings.TrimSpace(name) == "":
+		return errors.New("it is empty")
+	case name == "." || name == "..":
+		return errors.New("no URL can hold it")
+	case len(name) > 255:
+		return errors.New("it is longer than 255 bytes")
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
+		return errors.New("it has control characters")
+	}
+	return nil
+}
