@@ -72,45 +72,51 @@ func newest(t *testing.T, fed *federation.Federation, project, topic string, zip
 	return body, true
 }
 
-// TestAMSSink runs the suite over topics, in both formats, plain and compressed.
+// TestAMSSink runs the suite over topics, with documents in both formats, plain and compressed.
 func TestAMSSink(t *testing.T) {
 	fed := newFederation(t)
 	project := 0
-	for _, f := range []discovery.Format{discovery.JSON, discovery.LDIF} {
-		for _, zipped := range []bool{false, true} {
-			c := sinktest.Case{Limit: ams.MaxData(ams.DefaultLimit) + 100}
-			if zipped {
-				c.Limit = 0 // 20 MB become less than that
+	for _, kind := range []struct {
+		format discovery.Format
+		zipped bool
+	}{{discovery.JSON, true}, {discovery.LDIF, false}} {
+		c := sinktest.Case{Limit: ams.MaxData(ams.DefaultLimit) + 100}
+		if kind.zipped {
+			c.Limit = 0 // 20 MB become less than that
+		}
+		c.New = func(t *testing.T) sinktest.Bed {
+			project++
+			return topicsOf(t, fed, fmt.Sprint("project-", project), kind.format, kind.zipped)
+		}
+		t.Run(fmt.Sprintf("%s gzip=%v", kind.format, kind.zipped), func(t *testing.T) { sinktest.Run(t, c) })
+	}
+}
+
+// topicsOf is a project of the broker, with topics for all that the suite publishes.
+func topicsOf(t *testing.T, fed *federation.Federation, project string, f discovery.Format, zipped bool) sinktest.Bed {
+	sites := []string{"SITE-A", "SITE-B", "SITE-X"}
+	for i := range len(faults.All()) {
+		sites = append(sites, fmt.Sprint("SITE-", i))
+	}
+	for i, site := range sites {
+		for key := range 10 {
+			if i < 12 || key == 1 {
+				fed.Broker.OpenTopic(project, fmt.Sprintf("SITE_%s_ENDPOINT_1600%dG0", site, key), user)
 			}
-			c.New = func(t *testing.T) sinktest.Bed {
-				project++
-				name := fmt.Sprint("project-", project)
-				for _, site := range []string{"SITE-A", "SITE-B", "SITE-X"} {
-					for key := range 10 {
-						fed.Broker.OpenTopic(name, fmt.Sprintf("SITE_%s_ENDPOINT_1600%dG0", site, key), user)
-					}
-				}
-				for i := range 30 {
-					for _, key := range []int{i % 10, 1} {
-						fed.Broker.OpenTopic(name, fmt.Sprintf("SITE_SITE-%d_ENDPOINT_1600%dG0", i, key), user)
-					}
-				}
-				breaks := map[string]func(*testing.T) func(){}
-				for _, n := range faults.All() {
-					if n.Place == faults.Broker {
-						breaks[n.Name] = func(*testing.T) func() { return strike(fed.Faults, n) }
-					}
-				}
-				open := func() discovery.Sink {
-					return newAMS(t, fed, name, func(cfg *discovery.AMSConfig) { cfg.Format, cfg.Gzip = f, zipped })
-				}
-				return sinktest.Bed{Sink: open(), Again: open, Breaks: breaks, Read: func(t *testing.T, p discovery.Publication) ([]byte, bool) {
-					return newest(t, fed, name, glue.TopicName(p.Site, p.GOCDBKey), zipped)
-				}}
-			}
-			t.Run(fmt.Sprintf("%s gzip=%v", f, zipped), func(t *testing.T) { sinktest.Run(t, c) })
 		}
 	}
+	breaks := map[string]func(*testing.T) func(){}
+	for _, n := range faults.All() {
+		if n.Place == faults.Broker {
+			breaks[n.Name] = func(*testing.T) func() { return strike(fed.Faults, n) }
+		}
+	}
+	open := func() discovery.Sink {
+		return newAMS(t, fed, project, func(cfg *discovery.AMSConfig) { cfg.Format, cfg.Gzip = f, zipped })
+	}
+	return sinktest.Bed{Sink: open(), Again: open, Breaks: breaks, Read: func(t *testing.T, p discovery.Publication) ([]byte, bool) {
+		return newest(t, fed, project, glue.TopicName(p.Site, p.GOCDBKey), zipped)
+	}}
 }
 
 func publication(t *testing.T, f discovery.Format, images int) discovery.Publication {

@@ -98,7 +98,7 @@ func strike(s *faults.Set, f faults.Named) func() {
 
 // TestSwiftSink runs the suite over Swift and Ceph.
 func TestSwiftSink(t *testing.T) {
-	for name, s := range map[string]emulated.Storage{"Swift": {}, "Ceph": {Ceph: true}, "quoted": {Quoted: true}} {
+	for name, s := range map[string]emulated.Storage{"Swift": {}, "Ceph, with sums in quotes": {Ceph: true, Quoted: true}} {
 		t.Run(name, func(t *testing.T) {
 			sinktest.Run(t, sinktest.Case{New: func(t *testing.T) sinktest.Bed {
 				r := newStoreroom(t, s)

@@ -192,3 +192,41 @@ func lookAround(t *testing.T, era emulated.Era) {
 		})
 	}
 }
+
+// TestOpenStackClientStores lets python-openstackclient list, save and put objects.
+func TestOpenStackClientStores(t *testing.T) {
+	now := time.Now().UTC().Truncate(time.Second)
+	w := world.Generate(world.Options{Seed: 1, At: now, Projects: 1, VMs: 1})
+	c := emulated.New(w, func() time.Time { return now }, emulated.Options{Storage: &emulated.Storage{Page: 2}})
+	srv, err := c.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = srv.Close() })
+	osc := newClient(t, c, w)
+	project, body := w.Projects[0].ID, []byte("{\"ünï\": \"code\"}\n")
+	for _, name := range []string{"a.json", "b.json", "c d.json"} {
+		c.Store(project, "cloud-info", name, "application/json", body)
+	}
+	var got []row
+	osc.run(t, world.Admin, &got, "object", "list", "cloud-info", "--all")
+	if len(got) != 3 || got[2]["Name"] != "c d.json" {
+		t.Errorf("%v", got)
+	}
+	do := func(args ...string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), osc.program, append([]string{"--os-cloud", world.Admin}, args...)...)
+		cmd.Dir, cmd.Env = osc.dir, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + osc.dir, "LANG=C.UTF-8", "no_proxy=*"}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("openstack %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	do("object", "save", "cloud-info", "c d.json", "--file", filepath.Join(osc.dir, "saved"))
+	if saved, err := os.ReadFile(filepath.Join(osc.dir, "saved")); err != nil || !bytes.Equal(saved, body) {
+		t.Errorf("saved %q, %v", saved, err)
+	}
+	do("object", "create", "cloud-info", "saved")
+	if stored, ok := c.Stored(project, "cloud-info", "saved"); !ok || !bytes.Equal(stored, body) {
+		t.Errorf("stored %q, %v", stored, ok)
+	}
+}
