@@ -50,7 +50,8 @@ func Document(site, endpoint string, images int, at time.Time) glue.Document {
 		AccessPolicies:  []glue.AccessPolicy{glue.NewAccessPolicy(end.ID)},
 	}
 	for i := range images {
-		d.Images = append(d.Images, glue.Image{Entity: glue.Entity{ID: fmt.Sprintf("image-%d", i), Name: "Ünïcode \"quoted\"\r\n<image>"},
+		d.Images = append(d.Images, glue.Image{Entity: glue.Entity{ID: fmt.Sprintf("image-%d", i), Name: "Ünïcode \"quoted\" <image>"},
+			OSPlatform: "x86_64", OSFamily: "linux", DiskSize: new(int64(10)), AccessInfo: glue.AccessNone,
 			Shares: []string{share.ID}, Endpoints: []string{end.ID}, Managers: []string{manager.ID}})
 	}
 	d.Summarize()
