@@ -150,8 +150,7 @@ func (c *taker) cloud(ctx context.Context) (Region, error) {
 		return Region{}, err
 	}
 	for _, s := range shares {
-		region.Shares = append(region.Shares, Share{VO: s.VO, Project: s.Project.ID, Mode: lowest(region.Mode, s.Mode),
-			DefaultNetworkType: s.DefaultNetwork, PublicNetwork: s.PublicNetwork, Offer: offers[s.Project.ID]})
+		region.Shares = append(region.Shares, c.share(s, region.Mode, offers))
 	}
 	region.Version = c.versionNow(last.Version, region.Trouble, at)
 	err = write(ctx, c.d, func(tx *store.Tx) error {

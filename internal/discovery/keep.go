@@ -49,7 +49,10 @@ func (o Offer) kept(last Offer, at time.Time, keepFor time.Duration) Offer {
 }
 
 // keptProject is a project of which something is kept.
-type keptProject struct{ id, name, said string }
+type keptProject struct {
+	id, name, said string
+	asked          time.Time
+}
 
 // cloudState is what is kept of a cloud beside its shares.
 type cloudState struct {
@@ -83,17 +86,21 @@ func write(ctx context.Context, d Deps, fn func(*store.Tx) error) error {
 
 // keptProjects lists the projects of a cloud of which something is kept, by their ids.
 func keptProjects(tx *store.Tx, siteID, cloud string) ([]keptProject, error) {
-	rows, err := tx.Query(`SELECT project, name, said FROM share_state WHERE site = $1 AND cloud = $2 ORDER BY project`, siteID, cloud)
+	rows, err := tx.Query(`SELECT project, name, said, asked FROM share_state WHERE site = $1 AND cloud = $2 ORDER BY project`, siteID, cloud)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	var all []keptProject
 	for rows.Next() {
-		var k keptProject
-		if err := rows.Scan(&k.id, &k.name, &k.said); err != nil {
+		var (
+			k     keptProject
+			asked int64
+		)
+		if err := rows.Scan(&k.id, &k.name, &k.said, &asked); err != nil {
 			return nil, err
 		}
+		k.asked = time.UnixMilli(asked).UTC()
 		all = append(all, k)
 	}
 	return all, rows.Err()

@@ -76,7 +76,7 @@ type Flavor struct {
 	Disk       int64 // GiB, root disk
 	Ephemeral  int64 // GiB
 	Public     bool
-	ExtraSpecs map[string]string `json:",omitempty"` // nil = they are not known
+	ExtraSpecs map[string]string // nil = they are not known
 }
 
 // Image is an image that a share may use, with those of its properties that are published or chosen by.
@@ -119,7 +119,7 @@ func flavorOf(f openstack.ListedFlavor) Flavor {
 
 // keptProperties are the properties of images that are published or chosen by, and keptPrefixes what others begin with.
 var (
-	keptProperties = []string{"APPLIANCE_ATTRIBUTES", "marketplace", "appdb_id", "os_distro", "os_version", "os_type", "os_admin_user", "architecture", "image_type", "base_image_ref",
+	keptProperties = []string{"APPLIANCE_ATTRIBUTES", "marketplace", "appdb_id", "os_distro", "os_version", "os_type", "os_admin_user", "architecture", "hw_architecture", "image_type", "image_version", "block_device_mapping", "base_image_ref",
 		"gpu_driver", "gpu_cuda", "gpu_cudnn"}
 	keptPrefixes = []string{"vmcatcher_event_", "CLOUDKEEPER_", "ad:", "eu.egi.cloud."}
 )

@@ -22,8 +22,21 @@ type refusal struct {
 }
 
 // chosen gives the shares that discovery works for at an instant, each VO and project once, and the projects that they
-// stand in. A project that is disabled offers nothing to anybody.
+// stand in: in file order first, then by project, because Keystone promises no order. A project that is disabled offers
+// nothing to anybody.
 func chosen(all []site.Share, at time.Time) (shares []site.Share, tenants []tenant) {
+	all = slices.Clone(all)
+	slices.SortStableFunc(all, func(a, b site.Share) int {
+		switch {
+		case a.Origin == site.FromFile && b.Origin == site.FromFile:
+			return 0
+		case a.Origin == site.FromFile:
+			return -1
+		case b.Origin == site.FromFile:
+			return 1
+		}
+		return strings.Compare(a.Project.ID, b.Project.ID)
+	})
 	for _, s := range all {
 		if !s.Allows(site.Discovery) || !s.At(at) || s.Mode == site.Disabled || !s.Project.Enabled {
 			continue
