@@ -97,7 +97,7 @@ func NewCatalogue(readings []*Reading, t Terms) *Catalogue {
 		older = append(older, group[1:]...)
 	}
 	for _, e := range older { // after all that have a right to their names
-		e.site.Name += "-" + e.site.ID
+		e.site.Name += "-" + cmp.Or(e.site.ID, e.site.Hostname)
 		c.add(e)
 	}
 	slices.SortFunc(c.Sites, func(a, b Site) int { return strings.Compare(a.Name, b.Name) })
