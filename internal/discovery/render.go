@@ -144,12 +144,9 @@ func (x *renderer) forgetUncounted() {
 	}
 }
 
-// placeAccelerators says whose an accelerator is where its id does not tell: in merged documents, and where it stands for
-// different things at different shares. Else it does not, as today's tool.
+// placeAccelerators says whose an accelerator is where its id stands for different things at different shares. Else it does
+// not, as today's tool.
 func (x *renderer) placeAccelerators() {
-	if x.r.Merged {
-		return
-	}
 	first := map[string]*glue.VirtualAccelerator{}
 	differ := map[string]bool{}
 	for i := range x.doc.VirtualAccelerators {

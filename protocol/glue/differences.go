@@ -65,7 +65,7 @@ func Differences() []Difference {
 		{"CloudComputingVirtualAccelerator", []string{"Version", "ClockSpeed", "Memory", "ComputeCapability", "VirtualizationType"}, "none",
 			"where the flavor says so, memory in MiB", "EGI's guide has them"},
 		{"CloudComputingVirtualAccelerator", []string{"Share"}, "none",
-			"the shares, in merged documents and where two regions have one flavor id", "else nobody knows whose it is"},
+			"the shares, where one flavor id stands for different things, as in two regions", "else nobody knows whose it is"},
 		{"Share", []string{"InstanceMaxCPU", "InstanceMaxRAM"}, "0 without flavors",
 			"none", "the largest of nothing is undefined"},
 		{"Share", []string{"MaxVM"}, "0 where the quota is not shown, -1 for unlimited",
