@@ -3,6 +3,7 @@ package discovery_test
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -130,14 +131,37 @@ func (s source) Inventory(ctx context.Context, project string) (discovery.Invent
 	return i, nil
 }
 
-// source signs in as the account of the inventories; a failed request is not repeated.
+// watched tells of requests as they begin (1) and end (-1), by service.
+type watched struct {
+	next http.RoundTripper
+	tell func(service string, n int)
+}
+
+func (w watched) RoundTrip(r *http.Request) (*http.Response, error) {
+	service, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	w.tell(service, 1)
+	defer w.tell(service, -1)
+	return w.next.RoundTrip(r)
+}
+
+// sourceBy is the bed's cloud, through a connection that tells of its requests.
+func (b *bed) sourceBy(tell func(service string, n int)) discovery.Source {
+	return b.connect(b.cloud.AuthURL(), "", func(next http.RoundTripper) http.RoundTripper { return watched{next, tell} })
+}
+
 func (b *bed) source(authURL, region string) discovery.Source {
+	return b.connect(authURL, region, func(next http.RoundTripper) http.RoundTripper { return next })
+}
+
+// connect signs in as the account of the inventories; a failed request is not repeated.
+func (b *bed) connect(authURL, region string, around func(http.RoundTripper) http.RoundTripper) discovery.Source {
 	b.t.Helper()
 	client, err := transport.New(transport.Config{Timeout: 3 * time.Second})
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(client.CloseIdleConnections)
+	client.Client.Transport = around(client.Client.Transport)
 	cred := openstack.Credential{Username: world.InventoryUser, Password: world.InventoryPass}
 	c, err := openstack.New(openstack.Config{AuthURL: authURL, Region: region, HTTP: client.Client, Shake: client.Shake, Now: b.now, MaxSkew: 5 * time.Minute,
 		Credential: func() (openstack.Credential, error) { return cred, nil }})
