@@ -194,13 +194,19 @@ func appendOctets[T string | []byte](b []byte, tag byte, content T) []byte {
 
 // appendNumber writes a number that is not negative.
 func appendNumber(b []byte, tag byte, n int) []byte {
-	length := 1
-	for n>>(8*length-1) > 0 {
-		length++
-	}
+	length := numberSize(n) - 2
 	b = appendHeader(b, tag, length)
 	for length--; length >= 0; length-- {
 		b = append(b, byte(n>>(8*length)))
 	}
 	return b
+}
+
+// numberSize is how long appendNumber writes it.
+func numberSize(n int) int {
+	length := 1
+	for n>>(8*length-1) > 0 {
+		length++
+	}
+	return 2 + length
 }

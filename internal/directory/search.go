@@ -121,9 +121,8 @@ func (c *cursor) appendEntry(b, scratch []byte, id int, n *node, typesOnly bool)
 		attributes = scratch
 	}
 	inner := len(n.encoded) + size(len(attributes))
-	number := appendNumber(nil, tagInteger, id)
-	b = appendHeader(b, tagSequence, len(number)+size(inner))
-	b = append(b, number...)
+	b = appendHeader(b, tagSequence, numberSize(id)+size(inner))
+	b = appendNumber(b, tagInteger, id)
 	b = appendHeader(b, opEntry, inner)
 	b = append(b, n.encoded...)
 	return appendOctets(b, tagSequence, attributes), scratch

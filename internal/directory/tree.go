@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/fedsite/fedsite/protocol/glue"
@@ -52,19 +53,22 @@ type Oddity struct {
 
 // newTree makes a tree of documents; odd is told what is left out.
 func newTree(documents []Document, version string, odd func(Oddity)) *tree {
-	b := builder{t: &tree{version: version, documents: len(documents), ids: map[string]int{}}, odd: odd, placed: map[string]*leaf{}}
-	b.t.root = node{attributes: b.attributes(rootDSE, true)}
+	b := builder{
+		t: &tree{version: version, documents: len(documents), ids: map[string]int{}}, odd: odd,
+		placed: map[string]*leaf{}, known: map[string]attribute{}, classes: map[string][2][]string{},
+	}
+	b.t.root = b.node(rootDSE)
 	b.t.root.encoded = appendOctets(nil, tagOctets, "")
-	for _, a := range b.t.root.attributes {
-		if !a.operational {
-			b.t.root.all = append(b.t.root.all, a.encoded...)
-		}
+	for i := range b.t.root.attributes {
+		a := &b.t.root.attributes[i]
+		a.operational = !strings.EqualFold(a.name, objectClass)
 	}
 	b.base(glue.ResourceBase())
 	for _, d := range documents {
 		b.document(d)
 	}
 	b.t.byKey = make(map[string]int, len(b.placed))
+	b.t.nodes = make([]node, 0, len(b.placed))
 	for _, top := range b.tops {
 		b.flatten(top)
 	}
@@ -73,47 +77,60 @@ func newTree(documents []Document, version string, odd func(Oddity)) *tree {
 
 // builder makes a tree: leaves in any order first, then all of them in theirs.
 type builder struct {
-	t      *tree
-	odd    func(Oddity)
-	placed map[string]*leaf // by key
-	tops   []*leaf
+	t       *tree
+	odd     func(Oddity)
+	placed  map[string]*leaf // by key
+	tops    []*leaf
+	known   map[string]attribute   // id, name and rule of attributes, by their names as they are written
+	classes map[string][2][]string // objectClass as it is written and compared, by the last class
+	scratch []byte
 }
 
 type leaf struct {
 	node
 	key      string
+	text     []byte // the DN, within encoded
 	children []*leaf
 }
 
-// base adds the entries of a base that are not there yet.
-func (b *builder) base(base glue.DN) {
+// base adds the entries of a base that are not there yet, and gives the last.
+func (b *builder) base(base glue.DN) *leaf {
+	var at *leaf
 	for _, e := range glue.BaseEntries(base) {
-		attributes, all := b.encode(e)
-		b.place(e.DN, attributes, all)
+		at, _ = b.place(at, e.DN, b.node(e.Attributes))
 	}
+	return at
 }
 
 // document adds the entries of a document to both trees.
 func (b *builder) document(d Document) {
 	own := glue.ResourceBase()
-	cloud := glue.CloudBase(d.Site)
+	top := b.base(own)
+	var cloud glue.DN
+	twins := map[*leaf]*leaf{} // where the entries of the one tree stand in the other
 	if strings.Trim(d.Site, " ") == "" {
-		cloud = nil
 		b.tell(d, "it has no site: it is served under "+own.String()+" only")
 	} else {
-		b.base(cloud)
+		cloud = glue.CloudBase(d.Site)
+		twins[top] = b.base(cloud)
 	}
 	lost := 0
+	leaves := map[glue.RDN]*leaf{own[0]: top} // the last of each name: mostly the parents of what follows
 	for e := range glue.Entries(d.Document, own, func(f glue.Finding) { b.tell(d, f.Class+" "+f.ID+": "+f.Reason) }) {
-		attributes, all := b.encode(e)
-		if !b.place(e.DN, attributes, all) {
-			if lost++; lost == 1 {
-				b.tell(d, e.DN.String()+": another document has an entry of that name, which is served")
-			}
+		parent := leaves[e.DN[1]]
+		if parent == nil || !slices.Equal(parent.dn, e.DN[1:]) {
+			parent = b.placed[key(e.DN[1:])]
 		}
+		n := b.node(e.Attributes)
+		l, ok := b.place(parent, e.DN, n)
+		if lost++; ok {
+			lost--
+		} else if lost == 1 {
+			b.tell(d, e.DN.String()+": another document has an entry of that name, which is served")
+		}
+		leaves[e.DN[0]] = l
 		if cloud != nil {
-			dn := append(e.DN[:len(e.DN)-len(own):len(e.DN)-len(own)], cloud...)
-			b.place(dn, attributes, all)
+			twins[l], _ = b.place(twins[parent], slices.Concat(e.DN[:len(e.DN)-len(own)], cloud), n)
 		}
 	}
 }
@@ -124,21 +141,32 @@ func (b *builder) tell(d Document, reason string) {
 	}
 }
 
-// place puts an entry beneath its parent; false when there is one of its name already.
-func (b *builder) place(dn glue.DN, attributes []attribute, all []byte) bool {
-	k := key(dn)
-	if b.placed[k] != nil {
-		return false
+// place puts an entry beneath its parent and gives its leaf. When there is one of its name already, it gives that and false.
+func (b *builder) place(parent *leaf, dn glue.DN, n node) (*leaf, bool) {
+	own := key(dn[:1])
+	if parent != nil {
+		own += "," + parent.key
 	}
-	l := &leaf{node: node{dn: dn, encoded: appendOctets(nil, tagOctets, dn.String()), attributes: attributes, all: all}, key: k}
-	b.placed[k] = l
-	if len(dn) == 1 {
+	if l := b.placed[own]; l != nil {
+		return l, false
+	}
+	l := &leaf{node: n, key: own}
+	l.dn = dn
+	text := dn[:1].String()
+	length := len(text)
+	if parent != nil {
+		length += len(",") + len(parent.text)
+	}
+	l.encoded = append(appendHeader(make([]byte, 0, size(length)), tagOctets, length), text...)
+	if parent != nil {
+		l.encoded = append(append(l.encoded, ','), parent.text...)
+		parent.children = append(parent.children, l)
+	} else {
 		b.tops = append(b.tops, l)
-		return true
 	}
-	parent := b.placed[key(dn[1:])] // Entries and base give it first
-	parent.children = append(parent.children, l)
-	return true
+	l.text = l.encoded[len(l.encoded)-length:]
+	b.placed[own] = l
+	return l, true
 }
 
 // flatten lays out an entry and all beneath it.
@@ -154,45 +182,69 @@ func (b *builder) flatten(l *leaf) {
 	b.t.nodes[i].children, b.t.nodes[i].end = children, len(b.t.nodes)
 }
 
-// encode makes what goes out of an entry.
-func (b *builder) encode(e glue.Entry) (attributes []attribute, all []byte) {
-	attributes = b.attributes(e.Attributes, false)
-	n := 0
-	for _, a := range attributes {
-		n += len(a.encoded)
+// node makes what is compared and what goes out of an entry's attributes; the DN is still to come.
+func (b *builder) node(of []glue.Attribute) node {
+	n := node{attributes: make([]attribute, len(of))}
+	b.scratch = b.scratch[:0]
+	ends := make([]int, len(of))
+	for i, a := range of {
+		known, ok := b.known[a.Name]
+		if !ok {
+			name := strings.ToLower(a.Name)
+			known = attribute{id: len(b.t.ids), name: a.Name, rule: ruleOf(name)}
+			if id, ok := b.t.ids[name]; ok {
+				known.id = id
+			}
+			b.t.ids[name] = known.id
+			b.known[a.Name] = known
+		}
+		known.values, known.normal = a.Values, b.normal(known, a.Values)
+		n.attributes[i] = known
+		b.scratch = appendAttribute(b.scratch, a.Name, a.Values)
+		ends[i] = len(b.scratch)
 	}
-	all = make([]byte, 0, n)
-	for i := range attributes {
-		a := &attributes[i]
-		start := len(all)
-		all = append(all, a.encoded...)
-		a.encoded = all[start:]
+	n.all = slices.Clone(b.scratch)
+	start := 0
+	for i, end := range ends {
+		n.attributes[i].encoded = n.all[start:end]
+		start = end
 	}
-	return attributes, all
+	return n
 }
 
-func (b *builder) attributes(of []glue.Attribute, root bool) []attribute {
-	out := make([]attribute, len(of))
-	for i, a := range of {
-		name := strings.ToLower(a.Name)
-		id, ok := b.t.ids[name]
-		if !ok {
-			id = len(b.t.ids)
-			b.t.ids[name] = id
-		}
-		r := ruleOf(name)
-		out[i] = attribute{
-			id: id, name: a.Name, rule: r, operational: root && name != objectClass,
-			values: a.Values, normal: make([]string, len(a.Values)), encoded: appendAttribute(nil, a.Name, a.Values),
-		}
-		for k, v := range a.Values {
-			out[i].normal[k], _ = r.normal(v)
-		}
-		if above, ok := superior[out[i].normal[0]]; ok && name == objectClass {
-			out[i].normal = append(out[i].normal, above)
+// normal gives values as they are compared: mostly as they are.
+func (b *builder) normal(a attribute, values []string) []string {
+	if a.id == b.t.ids[objectClass] {
+		return b.class(values)
+	}
+	out, own := values, false
+	for i, v := range values {
+		if normal, _ := a.rule.normal(v); normal != v {
+			if !own {
+				out, own = slices.Clone(values), true
+			}
+			out[i] = normal
 		}
 	}
 	return out
+}
+
+// class gives classes as they are compared, with those above them that are not written.
+func (b *builder) class(values []string) []string {
+	last := values[len(values)-1]
+	if known, ok := b.classes[last]; ok && slices.Equal(known[0], values) {
+		return known[1]
+	}
+	var normal []string
+	for _, v := range values {
+		v, _ = oid.normal(v)
+		normal = append(normal, v)
+	}
+	if above, ok := superior[normal[0]]; ok {
+		normal = append(normal, above)
+	}
+	b.classes[last] = [2][]string{values, normal}
+	return normal
 }
 
 // appendAttribute writes an attribute with its values.
