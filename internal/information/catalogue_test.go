@@ -74,6 +74,8 @@ func TestWhatCounts(t *testing.T) {
 		{"an endpoint without URL", "{" + service + `,"CloudComputingEndpoint":[{"ID":"e"}]}`, "!the URL of CloudComputingEndpoint cannot be used", ""},
 		{"no name", `{"CloudComputingService":[{"ID":"s"}],` + endpoint + "}", "!the site's name", ""},
 		{"a name that no URL can hold", `{"CloudComputingService":[{"ID":"s","Associations":{"AdminDomain":[".."]}}],` + endpoint + "}", "!the site's name", ""},
+		{"a name that is a path", `{"CloudComputingService":[{"ID":"s","Associations":{"AdminDomain":["a/../b"]}}],` + endpoint + "}", "!the site's name", ""},
+		{"a name that is another's path", `{"CloudComputingService":[{"ID":"s","Associations":{"AdminDomain":["a\\b"]}}],` + endpoint + "}", "!the site's name", ""},
 		{"a name of two lines", `{"CloudComputingService":[{"ID":"s","Associations":{"AdminDomain":["a\nb"]}}],` + endpoint + "}", "!the site's name", ""},
 	} {
 		r := Read(Document{Source: "s", Name: "d.json", Body: []byte(c.body)})

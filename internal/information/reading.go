@@ -185,8 +185,8 @@ func fit(name string) error {
 	switch {
 	case strings.TrimSpace(name) == "":
 		return errors.New("it is empty")
-	case name == "." || name == "..":
-		return errors.New("no URL can hold it")
+	case strings.ContainsAny(name, `/\`) || strings.HasPrefix(name, "."): // fedcloudclient makes a file name of it
+		return errors.New("a file of that name would stand elsewhere, or be hidden")
 	case len(name) > 255:
 		return errors.New("it is longer than 255 bytes")
 	case !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
