@@ -103,7 +103,11 @@ const (
 
 // newDesk is a desk of an active site, with the sinks it publishes to.
 func newDesk(t *testing.T, cfg store.Config, sinks ...discovery.Sink) *desk {
-	d := &desk{t: t, db: storetest.Open(t, cfg), at: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), ctx: t.Context()}
+	return newDeskOn(t, storetest.Open(t, cfg), sinks...)
+}
+
+func newDeskOn(t *testing.T, db *store.Store, sinks ...discovery.Sink) *desk {
+	d := &desk{t: t, db: db, at: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), ctx: t.Context()}
 	d.target = &discovery.Target{Site: site.Site{ID: "s1", Name: "SITE.A"}, Settings: discovery.Settings{Mode: site.Active}, Sinks: sinks}
 	return d
 }

@@ -2,6 +2,8 @@ package discovery_test
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,6 +11,8 @@ import (
 
 	"github.com/fedsite/fedsite/internal/discovery"
 	"github.com/fedsite/fedsite/internal/discovery/sinktest"
+	"github.com/fedsite/fedsite/internal/store"
+	"github.com/fedsite/fedsite/internal/store/storetest"
 )
 
 // TestSinks runs the suite over this package's sinks, in both formats.
@@ -22,6 +26,43 @@ func TestSinks(t *testing.T) {
 			return sinktest.Bed{Sink: discovery.NewStdout("stdout", &out, discovery.JSON)}
 		}})
 	})
+}
+
+// TestStoreSink runs the suite over what fedsite serves itself.
+func TestStoreSink(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, cfg store.Config) {
+		db := storetest.Open(t, cfg)
+		sinktest.Run(t, sinktest.Case{New: func(t *testing.T) sinktest.Bed {
+			name := "api of " + t.Name() // a place of its own on the one database
+			open := func() discovery.Sink { return discovery.NewStore(name, db) }
+			sink := &breakable{Remover: discovery.NewStore(name, db)}
+			return sinktest.Bed{Sink: sink, Again: open, Breaks: map[string]func(*testing.T) func(){
+				"ended before it is committed": func(*testing.T) func() { sink.breaks = true; return func() { sink.breaks = false } },
+			}, Others: func(t *testing.T) []string {
+				var n int
+				must(t, db.Read(t.Context(), func(tx *store.Tx) error {
+					return tx.QueryRow(`SELECT count(*) FROM document WHERE NOT EXISTS (SELECT 1 FROM publication p WHERE p.digest = document.digest)`).Scan(&n)
+				}))
+				return []string{fmt.Sprint(n, " documents of nobody")}
+			}}
+		}})
+	})
+}
+
+// breakable is a store sink whose run ends just before the database is told to commit.
+type breakable struct {
+	discovery.Remover
+	breaks bool
+}
+
+func (b *breakable) Publish(ctx context.Context, p discovery.Publication) error {
+	if b.breaks {
+		var cancel func()
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		ctx = store.Watched(ctx, func(bool) { cancel() })
+	}
+	return b.Remover.Publish(ctx, p)
 }
 
 // directory is the sink to a directory that is to be made, in one where other files stand.
