@@ -92,6 +92,7 @@ type taker struct {
 	c     CloudTarget
 	specs *openstack.ExtraSpecs
 
+	once     shown
 	versions sync.Mutex
 	version  *Known[string] // nil = nobody has asked yet
 }

@@ -132,7 +132,7 @@ func (q *questions) flavors(ctx context.Context, inv Inventory) Known[[]Flavor] 
 				gap = fmt.Errorf("extra specs of flavor %s: %w", line(f.ID, 100), f.SpecsUnknown)
 			}
 			left += len(f.Left)
-			flavors = append(flavors, flavorOf(f))
+			flavors = append(flavors, q.sameFlavor(flavorOf(f)))
 		}
 		if denied > 0 {
 			q.notice(q.p.Object(), "the credential may not read the extra specs of flavors: accelerators and architectures are not published",
@@ -165,7 +165,7 @@ func (q *questions) images(ctx context.Context, inv Inventory) Known[[]Image] {
 					left++
 				}
 			}
-			images = append(images, imageOf(i, q.p.ID, endpoint))
+			images = append(images, q.sameImage(imageOf(i, q.p.ID, endpoint)))
 		}
 		if left > 0 {
 			q.notice(q.p.Object(), fmt.Sprintf("%d properties of images are too long to keep", left), "")

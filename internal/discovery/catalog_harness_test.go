@@ -156,7 +156,7 @@ func (b *bed) source(authURL, region string) discovery.Source {
 // connect signs in as the account of the inventories; a failed request is not repeated.
 func (b *bed) connect(authURL, region string, around func(http.RoundTripper) http.RoundTripper) discovery.Source {
 	b.t.Helper()
-	client, err := transport.New(transport.Config{Timeout: 3 * time.Second})
+	client, err := transport.New(transport.Config{Timeout: time.Minute})
 	if err != nil {
 		b.t.Fatal(err)
 	}

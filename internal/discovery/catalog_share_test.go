@@ -329,13 +329,13 @@ func BenchmarkCatalog(b *testing.B) {
 		if len(r.Shares) != shares || len(r.Shares[99].Offer.Images.Value) != images {
 			b.Fatalf("%d shares", len(r.Shares))
 		}
+		bed.clean()
 	}
 	b.ReportMetric(float64(len(bed.cloud.Requests())), "requests/op")
 	if status, err := os.ReadFile("/proc/self/status"); err == nil {
 		for line := range strings.Lines(string(status)) {
-			if _, err := fmt.Sscanf(line, "VmHWM: %f kB", new(float64)); err == nil {
-				var peak float64
-				_, _ = fmt.Sscanf(line, "VmHWM: %f kB", &peak)
+			var peak float64
+			if n, _ := fmt.Sscanf(line, "VmHWM: %f kB", &peak); n == 1 {
 				b.ReportMetric(peak/1024, "peak-MiB")
 			}
 		}

@@ -1,8 +1,10 @@
 package discovery
 
 import (
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/openstack"
@@ -156,4 +158,41 @@ func glance(catalog []openstack.Endpoint, region string) string {
 		}
 	}
 	return ""
+}
+
+// shown is what projects of a cloud were shown: most are shown the same flavors and images, whose texts are held once.
+type shown struct {
+	mu      sync.Mutex
+	flavors map[string]Flavor
+	images  map[string]Image
+}
+
+// sameFlavor gives the flavor, with what another one of the same holds already.
+func (c *taker) sameFlavor(f Flavor) Flavor {
+	c.once.mu.Lock()
+	defer c.once.mu.Unlock()
+	if o, ok := c.once.flavors[f.ID]; ok && o.Name == f.Name && (o.ExtraSpecs == nil) == (f.ExtraSpecs == nil) && maps.Equal(o.ExtraSpecs, f.ExtraSpecs) {
+		f.ID, f.Name, f.ExtraSpecs = o.ID, o.Name, o.ExtraSpecs
+		return f
+	}
+	if c.once.flavors == nil {
+		c.once.flavors = map[string]Flavor{}
+	}
+	c.once.flavors[f.ID] = f
+	return f
+}
+
+// sameImage gives the image, with what another one of the same holds already.
+func (c *taker) sameImage(i Image) Image {
+	c.once.mu.Lock()
+	defer c.once.mu.Unlock()
+	if o, ok := c.once.images[i.ID]; ok && o.Name == i.Name && o.File == i.File && maps.Equal(o.Properties, i.Properties) {
+		i.ID, i.Name, i.File, i.Properties = o.ID, o.Name, o.File, o.Properties
+		return i
+	}
+	if c.once.images == nil {
+		c.once.images = map[string]Image{}
+	}
+	c.once.images[i.ID] = i
+	return i
 }
