@@ -22,7 +22,7 @@ func FuzzConn(f *testing.F) {
 	documents := []Document{{"S", "d", cloud("https://h", "S", 1, 1, 1, "x")}}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var log bytes.Buffer
-		s := New(Options{Source: &source{documents: documents, version: "1"}, Log: slog.New(slog.NewTextHandler(&log, nil)), Limits: Limits{Idle: 10 * time.Second, Request: 4 << 10}})
+		s := New(Options{Source: &source{documents: documents, version: "1"}, Log: slog.New(slog.NewTextHandler(&log, nil)), Limits: Limits{Idle: time.Hour, Grace: time.Hour, Request: 4 << 10}})
 		if err := s.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -35,9 +35,7 @@ func FuzzConn(f *testing.F) {
 			out <- all
 		}()
 		theirs.Write(raw)
-		ours.SetReadDeadline(time.Unix(1, 0)) // the client sends nothing more
-		s.stopping.Store(true)
-		s.serving.Wait()
+		s.stop() // it ends before its grace, or the test is stuck
 		for e := (&elements{rest: <-out}); e.more(); {
 			in := e.within(tagSequence)
 			in.of(tagInteger)
