@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/fedsite/fedsite/internal/config"
 	"github.com/fedsite/fedsite/internal/store"
@@ -15,7 +16,7 @@ import (
 // not mounted (design §4, Included files are units).
 const goneAtOnce = 3
 
-// lastGood is the last good configuration of a site that has a file of its own, as the store keeps it.
+// lastGood is the last good text of a site's own file, as the store keeps it. A site may have several.
 type lastGood struct {
 	Name string `json:"-"`
 	File string `json:"file"`
@@ -52,10 +53,17 @@ func (b *base) hold(ctx context.Context, cfg *config.Config) error {
 	return nil
 }
 
-// missing gives the sites whose files are gone, though the main file still includes such files, and does not say prune.
+// missing gives the site files that are gone, though the main file still includes such files, and does not say prune. A
+// file that was renamed is not gone.
 func missing(cfg *config.Config, stored []lastGood) (gone []lastGood) {
+	had := map[string]int{} // files of a site
 	for _, s := range stored {
-		served := slices.ContainsFunc(cfg.Sites, func(c config.Site) bool { return c.Unit.File == s.File || c.Site.Name == s.Name })
+		had[s.Name]++
+	}
+	for _, s := range stored {
+		served := slices.ContainsFunc(cfg.Sites, func(c config.Site) bool {
+			return reads(c, s.File) || c.Site.Name == s.Name && (len(c.Units()) == 0 || len(c.Units()) >= had[s.Name])
+		})
 		broken := slices.ContainsFunc(cfg.Broken, func(u config.BrokenUnit) bool { return u.File == s.File })
 		kept := slices.ContainsFunc(cfg.Includes, func(i config.Include) bool {
 			fits, _ := filepath.Match(i.Pattern, s.File)
@@ -68,30 +76,46 @@ func missing(cfg *config.Config, stored []lastGood) (gone []lastGood) {
 	return gone
 }
 
+// reads tells whether a site is read from the file.
+func reads(c config.Site, file string) bool {
+	return slices.ContainsFunc(c.Units(), func(u config.Unit) bool { return u.File == file })
+}
+
 // remember keeps the site files that are good, and forgets those that were given up.
 func (b *base) remember(ctx context.Context, cfg *config.Config) error {
 	stored, err := lastGoods(ctx, b.db)
 	if err != nil {
 		return fmt.Errorf("keep the site files: %w", err)
 	}
-	changed := map[string]string{} // by the site's name
-	for _, s := range stored {
-		if !slices.ContainsFunc(cfg.Sites, func(c config.Site) bool { return c.Site.Name == s.Name && c.Unit.File != "" }) &&
-			!slices.ContainsFunc(cfg.Broken, func(u config.BrokenUnit) bool { return u.File == s.File }) {
-			changed[s.Name] = ""
+	before, now := map[string][]lastGood{}, map[string][]lastGood{} // by the site's name
+	for _, c := range cfg.Sites {
+		for _, u := range c.Units() {
+			now[c.Site.Name] = append(now[c.Site.Name], lastGood{Name: c.Site.Name, File: u.File, Text: string(u.Text)})
 		}
 	}
-	for _, c := range cfg.Sites {
-		if c.Unit.File == "" || c.Unit.Err != nil {
+	for _, s := range stored {
+		before[s.Name] = append(before[s.Name], s)
+		served := slices.ContainsFunc(cfg.Sites, func(c config.Site) bool { return reads(c, s.File) })
+		if broken := slices.ContainsFunc(cfg.Broken, func(u config.BrokenUnit) bool { return u.File == s.File }); broken && !served { // the main file cannot use it now
+			now[s.Name] = append(now[s.Name], s)
+		}
+	}
+	changed := map[string]string{}
+	for name := range before {
+		if len(now[name]) == 0 {
+			changed[name] = ""
+		}
+	}
+	for name, files := range now {
+		slices.SortFunc(files, func(a, b lastGood) int { return strings.Compare(a.File, b.File) })
+		if slices.Equal(files, before[name]) {
 			continue
 		}
-		text, err := json.Marshal(lastGood{File: c.Unit.File, Text: string(c.Unit.Text)})
+		text, err := json.Marshal(files)
 		if err != nil {
-			return err
+			return fmt.Errorf("keep the site files: %w", err)
 		}
-		if !slices.Contains(stored, lastGood{c.Site.Name, c.Unit.File, string(c.Unit.Text)}) {
-			changed[c.Site.Name] = string(text)
-		}
+		changed[name] = string(text)
 	}
 	if len(changed) == 0 {
 		return nil
@@ -115,17 +139,21 @@ func lastGoods(ctx context.Context, db *store.Store) (all []lastGood, err error)
 		}
 		defer rows.Close()
 		for rows.Next() {
-			var (
-				s    lastGood
-				text string
-			)
-			if err := rows.Scan(&s.Name, &text); err != nil {
+			var name, text string
+			if err := rows.Scan(&name, &text); err != nil {
 				return err
 			}
-			if err := json.Unmarshal([]byte(text), &s); err != nil {
-				return fmt.Errorf("site %s: %w", s.Name, err)
+			if !strings.HasPrefix(text, "[") { // one file, as it was kept before a site could have several
+				text = "[" + text + "]"
 			}
-			all = append(all, s)
+			var files []lastGood
+			if err := json.Unmarshal([]byte(text), &files); err != nil {
+				return fmt.Errorf("site %s: %w", name, err)
+			}
+			for _, f := range files {
+				f.Name = name
+				all = append(all, f)
+			}
 		}
 		return rows.Err()
 	})
@@ -135,6 +163,6 @@ func lastGoods(ctx context.Context, db *store.Store) (all []lastGood, err error)
 // unserved gives the broken site files in whose place nothing can be put.
 func (a *App) unserved() []config.BrokenUnit {
 	return slices.DeleteFunc(slices.Clone(a.cfg.Broken), func(u config.BrokenUnit) bool {
-		return slices.ContainsFunc(a.cfg.Sites, func(c config.Site) bool { return c.Unit.File == u.File })
+		return slices.ContainsFunc(a.cfg.Sites, func(c config.Site) bool { return reads(c, u.File) })
 	})
 }

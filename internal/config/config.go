@@ -32,6 +32,7 @@ type Config struct {
 	Demo        Demo
 	Includes    []Include    // sets of site files, in the file's order
 	Broken      []BrokenUnit // site files that cannot be used as they are
+	Notices     []Notice     // what is left out or looks wrong, and stops nothing
 
 	shown *node     // what is in effect, each value with its origin
 	main  *mainFile // what site files are laid over
@@ -40,7 +41,9 @@ type Config struct {
 // Site is a site with the settings of its parts. Site.ID and the clouds' IDs are empty: the store gives them.
 type Site struct {
 	Site         site.Site
-	Unit         Unit    // the file that it was read from
+	Unit         Unit    // the file that it was read from; the first of several
+	More         []Unit  // its further files: a site of the form catch-all has one for each endpoint
+	Runs         Runs    // of a site with a file of its own
 	Clouds       []Cloud // in file order; Site.Clouds holds the same
 	Accounting   Accounting
 	Discovery    Discovery

@@ -47,8 +47,12 @@ type fileSites struct {
 }
 
 type fileInclude struct {
-	Include text `key:"include" required:"true" doc:"Files that hold one site each, as site and the keys beside it; the last part of the path may hold * and ?. What is wrong in one concerns that site alone: its last good configuration stays in use."`
-	Prune   flag `key:"prune" default:"false" doc:"Sites whose files are gone are given up without a question, also when they are more than three at once."`
+	Include   text               `key:"include" required:"true" doc:"Files that hold one site each, as site and the keys beside it; the last part of the path may hold * and ?. What is wrong in one concerns that site alone: its last good configuration stays in use."`
+	Prune     flag               `key:"prune" default:"false" doc:"Sites whose files are gone are given up without a question, also when they are more than three at once."`
+	Format    text               `key:"format" default:"fedsite" enum:"fedsite|catch-all" doc:"Form of the files: fedsite's own, or that of EGI's catch-all operations, as they are."`
+	Defaults  fileDefaults       `key:"defaults" doc:"What files of the form catch-all leave open."`
+	Limits    fileSetLimits      `key:"limits" doc:"How hard these sites are worked on."`
+	Overrides dict[fileOverride] `key:"overrides" doc:"What is said here in place of a file of the form catch-all, by the site's name in GOCDB, or by an endpoint, which wins."`
 }
 
 // fileUnit is a file that holds one site.

@@ -21,8 +21,6 @@ var laterKeys = []string{
 	"accounting.ams.topics.storage", "accounting.ams.topics.accelerator", "accounting.ams.topics.ip", "accounting.ams.topics.energy",
 
 	"web.auth",
-
-	"sites.format", "sites.defaults", "sites.limits", "sites.overrides",
 }
 
 // laterValues are the values of that kind, by path.

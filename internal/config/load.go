@@ -55,6 +55,7 @@ func Parse(name string, data []byte) (*Config, error) {
 	}
 	cfg.File = name
 	cfg.units(files)
+	cfg.lookAround()
 	return cfg, nil
 }
 
@@ -86,9 +87,10 @@ type loader struct {
 
 // Keys of a site, in the file's order, and those among them that may stand at the top for all sites.
 var (
-	siteKeys   = []string{"clouds", "vos", "vo_properties", "flavors", "accounting", "discovery", "privacy"}
-	sharedKeys = siteKeys[2:]
-	restKeys   = []string{"credentials", "network", "store", "limits", "notify", "mute", "retention", "web", "demo"}
+	siteKeys    = []string{"clouds", "vos", "vo_properties", "flavors", "accounting", "discovery", "privacy"}
+	sharedKeys  = siteKeys[2:]
+	includeKeys = []string{"include", "prune", "format", "defaults", "limits", "overrides"}
+	restKeys    = []string{"credentials", "network", "store", "limits", "notify", "mute", "retention", "web", "demo"}
 )
 
 func (l *loader) load() *Config {
@@ -108,6 +110,7 @@ func (l *loader) load() *Config {
 	}
 	l.unique(sites)
 	l.mutes(cfg)
+	l.shareSites(cfg)
 	return cfg
 }
 
@@ -158,9 +161,11 @@ func (l *loader) sites(credentials *node) []*fileSite {
 			l.include(own)
 			continue
 		}
-		if prune := own.get("prune"); prune != nil {
-			l.fail(prune, "goes with include only")
-			own = own.without("prune")
+		for _, key := range includeKeys[1:] {
+			if n := own.get(key); n != nil {
+				l.fail(n, "goes with include only")
+				own = own.without(key)
+			}
 		}
 		n := merge(l.main.root.with(sharedKeys), own)
 		n.path, n.at, n.key = own.path, own.at, own.key

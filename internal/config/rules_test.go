@@ -247,7 +247,7 @@ func TestCredentialRules(t *testing.T) {
 		{"application credential by name without user", with("application_credential_name: a, application_credential_secret: b"), []string{"4:3 credentials.r.username: is required beside application_credential_name, or user_id"}},
 		{"a site without a VO", with("site: A, token: t"), []string{"2:10 clouds[0].credential: r is for one share of site A, as for Swift: clouds and VOs take one without site and vo", "4:3 credentials.r.vo: is required beside site"}},
 		{"a VO without a site", with("token: t, vo: x"), []string{"4:3 credentials.r.site: is required beside vo"}},
-		{"a share of what is no cloud", with("basic: {user: u, password: p}, site: x, vo: y"), []string{"2:10 clouds[0].credential: r is of the kind basic, which OpenStack does not take", "4:44 credentials.r.site: goes with what signs in to OpenStack only"}},
+		{"a share of what is no cloud", with("basic: {user: u, password: p}, site: x, vo: y"), []string{"2:10 clouds[0].credential: r is of the kind basic, which OpenStack does not take", "4:44 credentials.r.site: goes with what signs in to OpenStack only", `4:44 credentials.r.site: no site is called "x"`}},
 		{"secret from a file", with("token_file: /a"), nil},
 		{"secret in each way", with("token: {file: /a}"), nil},
 		{"secret from the environment", with("token: {env: A}"), nil},

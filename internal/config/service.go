@@ -15,6 +15,13 @@ type Limits struct {
 	Deadline time.Duration // of a run
 }
 
+// Runs says how much is done at once for a set of sites, and how long a run may take; what is zero is as for all.
+type Runs struct {
+	Set      string // the set, as include has it; "" = the site is of none that says so
+	Sites    int    // of the set at once
+	Deadline time.Duration
+}
+
 // Notify says who is told when something's health changes. Without Email, Webhook and Heartbeat it is nobody.
 type Notify struct {
 	Email     []string

@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/fedsite/fedsite/internal/site"
 )
 
 // Unit is the file that one site was read from: a bad one spoils no other site (design §4, Included files are units).
@@ -28,8 +30,9 @@ type BrokenUnit struct {
 
 // Include is a set of site files.
 type Include struct {
-	Pattern string // absolute
-	Prune   bool   // sites whose files are gone are given up without a question, however many they are
+	Pattern  string // absolute
+	Prune    bool   // sites whose files are gone are given up without a question, however many they are
+	CatchAll bool   // the files have the form of EGI's catch-all operations
 }
 
 // maxUnits bounds the site files of a configuration.
@@ -37,7 +40,7 @@ const maxUnits = 1000
 
 // include notes a set of site files.
 func (l *loader) include(n *node) {
-	own := n.with([]string{"include", "prune"})
+	own := n.with(includeKeys)
 	for _, p := range n.pairs {
 		switch {
 		case own.get(p.key) != nil:
@@ -49,6 +52,13 @@ func (l *loader) include(n *node) {
 	}
 	f := fileSites{said: said{own}}
 	l.object(own, reflect.ValueOf(&f).Elem())
+	if f.Format.V != formCatchAll {
+		for _, key := range []string{"defaults", "overrides"} {
+			if n := own.get(key); n != nil && n.origin != byDefault {
+				l.fail(n, "goes with format: catch-all only")
+			}
+		}
+	}
 	l.main.includes = append(l.main.includes, f)
 }
 
@@ -71,7 +81,8 @@ func (l *loader) files(cfg *Config) []string {
 			l.fail(f.Include.at, "%v", err)
 			continue
 		}
-		cfg.Includes = append(cfg.Includes, Include{Pattern: pattern, Prune: f.Prune.V})
+		cfg.Includes = append(cfg.Includes, Include{Pattern: pattern, Prune: f.Prune.V, CatchAll: f.Format.V == formCatchAll})
+		l.includeCredentials(cfg, f)
 		dir, last := filepath.Split(pattern)
 		if _, err := filepath.Match(last, ""); err != nil || strings.ContainsAny(dir, "*?[") {
 			l.fail(f.Include.at, "must be the path of a directory and a pattern of its files, as /etc/fedsite/sites.d/*.yaml")
@@ -156,12 +167,14 @@ func readUnit(file string) ([]byte, error) {
 
 // unit is a site's file that was read.
 type unit struct {
-	site  Site
-	name  string // as far as the file says it
-	at    *node  // of the name
-	err   error
-	shown *node
-	p     *problems
+	catchAll bool
+	notices  []Notice
+	site     Site
+	name     string // as far as the file says it
+	at       *node  // of the name
+	err      error
+	shown    *node
+	p        *problems
 }
 
 // unit reads a site's text, on top of what the main file says for all sites.
@@ -173,21 +186,15 @@ func (c *Config) unit(file string, text []byte) unit {
 		u.err = p.err()
 		return u
 	}
-	name := root.get("site")
-	if u.at = name.get("gocdb"); u.at != nil && u.at.kind == scalar {
-		u.name = u.at.text
-	}
-	(&decoder{problems: p}).object(root.clone(), reflect.ValueOf(new(fileUnit)).Elem())
-	kept := &Config{shown: root.clone()}
-	if name == nil {
-		p.add(root.at, "site", "is required: site: {gocdb: NAME}")
-	}
 	l := &loader{decoder: &decoder{problems: p, complete: true}, main: c.main}
-	if name != nil && name.kind == mapping {
-		parts := merge(c.main.root.with(sharedKeys), root.with(siteKeys))
-		parts.at, parts.partly = name.at, root.partly
+	name, parts, kept := c.form(file, root, p, &u)
+	if name != nil && name.kind == mapping && parts != nil {
+		partly := parts.partly
+		parts = merge(c.main.root.with(sharedKeys), parts)
+		parts.at, parts.partly = name.at, partly
 		f := l.one(name, parts, c.main.root.get("credentials"))
 		u.site = l.site(c, f)
+		l.unique([]*fileSite{f})
 		l.agree(c, u.site, f)
 		u.shown = &node{kind: mapping, pairs: slices.Concat(name.pairs, parts.pairs), path: name.path, at: name.at}
 	}
@@ -195,7 +202,31 @@ func (c *Config) unit(file string, text []byte) unit {
 		return u
 	}
 	u.site.Unit = Unit{File: file, Text: kept.plainText()}
+	u.site.Runs = c.runsOf(file)
 	return u
+}
+
+// form reads the site's name and parts in the form that the file has, and gives what is kept of its text.
+func (c *Config) form(file string, root *node, p *problems, u *unit) (name, parts *node, kept *Config) {
+	if set := c.setOf(file); set.Format.V == formCatchAll {
+		other := &catchAll{problems: p, set: set, cfg: c}
+		name, parts = other.read(root)
+		u.notices, u.catchAll = other.notices, true
+		if u.at = name.get("gocdb"); u.at != nil && u.at.kind == scalar {
+			u.name = u.at.text
+		}
+		return name, parts, &Config{shown: root.clone()}
+	}
+	if name = root.get("site"); name == nil {
+		p.add(root.at, "site", "is required: site: {gocdb: NAME}")
+	}
+	if u.at = name.get("gocdb"); u.at != nil && u.at.kind == scalar {
+		u.name = u.at.text
+	}
+	(&decoder{problems: p}).object(root.clone(), reflect.ValueOf(new(fileUnit)).Elem())
+	parts = root.with(siteKeys)
+	parts.partly = root.partly
+	return name, parts, &Config{shown: root.clone()}
 }
 
 // plainText gives what was read, without comments.
@@ -209,7 +240,8 @@ func (c *Config) plainText() []byte {
 	return b.Bytes()
 }
 
-// twice reports a site that there is already.
+// twice reports a site that there is already. Several files of the form catch-all may be one site, each with an endpoint of
+// its own.
 func (c *Config) twice(u unit) error {
 	for _, s := range c.Sites {
 		if s.Site.Name != u.name {
@@ -219,17 +251,63 @@ func (c *Config) twice(u unit) error {
 		if s.Unit.File != "" {
 			in = s.Unit.File
 		}
-		u.p.add(u.at.at, "site.gocdb", fmt.Sprintf("a site is called %q already, in %s", u.name, in))
-		return u.p.err()
+		if !u.catchAll || s.Unit.File == "" || s.has(u.site.Unit.File) || !slices.ContainsFunc(c.Includes, func(i Include) bool {
+			fits, _ := filepath.Match(i.Pattern, s.Unit.File)
+			return fits && i.CatchAll
+		}) {
+			u.p.add(u.at.at, u.at.where(), fmt.Sprintf("a site is called %q already, in %s", u.name, in))
+			return u.p.err()
+		}
+		for _, cloud := range u.site.Clouds {
+			if slices.ContainsFunc(s.Clouds, func(its Cloud) bool { return its.Cloud.Name == cloud.Cloud.Name }) {
+				u.p.add(u.at.at, u.at.where(), fmt.Sprintf("another file of the site, %s, has a cloud %s already: two endpoints of one host need a name, by overrides in the main file: {%q: {cloud: NAME}}",
+					in, cloud.Cloud.Name, cloud.Cloud.AuthURL))
+				return u.p.err()
+			}
+		}
 	}
 	return nil
 }
 
-// add puts a site into the configuration.
+// add puts a site into the configuration, or further clouds of one.
 func (c *Config) add(u unit) {
-	c.Sites = append(c.Sites, u.site)
-	if all := c.shown.get("sites"); all != nil {
-		all.items = append(all.items, u.shown)
+	c.Notices = append(c.Notices, u.notices...)
+	all := c.shown.get("sites")
+	i := slices.IndexFunc(c.Sites, func(s Site) bool { return s.Site.Name == u.name })
+	if i < 0 {
+		c.Sites = append(c.Sites, u.site)
+		if all != nil {
+			all.items = append(all.items, u.shown)
+		}
+		return
+	}
+	s := &c.Sites[i]
+	s.More = append(slices.Clip(s.More), u.site.Unit)
+	s.Clouds = append(slices.Clip(s.Clouds), u.site.Clouds...)
+	s.Site.Clouds = append(slices.Clip(s.Site.Clouds), u.site.Site.Clouds...)
+	accounted := s.Accounting.Mode == site.Disabled && u.site.Accounting.Mode != site.Disabled // each cloud says for itself whether it is
+	if accounted {
+		s.Accounting = u.site.Accounting
+	}
+	if all == nil {
+		return
+	}
+	for _, shown := range all.items {
+		if textOf(shown.get("gocdb")) != u.name {
+			continue
+		}
+		for _, key := range siteKeys[:2] {
+			switch more, had := u.shown.get(key), shown.get(key); {
+			case more == nil:
+			case had == nil:
+				shown.set(key, more)
+			default:
+				had.items = append(had.items, more.items...)
+			}
+		}
+		if accounted {
+			shown.set("accounting", u.shown.get("accounting"))
+		}
 	}
 }
 
@@ -258,6 +336,7 @@ func (c *Config) LastGood(file string, text []byte) error {
 		return fmt.Errorf("the last good configuration of %s cannot be used: %w", file, u.err)
 	}
 	u.site.Unit.Err = c.Broken[i].Err
+	u.notices = nil
 	c.add(u)
 	return nil
 }
@@ -266,16 +345,43 @@ func (c *Config) LastGood(file string, text []byte) error {
 func Gone(old, new *Config) []Site {
 	var gone []Site
 	for _, s := range old.Sites {
-		file := s.Unit.File
-		served := slices.ContainsFunc(new.Sites, func(n Site) bool { return n.Site.Name == s.Site.Name || n.Unit.File == file })
-		broken := slices.ContainsFunc(new.Broken, func(b BrokenUnit) bool { return b.File == file })
-		pruned := slices.ContainsFunc(new.Includes, func(i Include) bool {
-			fits, _ := filepath.Match(i.Pattern, file)
-			return fits && i.Prune
-		})
-		if file != "" && !served && !broken && !pruned {
+		served := slices.ContainsFunc(new.Sites, func(n Site) bool { return n.Site.Name == s.Site.Name })
+		if !served && slices.ContainsFunc(s.Units(), func(u Unit) bool { return new.lost(u.File) }) {
 			gone = append(gone, s)
 		}
 	}
 	return gone
+}
+
+// lost tells whether a site's file is gone, and nobody said that that is meant.
+func (c *Config) lost(file string) bool {
+	served := slices.ContainsFunc(c.Sites, func(s Site) bool { return s.has(file) })
+	broken := slices.ContainsFunc(c.Broken, func(b BrokenUnit) bool { return b.File == file })
+	pruned := slices.ContainsFunc(c.Includes, func(i Include) bool {
+		fits, _ := filepath.Match(i.Pattern, file)
+		return fits && i.Prune
+	})
+	return !served && !broken && !pruned
+}
+
+// Units gives the files that the site was read from; nil = the main file.
+func (s Site) Units() []Unit {
+	if s.Unit.File == "" {
+		return nil
+	}
+	return append([]Unit{s.Unit}, s.More...)
+}
+
+// Outdated gives the first of the site's files that is not served as it is.
+func (s Site) Outdated() (Unit, bool) {
+	for _, u := range s.Units() {
+		if u.Err != nil {
+			return u, true
+		}
+	}
+	return Unit{}, false
+}
+
+func (s Site) has(file string) bool {
+	return slices.ContainsFunc(s.Units(), func(u Unit) bool { return u.File == file })
 }

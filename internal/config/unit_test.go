@@ -193,9 +193,13 @@ func TestIncludeRules(t *testing.T) {
 		{"no pattern", head + "sites: [{include: \"sites.d/[.yaml\"}]\n", nil, []string{"2:19 sites[0].include: must be the path of a directory and a pattern of its files, as /etc/fedsite/sites.d/*.yaml"}},
 		{"empty", head + "sites: [{include: \"\"}]\n", nil, []string{"2:19 sites[0].include: is empty: give it a value, or leave the key out"}},
 		{"a list", head + "sites: [{include: [a]}]\n", nil, []string{"2:10 sites[0].include: must be a text"}},
-		{"beside a site's keys", head + "sites: [{include: \"sites.d/*.yaml\", gocdb: A, prune: yes, format: catch-all}]\n", nil, []string{
+		{"beside a site's keys", head + "sites: [{include: \"sites.d/*.yaml\", gocdb: A, prune: yes, format: caso, overrides: {A: {region: R}}}]\n", map[string]string{"a.yaml": "{"}, []string{
 			"2:37 sites[0].gocdb: stands beside include: it belongs into the site's file, or to the top of this one", "2:54 sites[0].prune: must be true or false",
-			"2:59 sites[0].format: not there yet in this version of fedsite"}},
+			`2:67 sites[0].format: must be fedsite or catch-all, not "caso"`, "2:73 sites[0].overrides: goes with format: catch-all only"}},
+		{"what goes with include", head + "sites: [{gocdb: A, clouds: [{name: m}], format: catch-all, limits: {}}]\n", nil, []string{"2:49 sites[0].format: goes with include only", "2:60 sites[0].limits: goes with include only"}},
+		{"credentials of files that are taken as they are", "credentials: {r: {oidc: {access_token: t, idp: i}}, b: {basic: {user: u, password: p}}}\nsites: [{include: \"sites.d/*.yaml\", format: catch-all, defaults: {credential: x, credential_for: {v3token: b}}, overrides: {A: {credential: {discovery: z}}}}]\n",
+			map[string]string{"a.yaml": "{"}, []string{`2:79 sites[0].defaults.credential: no credential is called "x"`,
+				"2:108 sites[0].defaults.credential_for.v3token: b is of the kind basic, which OpenStack does not take", `2:153 sites[0].overrides.A.credential.discovery: no credential is called "z"`}},
 		{"prune alone", head + "sites: [{gocdb: A, clouds: [{name: m}], prune: true}]\n", nil, []string{"2:48 sites[0].prune: goes with include only"}},
 		{"too many", withUnits, many, []string{"6:14 sites[1].include: names more than 1000 files"}},
 		{"a default that is wrong for all", withUnits + "accounting: {mode: active, active_from: 2026-11-15, records: []}\n", map[string]string{"a.yaml": unitText("A")}, []string{

@@ -2,6 +2,7 @@ package config
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -40,11 +41,20 @@ func TestUsersTexts(t *testing.T) {
 	publishing.Publish = []Sink{{Name: "swift", DeleteRemoved: true, Swift: &SwiftSink{Credential: "store", Container: "cloud-info"}},
 		{Name: "api", API: &APISink{Listen: "[::]:8080", OpsPortalKey: secretFrom(fromFile, "/run/secrets/opsportal")}}}
 
+	none, runs := defaults(site.Disabled), Runs{Set: "DIR/*.yaml", Sites: 6, Deadline: 10 * time.Minute}
+	none.AMS = nil
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "CREODIAS.yaml"), "---\ngocdb: CREODIAS\nendpoint: https://keystone.example.com:5000/v3\nauth: v3applicationcredential\nimages: {sync: true, formats: [qcow2, raw]}\n"+
+		"accouting: {enabled: true}\nvos:\n  - name: ops\n    auth: {region: \"WAW4-1\"}\n  - {name: vo.example.eu, auth: {region: WAW4-1}}\n")
+	write(t, filepath.Join(dir, "ncg.yaml"), "gocdb: NCG-INGRID-PT\nendpoint: https://Stratus.example.pt:5000/v3/\nprotocol: oidc\naccounting: {enabled: true}\nvos:\n- name: cloud.egi.eu\n  auth: {project_id: p1}\n"+
+		"- name: /biomed/vip\n  auth: {project_id: p2}\n  defaultNetwork: private_only\n  publicNetwork: out\n")
+
 	for _, c := range []struct {
-		name  string
-		later []string // paths, in the file's order
-		cut   []string // what is taken out so that it loads; "a → b" puts b in its place
-		want  Config
+		name    string
+		later   []string // paths, in the file's order
+		cut     []string // what is taken out so that it loads; "a → b" puts b in its place
+		want    Config
+		notices []string
 	}{
 		{
 			name: "minimal",
@@ -78,20 +88,25 @@ func TestUsersTexts(t *testing.T) {
 			},
 		},
 		{
-			name: "catchall",
-			later: []string{"sites[0].format", "sites[0].defaults", "sites[0].limits", "sites[0].overrides",
-				"entitlements", "images", "web.auth"},
-			// Nothing of the form of its sites' files is there yet: another site stands in for them.
-			cut: []string{"sites:\n → BLOCK", "entitlements: → LINE", "images:\n → BLOCK", "web: → LINE",
-				"accounting: → sites: [{gocdb: X, clouds: [{name: m, auth_url: \"https://k/v3\", credential: appcred}]}]\naccounting:"},
+			name:  "catchall",
+			later: []string{"entitlements", "images", "web.auth"},
+			cut:   []string{"entitlements: → LINE", "images:\n → BLOCK", "web: → LINE"},
 			want: Config{
-				Sites: []Site{{Site: site.Site{Name: "X"}, Accounting: defaults(site.Observe), Privacy: asIs,
-					Clouds: []Cloud{{Cloud: site.Cloud{Name: "m", AuthURL: "https://k/v3", ServiceName: "X", Properties: site.DefaultProperties}, Credentials: signs("appcred"), Parallel: 4}}, Discovery: publishing}},
+				Sites: []Site{
+					{Site: site.Site{Name: "CREODIAS"}, Accounting: none, Privacy: asIs, Discovery: publishing, Runs: runs,
+						Clouds: []Cloud{{Cloud: site.Cloud{Name: "keystone.example.com", AuthURL: "https://keystone.example.com:5000/v3", Region: "WAW4-1", ServiceName: "CREODIAS", Properties: site.DefaultProperties,
+							VOs: []site.VO{{Name: "ops"}, {Name: "vo.example.eu"}}}, Modes: map[site.Part]site.Mode{site.Accounting: site.Disabled}, Credentials: signs("appcred"), Parallel: 4}}},
+					{Site: site.Site{Name: "NCG-INGRID-PT"}, Accounting: defaults(site.Observe), Privacy: asIs, Discovery: publishing, Runs: runs,
+						Clouds: []Cloud{{Cloud: site.Cloud{Name: "stratus.example.pt", AuthURL: "https://Stratus.example.pt:5000/v3/", ServiceName: "NCG-INGRID-PT", Properties: site.DefaultProperties,
+							VOs: []site.VO{{Name: "cloud.egi.eu", Project: "p1"}, {Name: "/biomed/vip", Project: "p2", DefaultNetwork: "private_only", PublicNetwork: "out"}}},
+							Protocol: "oidc", Credentials: signs("checkin"), Parallel: 4}}}},
+				Includes: []Include{{Pattern: "DIR/*.yaml", CatchAll: true}},
 				Credentials: map[string]Credential{"checkin": {OIDC: &checkin}, "store": {OIDC: &checkin, Site: "NCG-INGRID-PT", VO: "cloud.egi.eu"},
 					"appcred": {Vault: &VaultCredential{URL: "https://vault.example.org:8200", KV: 1, Mount: "secrets", Path: "users/{sub}/cloudmon/{keystone_host}/{vo}", Login: VaultLogin{JWT: "checkin"}}},
 					"harbor":  {Basic: &BasicCredential{User: "robot", Password: secretFrom(fromFile, "/run/secrets/harbor")}}},
 				Store: Store{Path: "/var/lib/fedsite", URL: secretFrom(fromFile, "/run/secrets/pg")},
 			},
+			notices: []string{"CREODIAS.yaml:6:1: accouting: is left out: fedsite reads no such key: did you mean accounting?"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -99,7 +114,15 @@ func TestUsersTexts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			text := string(data)
+			text := strings.ReplaceAll(string(data), "/etc/fedsite/sites.d", dir)
+			for i := range c.want.Includes {
+				c.want.Includes[i].Pattern = dir + "/*.yaml"
+			}
+			for i := range c.want.Sites {
+				if c.want.Sites[i].Runs.Set != "" {
+					c.want.Sites[i].Runs.Set = dir + "/*.yaml"
+				}
+			}
 			var later []string
 			for _, line := range report(t, text) {
 				_, line, _ = strings.Cut(line, " ")
@@ -118,7 +141,19 @@ func TestUsersTexts(t *testing.T) {
 			for _, cut := range c.cut {
 				text = takeOut(t, text, cut)
 			}
-			equal(t, parsed(t, text), c.want)
+			got := parsed(t, text)
+			var notices []string
+			for _, n := range got.Notices {
+				notices = append(notices, strings.TrimPrefix(n.String(), dir+"/"))
+			}
+			if d := cmp.Diff(c.notices, notices); d != "" {
+				t.Errorf("notices (-want +got)\n%s", d)
+			}
+			c.want.Notices = got.Notices
+			for i := range got.Sites {
+				got.Sites[i].Unit = Unit{}
+			}
+			equal(t, got, c.want)
 		})
 	}
 }
@@ -165,7 +200,7 @@ func TestLaterKeysAreNotThereYet(t *testing.T) {
 			}
 		}
 	}
-	for path, want := range map[string]bool{"images": true, "sites [0] images": true, "sites [0] format": true, "format": false,
+	for path, want := range map[string]bool{"images": true, "sites [0] images": true, "sites [0] format": false, "format": false,
 		"credentials x": false, "credentials": false, "sites [0] sites": false} {
 		if got := isLater(strings.Fields(path)); got != want {
 			t.Errorf("%s: %v", path, got)

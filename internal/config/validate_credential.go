@@ -325,6 +325,19 @@ func (l *loader) isPartly(name string) bool {
 	return false
 }
 
+// shareSites checks the sites that credentials name. Where sites have files of their own, one may be gone for now.
+func (l *loader) shareSites(cfg *Config) {
+	var known []string
+	for _, s := range cfg.Sites {
+		known = append(known, s.Site.Name)
+	}
+	for _, e := range l.main.rest.Credentials.entries {
+		if s := e.value.Site; s.isSet() && s.V != "" && !slices.Contains(known, s.V) && len(l.main.includes) == 0 {
+			l.fail(s.at, "no site is called %q%s", s.V, suggest(s.V, known))
+		}
+	}
+}
+
 // mutes checks what mutes name. A site whose file is gone for now is no error of the main file.
 func (l *loader) mutes(cfg *Config) {
 	var known []string
