@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/fedsite/fedsite/internal/discovery"
@@ -22,10 +24,41 @@ func TestSinks(t *testing.T) {
 	}
 	t.Run("stdout", func(t *testing.T) {
 		sinktest.Run(t, sinktest.Case{New: func(*testing.T) sinktest.Bed {
-			var out bytes.Buffer
-			return sinktest.Bed{Sink: discovery.NewStdout("stdout", &out, discovery.JSON)}
+			var out stream
+			return sinktest.Bed{Sink: discovery.NewStdout("stdout", &out, discovery.JSON), Read: out.newest, Breaks: map[string]func(*testing.T) func(){
+				"a closed pipe": func(*testing.T) func() { out.closed = true; return func() { out.closed = false } },
+			}}
 		}})
 	})
+}
+
+// stream is standard output, whose reader takes of each cloud the newest line.
+type stream struct {
+	mu     sync.Mutex
+	text   []byte
+	closed bool
+}
+
+func (s *stream) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0, io.ErrClosedPipe
+	}
+	s.text = append(s.text, b...)
+	return len(b), nil
+}
+
+func (s *stream) newest(_ *testing.T, p discovery.Publication) ([]byte, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var newest []byte
+	for line := range bytes.Lines(s.text) {
+		if bytes.Contains(line, []byte(`"`+p.Endpoint+`_cloud.compute"`)) && bytes.Contains(line, []byte(`"AdminDomain": ["`+p.Site+`"]`)) {
+			newest = bytes.Clone(line)
+		}
+	}
+	return newest, newest != nil
 }
 
 // TestStoreSink runs the suite over what fedsite serves itself.

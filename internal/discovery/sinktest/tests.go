@@ -166,8 +166,12 @@ func large(b *bed) {
 		size = 20 << 20
 	}
 	small := b.doc("SITE-A", 1)
-	each := len(b.doc("SITE-A", 101).Body)/100 - len(small.Body)/100
-	p := b.doc("SITE-A", size/each+100)
+	const each = 100_000
+	d := Document("SITE-A", Endpoint, size/each+1, start)
+	for i := range d.Images {
+		d.Images[i].Description = strings.Repeat("0123456789", each/10)
+	}
+	p := Publication(b.t, b.Sink.Format(), "SITE-A", Endpoint, d, start)
 	if len(p.Body) <= size {
 		b.t.Fatalf("%d bytes are not more than %d", len(p.Body), size)
 	}
