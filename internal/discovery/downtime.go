@@ -76,8 +76,6 @@ func Downtimes(ctx context.Context, db *store.Store, t *Target, now time.Time) (
 
 // downtimes asks GOCDB for the downtimes of the endpoints that were found.
 func (r *registrar) downtimes(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
 	name := r.name // as GOCDB has it
 	for _, e := range r.found {
 		if e.service.Site != "" {

@@ -79,6 +79,7 @@ func TestDowntimes(t *testing.T) {
 
 // TestDowntimeOfWhich: an endpoint is in the downtime of the service that it is; where that is not known, in those of its host.
 func TestDowntimeOfWhich(t *testing.T) {
+	shared := sqlite(t)
 	for name, c := range map[string]struct {
 		services  []string
 		do        func(o *office)
@@ -95,7 +96,7 @@ func TestDowntimeOfWhich(t *testing.T) {
 		"under a former name":                {[]string{"SITE-OLD " + ep}, func(o *office) { o.target.Site.Formerly = []site.Former{{Name: "SITE-OLD", Until: o.now}} }, nil, "1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := sqlite(t)
+			o := shared.again(t)
 			services := o.services(c.services...)
 			o.gocdb.Set(services, []emulated.Downtime{{ID: 1, Severity: "OUTAGE", Start: o.now.Add(-time.Hour), End: o.now.Add(time.Hour), Services: []int{16001}, Endpoints: c.endpoints}})
 			if c.do != nil {

@@ -14,7 +14,7 @@ import (
 
 const (
 	registering = "registration"   // what the run's report calls this step
-	askTime     = 15 * time.Second // for each of two questions: a slow GOCDB does not hold up what clouds say
+	askTime     = 30 * time.Second // for both questions: a slow GOCDB does not hold up what clouds say
 )
 
 // Wanted is an endpoint of a site as it is to be found in GOCDB.
@@ -44,7 +44,9 @@ func Register(ctx context.Context, d Deps, t *Target, wanted []Wanted) (map[stri
 		}
 		return r.registrations(), r.forget(ctx, nil)
 	}
-	services, err := r.services(ctx)
+	asking, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	services, err := r.services(asking)
 	for _, w := range wanted {
 		if err != nil {
 			r.found[w.EP] = r.unanswered(w, err)
@@ -53,7 +55,7 @@ func Register(ctx context.Context, d Deps, t *Target, wanted []Wanted) (map[stri
 		}
 	}
 	if err == nil {
-		err = r.downtimes(ctx)
+		err = r.downtimes(asking)
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -93,10 +95,11 @@ func (r *registrar) registrations() map[string]Known[Registration] {
 	return all
 }
 
+// errNone is an answer that is not believed where there was something before.
+var errNone = errors.New("GOCDB tells of no service of type " + gocdb.Nova + " at all")
+
 // services gives all services of clouds, of whichever site: one that has our endpoint under another name can be told then.
 func (r *registrar) services(ctx context.Context) ([]gocdb.Service, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
 	services, odd, err := r.t.Registry.Services(ctx, gocdb.Query{Type: gocdb.Nova, AllScopes: true})
 	if err != nil {
 		return nil, err
@@ -106,8 +109,8 @@ func (r *registrar) services(ctx context.Context) ([]gocdb.Service, error) {
 		return services, nil
 	}
 	for _, e := range r.last {
-		if e.registration.Value.Key != "" { // that all are gone is not believed
-			return nil, fmt.Errorf("GOCDB tells of no service of type %s at all", gocdb.Nova)
+		if e.registration.Value.Key != "" {
+			return nil, errNone
 		}
 	}
 	return services, nil
@@ -277,8 +280,10 @@ func (r *registrar) trouble(ep string, err error) *Trouble {
 func explain(err error) (kind, hint string, permanent bool) {
 	e, ok := errors.AsType[*gocdb.Error](err)
 	switch {
-	case !ok:
+	case errors.Is(err, errNone):
 		return "not answered", "see what GOCDB shows in a browser; when it is right there, something between here and GOCDB spoils its answers", false
+	case !ok:
+		return "not asked", "check discovery.gocdb and network in the configuration", true
 	case e.Permanent():
 		return "refused", e.Hint(), true
 	case e.HTTPStatus == 0:

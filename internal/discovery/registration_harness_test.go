@@ -46,7 +46,14 @@ func opened(t *testing.T, cfg store.Config) *office {
 	o.server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	o.server.StartTLS()
 	t.Cleanup(o.server.Close)
-	o.target = discovery.Target{Site: site.Site{ID: "site-a-1", Name: "SITE-A"}, Settings: discovery.Settings{Mode: site.Active},
+	return o.again(t)
+}
+
+// again gives another site of which nothing is known yet, on the same database and before the same GOCDB.
+func (o *office) again(t *testing.T) *office {
+	o = &office{t: t, now: o.now, gocdb: o.gocdb, server: o.server, faults: o.faults, db: o.db}
+	o.gocdb.Set(nil, nil)
+	o.target = discovery.Target{Site: site.Site{ID: t.Name(), Name: "SITE-A"}, Settings: discovery.Settings{Mode: site.Active},
 		Registry: &gocdb.Client{HTTP: o.server.Client(), URL: o.server.URL + emulated.Path},
 		Clouds:   []discovery.CloudTarget{{Cloud: site.Cloud{ID: "cloud-1", Name: "main"}, EP: ep}}}
 	o.wanted = []discovery.Wanted{{EP: ep}}

@@ -22,6 +22,7 @@ import (
 // TestRegister: how an endpoint stands by what GOCDB has, and what is said of it.
 func TestRegister(t *testing.T) {
 	const at = "main endpoint " + ep + ": "
+	shared := sqlite(t)
 	for name, c := range map[string]struct {
 		services []string
 		do       func(o *office)
@@ -57,7 +58,7 @@ func TestRegister(t *testing.T) {
 		"no URL":                     {[]string{"SITE-A " + ep}, func(o *office) { o.wanted = []discovery.Wanted{{EP: "ks:5000"}, {EP: ep}} }, "16001G0 SITE-A", "fail  endpoint ks:5000: the endpoint's URL cannot be looked up in GOCDB"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := sqlite(t)
+			o := shared.again(t)
 			o.services(c.services...)
 			if c.do != nil {
 				c.do(o)
@@ -165,15 +166,19 @@ func TestSilentGOCDB(t *testing.T) {
 // TestHugeGOCDB: of an answer without end only so much is read.
 func TestHugeGOCDB(t *testing.T) {
 	o := sqlite(t)
-	o.services("SITE-A " + ep)
-	huge := bytes.Repeat([]byte("<results>          "), 100<<20/19)
-	o.faults.Add(faults.Fault{Times: -1, Effect: faults.Effect{Change: func([]byte) []byte { return huge }}})
-	if k := o.register(); k.IsKnown() || k.Trouble == nil || o.report.Checks[0].State != run.CheckWarn || len(o.said()) > 2000 {
-		t.Errorf("%+v, %s", k.Trouble, o.said())
-	}
-	copy(huge, bytes.Repeat([]byte("<results>          "[9:]), len(huge)/10)) // one document of nothing
-	copy(huge, "<results>")
-	if k := o.register(); k.IsKnown() || k.Trouble.Kind != "refused" || len(o.said()) > 2000 {
+	records := bytes.Repeat([]byte("<SERVICE_ENDPOINT/>"), 5000)
+	huge := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, err := w.Write([]byte("<results>"))
+		for sent := 0; err == nil && sent < 100<<20; sent += len(records) {
+			_, err = w.Write(records)
+		}
+		if err == nil {
+			t.Error("all of it was read")
+		}
+	}))
+	defer huge.Close()
+	o.target.Registry = &gocdb.Client{HTTP: huge.Client(), URL: huge.URL}
+	if k := o.register(); k.IsKnown() || k.Trouble.Kind != "refused" || o.report.Checks[0].State != run.CheckWarn || len(o.said()) > 2000 {
 		t.Errorf("%+v, %s", k.Trouble, o.said())
 	}
 }
@@ -236,21 +241,21 @@ func TestForgetEndpoints(t *testing.T) {
 	}
 	o.wanted = append(o.wanted, discovery.Wanted{EP: second})
 	o.register()
-	if n := rows("site-a-1"); n != 4 {
+	if n := rows(o.target.Site.ID); n != 4 {
 		t.Errorf("%d rows of two endpoints", n)
 	}
 	o.wanted = o.wanted[:1]
 	o.register()
-	if n := rows("site-a-1"); n != 2 {
+	if n := rows(o.target.Site.ID); n != 2 {
 		t.Errorf("%d rows of one endpoint", n)
 	}
 	o.target.Registry = nil
-	if k := o.register(); k.IsKnown() || k.Trouble != nil || rows("site-a-1") != 0 {
-		t.Errorf("%+v, %d rows", k, rows("site-a-1"))
+	if k := o.register(); k.IsKnown() || k.Trouble != nil || rows(o.target.Site.ID) != 0 {
+		t.Errorf("%+v, %d rows", k, rows(o.target.Site.ID))
 	}
 	o.wanted[0].Key = "16001G0"
-	if k := o.register(); k.Value != (discovery.Registration{Key: "16001G0", Site: "SITE-A"}) || rows("site-a-1") != 0 || rows("site-b-1") != 2 {
-		t.Errorf("%+v, %d and %d rows", k, rows("site-a-1"), rows("site-b-1"))
+	if k := o.register(); k.Value != (discovery.Registration{Key: "16001G0", Site: "SITE-A"}) || rows(o.target.Site.ID) != 0 || rows("site-b-1") != 2 {
+		t.Errorf("%+v, %d and %d rows", k, rows(o.target.Site.ID), rows("site-b-1"))
 	}
 }
 
@@ -278,13 +283,24 @@ func (s *slow) Downtimes(ctx context.Context, _ gocdb.Query, _ time.Time) ([]goc
 	return nil, nil, s.wait(ctx)
 }
 
+// broken is a GOCDB that cannot even be asked.
+type broken struct{ discovery.Registry }
+
+func (broken) Services(context.Context, gocdb.Query) ([]gocdb.Service, []gocdb.Oddity, error) {
+	return nil, nil, errors.New("no such proxy")
+}
+
 // TestSlowGOCDB: GOCDB is waited for only so long, once; a run that is given up keeps nothing.
 func TestSlowGOCDB(t *testing.T) {
 	o := sqlite(t)
 	s := &slow{}
 	o.target.Registry = s
-	if k := o.register(); k.IsKnown() || k.Trouble.Kind != "cannot be reached or is down" || len(s.asked) != 1 || s.asked[0] > 15*time.Second || s.asked[0] < time.Second {
+	if k := o.register(); k.IsKnown() || k.Trouble.Kind != "cannot be reached or is down" || len(s.asked) != 1 || s.asked[0] > 30*time.Second || s.asked[0] < time.Second {
 		t.Errorf("%+v, %v", k.Trouble, s.asked)
+	}
+	o.target.Registry = broken{}
+	if k := o.register(); k.Trouble.Kind != "not asked" || !strings.Contains(o.said(), "is not known: no such proxy → check discovery.gocdb") {
+		t.Errorf("cannot even be asked: %+v, %s", k.Trouble, o.said())
 	}
 	o = sqlite(t)
 	ctx, cancel := context.WithCancel(t.Context())
