@@ -93,6 +93,7 @@ type taker struct {
 	specs *openstack.ExtraSpecs
 
 	once     shown
+	silent   silence
 	versions sync.Mutex
 	version  *Known[string] // nil = nobody has asked yet
 }
@@ -146,12 +147,18 @@ func (c *taker) cloud(ctx context.Context) (Region, error) {
 			return Region{}, err
 		}
 	}
+	c.d.Run.Count("shares", int64(len(shares)))
+	c.d.Run.Count("projects", int64(len(tenants)))
 	offers, err := c.tenants(ctx, tenants)
 	if err != nil {
 		return Region{}, err
 	}
 	for _, s := range shares {
-		region.Shares = append(region.Shares, c.share(s, region.Mode, offers))
+		share := c.share(s, region.Mode, offers)
+		region.Shares = append(region.Shares, share)
+		if len(share.Offer.Troubles()) > 0 {
+			c.d.Run.Count("shares_in_trouble", 1)
+		}
 	}
 	region.Version = c.versionNow(last.Version, region.Trouble, at)
 	err = write(ctx, c.d, func(tx *store.Tx) error {
@@ -196,8 +203,6 @@ func (c *taker) listed(ctx context.Context, projects []site.Project, kept []kept
 			gone = append(gone, k.id)
 		}
 	}
-	c.d.Run.Count("shares", int64(len(shares)))
-	c.d.Run.Count("projects", int64(len(tenants)))
 	return shares, tenants, forgetProjects(ctx, c.d, c.t.Site.ID, c.c.Cloud.ID, gone)
 }
 

@@ -41,7 +41,12 @@ func refused(t *Trouble, p site.Project) Offer {
 
 // ask signs in to a project and asks it all.
 func (c *taker) ask(ctx context.Context, p site.Project, at time.Time) (Offer, []failure) {
-	inv, err := c.c.Source.Inventory(ctx, p.ID)
+	err := c.silent.refuses("sign-in")
+	var inv Inventory
+	if err == nil {
+		inv, err = c.c.Source.Inventory(ctx, p.ID)
+		c.silent.note("sign-in", err)
+	}
 	if err == nil && inv.Scope().ID != p.ID {
 		err = &openstack.Error{Kind: openstack.ErrScope, Service: "identity", Message: fmt.Sprintf("signed in to project %s instead of %s: refused", inv.Scope().ID, p.ID)}
 	}
@@ -82,7 +87,12 @@ func (q *questions) fail(stage string, err error) *Trouble {
 
 // ask asks one question.
 func ask[T any](q *questions, stage string, question func() (T, error)) Known[T] {
-	value, err := question()
+	err := q.silent.refuses(stage)
+	var value T
+	if err == nil {
+		value, err = question()
+		q.silent.note(stage, err)
+	}
 	if err != nil {
 		return Known[T]{Trouble: q.fail(stage, err)}
 	}

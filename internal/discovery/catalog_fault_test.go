@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -114,14 +115,16 @@ func TestKeptForSoLong(t *testing.T) {
 	}
 }
 
-// impatient gives up requests to a service.
+// impatient gives up requests to a service, and counts them.
 type impatient struct {
 	next    http.RoundTripper
 	service string
+	asked   *atomic.Int64
 }
 
 func (i impatient) RoundTrip(r *http.Request) (*http.Response, error) {
 	if strings.HasPrefix(r.URL.Path, "/"+i.service+"/") {
+		i.asked.Add(1)
 		return nil, os.ErrDeadlineExceeded
 	}
 	return i.next.RoundTrip(r)
@@ -132,7 +135,7 @@ func TestTimeOut(t *testing.T) {
 	for service, want := range map[string]string{"image": "images", "network": "networks network quotas", "volume": "volume quotas", "compute": "flavors quotas VMs"} {
 		b := newBed(t, told(t, "01-single-vo"), emulated.Current, onDisk(t), "ops=p-ops")
 		good := b.share().Offer
-		b.target.Clouds[0].Source = b.connect(b.cloud.AuthURL(), "", func(next http.RoundTripper) http.RoundTripper { return impatient{next, service} })
+		b.target.Clouds[0].Source = b.connect(b.cloud.AuthURL(), "", func(next http.RoundTripper) http.RoundTripper { return impatient{next, service, &atomic.Int64{}} })
 		b.pass(time.Minute)
 		s := b.share()
 		var stages []string
@@ -147,6 +150,35 @@ func TestTimeOut(t *testing.T) {
 		}
 		if service == "compute" && (len(b.last.Problems) != 1 || !strings.HasPrefix(b.last.Problems[0].Reason, "VMs, flavors, quotas, version: compute: ")) {
 			t.Errorf("%q", b.problems())
+		}
+	}
+}
+
+// TestSilentService: a service that does not answer is not waited for by every project; each is told why, and what is
+// answered by others is as new.
+func TestSilentService(t *testing.T) {
+	w := told(t, "22-perf-10vo-30flavors")
+	var vos []string
+	for _, p := range w.Projects {
+		vos = append(vos, p.Name+"="+p.ID)
+	}
+	for service, stages := range map[string][]string{"image": {"images"}, "network": {"networks", "network quotas"}, "compute": {"flavors", "quotas", "VMs"}} {
+		b := newBed(t, w, emulated.Current, onDisk(t), vos...)
+		good := b.region(b.take())
+		asked := &atomic.Int64{}
+		b.target.Clouds[0].Source = b.connect(b.cloud.AuthURL(), "", func(next http.RoundTripper) http.RoundTripper { return impatient{next, service, asked} })
+		b.pass(time.Minute)
+		r := b.region(b.take())
+		if n, most := asked.Load(), int64(3+b.target.Clouds[0].Parallel); n < 3 || n > most || len(r.Shares) != 10 || b.last.Counts["shares_in_trouble"] != 10 {
+			t.Errorf("%s: asked %d times, of %d; %+v", service, n, most, b.last.Counts)
+		}
+		for n, s := range r.Shares {
+			for stage, p := range parts(s.Offer) {
+				silent := slices.Contains(stages, stage)
+				if silent != (p.Trouble != nil) || silent == p.At.Equal(b.now()) || cmp.Diff(parts(good.Shares[n].Offer)[stage].Value, p.Value) != "" || (silent && p.Trouble.Kind != openstack.ErrUnavailable.Error()) {
+					t.Errorf("%s: %s of %s: %+v", service, stage, s.VO, p.Trouble)
+				}
+			}
 		}
 	}
 }

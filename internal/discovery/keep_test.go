@@ -110,3 +110,37 @@ func TestKeptOfImages(t *testing.T) {
 		t.Error(glance(catalog, ""), glance(catalog, "b"), glance(catalog, "c"))
 	}
 }
+
+// TestSilence: a service is asked no more after three times without any answer in a row; an answer between, a bad one too, and
+// the same failure told again, do not count.
+func TestSilence(t *testing.T) {
+	silent := func() error { return &openstack.Error{Kind: openstack.ErrUnavailable, Service: "image"} }
+	once := silent()
+	for name, c := range map[string]struct {
+		went []error
+		want bool // it is refused
+	}{
+		"nothing":            {nil, false},
+		"twice":              {[]error{silent(), silent()}, false},
+		"three times":        {[]error{silent(), silent(), silent()}, true},
+		"an answer between":  {[]error{silent(), silent(), nil, silent(), silent()}, false},
+		"an error between":   {[]error{silent(), silent(), &openstack.Error{Kind: openstack.ErrUnavailable, Status: 503}, silent()}, false},
+		"of our own":         {[]error{silent(), silent(), errors.New("no credential"), silent()}, false},
+		"one told again":     {[]error{once, once, once, once}, false},
+		"fails, not silent":  {[]error{&openstack.Error{Kind: openstack.ErrNoRole}, &openstack.Error{Kind: openstack.ErrNoService}, &openstack.Error{Kind: openstack.ErrBadAnswer}}, false},
+		"and again answered": {[]error{silent(), silent(), silent(), nil}, false},
+	} {
+		var s silence
+		for _, err := range c.went {
+			s.note("images", err)
+		}
+		if err := s.refuses("images"); (err != nil) != c.want || (c.want && !errors.Is(err, openstack.ErrUnavailable)) || s.refuses("flavors") != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for stage := range map[string]bool{"sign-in": true, "version": true, "flavors": true, "quotas": true, "VMs": true, "images": true, "networks": true, "network quotas": true, "volume quotas": true} {
+		if askedAt[stage] == "" {
+			t.Errorf("nobody is asked for %s", stage)
+		}
+	}
+}
