@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/fedsite/fedsite/protocol/glue"
 )
 
 // Render makes the document of a catalog, and tells what of it could not be shown as it is: entries without a usable id,
 // attributes that cannot be read. What [glue.Validate] finds beyond that is not among the findings. The same catalog gives
-// the same document; order is that of the catalog. docs/discovery-attributes.md says what each attribute is computed from.
+// the same document; order is that of the catalog. docs/reference/discovery-attributes.md says what each attribute is computed from.
 //
 // A share of which nothing is known is left out, and so is each part that is not known. The catalog stays as it is; objects
 // of the document may share what they point to.
@@ -21,6 +22,7 @@ func Render(c Catalog, r Rendering) (glue.Document, []glue.Finding) {
 		images: map[string]renderedImage{}, flavors: map[string]renderedFlavor{},
 	}
 	x.service()
+	x.grow()
 	for _, g := range groupRegions(c.Regions) {
 		x.region(g)
 	}
@@ -61,6 +63,18 @@ func (x *renderer) service() {
 		s.OtherInfo = glue.Info{{Name: "gocdb_id", Value: r.Key}, {Name: "site_name", Value: cmp.Or(r.Site, x.c.Site)}}
 	}
 	x.doc.Services = []glue.Service{s}
+}
+
+// grow makes room for all objects at once: of a large site there are a hundred thousand.
+func (x *renderer) grow() {
+	images, flavors := 0, 0
+	for i := range x.c.Regions {
+		for k := range x.c.Regions[i].Shares {
+			o := &x.c.Regions[i].Shares[k].Offer
+			images, flavors = images+len(o.Images.Value), flavors+len(o.Flavors.Value)
+		}
+	}
+	x.doc.Images, x.doc.InstanceTypes = slices.Grow(x.doc.Images, images), slices.Grow(x.doc.InstanceTypes, flavors)
 }
 
 // regionGroup is the clouds of one region: several when several credentials reach it.
@@ -187,7 +201,9 @@ func stamp[T any](x *renderer, all []T, entity func(*T) *glue.Entity) {
 
 // fold gives the form in which two ids are one to LDAP: without blanks that do not count, and what is no UTF-8 as U+FFFD.
 func fold(id string) string {
-	id = string([]rune(id))
+	if !utf8.ValidString(id) {
+		id = string([]rune(id))
+	}
 	if !strings.Contains(id, " ") {
 		return id
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/fedsite/fedsite/internal/openstack"
 	"github.com/fedsite/fedsite/protocol/glue"
 )
 
@@ -57,7 +58,7 @@ func (h *health) share(s *Share) {
 
 // note adds what failed; the same failure of several parts is said once.
 func (h *health) note(t *Trouble, about string, more ...string) {
-	h.broken = h.broken || t.Status == 0 || t.Status >= 500
+	h.broken = h.broken || t.isOfCloud()
 	text := about + line(t.String(), longestTrouble)
 	if h.seen[text] {
 		return
@@ -67,6 +68,11 @@ func (h *health) note(t *Trouble, about string, more ...string) {
 	}
 	h.seen[text] = true
 	h.said = append(h.said, strings.Join(append([]string{text}, more...), ", "))
+}
+
+// isOfCloud tells whether the cloud failed, rather than refuse what it was asked or by whom, or never be asked.
+func (t *Trouble) isOfCloud() bool {
+	return t.Status >= 500 || t.Kind == openstack.ErrUnavailable.Error() || t.Kind == openstack.ErrBadAnswer.Error() || t.Kind == "" && t.Status == 0
 }
 
 // state is how the endpoint is. Where no share works, a cloud that fails is critical; one that refuses our credentials may

@@ -114,6 +114,8 @@ func TestNetworks(t *testing.T) {
 func TestHealth(t *testing.T) {
 	refused, failed := &Trouble{Stage: "sign-in", Status: 401, Since: before}, &Trouble{Stage: "sign-in", Since: before}
 	odd := &Trouble{Stage: "s\n", Status: 404, RequestID: "r\x00", Since: before}
+	untried := &Trouble{Stage: "sign-in", Kind: openstack.ErrConfiguration.Error(), Since: before}
+	nonsense := &Trouble{Stage: "sign-in", Kind: openstack.ErrBadAnswer.Error(), Status: 200, Since: before}
 	none := func(vo string, why *Trouble) Share {
 		return Share{VO: vo, Offer: Offer{Scope: Known[openstack.Scope]{Trouble: why}}}
 	}
@@ -143,6 +145,8 @@ func TestHealth(t *testing.T) {
 		{"one refused", nil, []Share{good, none("x", refused)}, glue.HealthWarning, "VO x: " + refused.String()},
 		{"all refused", nil, []Share{none("x", refused)}, glue.HealthUnknown, "VO x: " + refused.String()},
 		{"no answer", nil, []Share{none("x", failed)}, glue.HealthCritical, "VO x: " + failed.String()},
+		{"a credential that cannot be tried", nil, []Share{none("x", untried)}, glue.HealthUnknown, "VO x: " + untried.String()},
+		{"a proxy's page", nil, []Share{none("x", nonsense)}, glue.HealthCritical, "VO x: " + nonsense.String()},
 		{"old data of a cloud that is down", nil, []Share{old}, glue.HealthCritical, "VO old: " + failed.String() + ", shown as of 2026-11-24T10:59:59Z"},
 		{"shares not listed", failed, []Share{good}, glue.HealthWarning, failed.String()},
 		{"shares not listed, none known", refused, nil, glue.HealthUnknown, refused.String()},
