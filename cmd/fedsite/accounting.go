@@ -148,8 +148,13 @@ func knownDestination(sites []config.Site, name string) error {
 	return fmt.Errorf("no site has a destination %q in its configuration", name)
 }
 
-// reports prints the reports of the sites, and gives the exit code that they lead to.
+// reports prints the reports of the sites' accounting, and gives the exit code that they lead to.
 func (c *cli) reports(form, what string, all []app.SiteReport, words []counted) error {
+	return c.runReports(form, "accounting "+what, all, words)
+}
+
+// runReports prints the reports of the sites, and gives the exit code that they lead to.
+func (c *cli) runReports(form, what string, all []app.SiteReport, words []counted) error {
 	if form != asTable {
 		if err := c.encode(form, all); err != nil {
 			return err
@@ -168,7 +173,7 @@ func (c *cli) reports(form, what string, all []app.SiteReport, words []counted) 
 			continue
 		}
 		took := r.Report.Ended.Sub(r.Report.Started).Round(10 * time.Millisecond)
-		fmt.Fprintf(c.out, "%s  accounting %s, %s UTC, %s: %s\n", r.Site, what, r.Report.Started.Format("2006-01-02 15:04"), took, r.Report.Outcome)
+		fmt.Fprintf(c.out, "%s  %s, %s UTC, %s: %s\n", r.Site, what, r.Report.Started.Format("2006-01-02 15:04"), took, r.Report.Outcome)
 		fmt.Fprintf(c.out, "  %s\n", counts(r.Report, words))
 		problems(c.out, c.outTerminal, r.Report)
 	}

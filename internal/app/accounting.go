@@ -90,18 +90,9 @@ func (a *App) sending(o SendOptions) work {
 
 // each runs a task of every site, one after the other.
 func (a *App) each(ctx context.Context, kind string, sites []config.Site, do work) []SiteReport {
-	all := make([]SiteReport, 0, len(sites))
-	for _, s := range sites {
-		report, err := a.task(ctx, kind+"/"+s.Site.ID, s.Site.Name, func(ctx context.Context, r *run.Recorder) error {
-			return do(ctx, a.deps(r), a.target(s))
-		})
-		r := SiteReport{Site: s.Site.Name, Report: report, Err: err}
-		if err != nil {
-			r.Error = err.Error()
-		}
-		all = append(all, r)
-	}
-	return all
+	return a.eachSite(ctx, kind, sites, func(ctx context.Context, r *run.Recorder, s config.Site) error {
+		return do(ctx, a.deps(r), a.target(s))
+	})
 }
 
 func (a *App) deps(r *run.Recorder) accounting.Deps {

@@ -45,7 +45,8 @@ type base struct {
 	runner *tasks.Runner
 	newest atomic.Pointer[config.Config]
 
-	keeping keeping // credentials
+	keeping    keeping // credentials
+	registries registries
 }
 
 // Database is the file name of the SQLite database in the state directory.

@@ -77,7 +77,7 @@ func (a *App) forEachVO(name string) bool {
 // wayWith gives the way to a cloud with one credential. Beside another way to the same cloud it goes by its connections, so
 // that what the cloud may be asked per second is asked by both together.
 func (a *App) wayWith(s config.Site, c config.Cloud, name string, use credential.For, beside way) way {
-	w, err := a.cloud(s, c, name, use, beside)
+	w, err := a.cloud(s, c, name, use, beside, false)
 	if err != nil {
 		return &brokenWay{err}
 	}
@@ -109,7 +109,8 @@ func (w *cloudWay) Authorities(ctx context.Context) (openstack.Authorities, erro
 	return w.cloud.Authorities(ctx)
 }
 
-func (a *App) cloud(s config.Site, c config.Cloud, name string, use credential.For, beside way) (*cloudWay, error) {
+// cloud makes the way to a cloud with one credential. One that does not write refuses to.
+func (a *App) cloud(s config.Site, c config.Cloud, name string, use credential.For, beside way, writes bool) (*cloudWay, error) {
 	entry, err := a.entry(name)
 	if err != nil {
 		return nil, err
@@ -122,7 +123,7 @@ func (a *App) cloud(s config.Site, c config.Cloud, name string, use credential.F
 	if first != nil && (entry.Roots == nil || entry.Roots.Equal(first.entry.Roots)) {
 		made.client = first.client
 	} else {
-		made.client, err = a.client(c.Network, transport.Config{Roots: entry.Roots, Timeout: openstackTimeout, PerSecond: c.NovaPerSecond, Counter: a.opts.Requests, ReadOnly: true,
+		made.client, err = a.client(c.Network, transport.Config{Roots: entry.Roots, Timeout: openstackTimeout, PerSecond: c.NovaPerSecond, Counter: a.opts.Requests, ReadOnly: !writes,
 			Retry: transport.Retry{Attempts: openstackAttempts, Base: cmp.Or(a.opts.BackOff, backOff), Max: longestBackOff}})
 	}
 	if err != nil {

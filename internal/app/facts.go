@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/fedsite/fedsite/internal/accounting"
+	"github.com/fedsite/fedsite/internal/config"
+	"github.com/fedsite/fedsite/internal/discovery"
 	"github.com/fedsite/fedsite/internal/health"
 	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/site"
@@ -22,7 +24,9 @@ type known struct {
 	app    *App
 	now    time.Time
 	tasks  []tasks.Status
-	status []accounting.Status // by site, of those whose accounting is not disabled and could be read
+	status []accounting.Status             // by site, of those whose accounting is not disabled and could be read
+	offers []discovery.Status              // likewise of discovery
+	downs  map[string][]discovery.Downtime // by site's id
 	unread []string
 }
 
@@ -114,6 +118,7 @@ func (s *service) know(ctx context.Context) known {
 	}
 	s.reports.forget(k.tasks, k.now)
 	for _, c := range a.cfg.Sites {
+		s.knowOffers(ctx, a, c, &k)
 		if c.Accounting.Mode == site.Disabled {
 			continue
 		}
@@ -127,6 +132,25 @@ func (s *service) know(ctx context.Context) known {
 	return k
 }
 
+// knowOffers reads what there is to know of a site's discovery, and of its downtimes.
+func (s *service) knowOffers(ctx context.Context, a *App, c config.Site, k *known) {
+	if c.Discovery.Mode == site.Disabled {
+		return
+	}
+	t := a.published(c)
+	status, err := discovery.ReadStatus(ctx, a.db, t)
+	if err == nil {
+		k.offers = append(k.offers, status)
+		if k.downs == nil {
+			k.downs = map[string][]discovery.Downtime{}
+		}
+		k.downs[c.Site.ID], err = discovery.Downtimes(ctx, a.db, t, k.now)
+	}
+	if err != nil {
+		k.unread = append(k.unread, fmt.Sprintf("discovery of %s: %v", c.Site.Name, err))
+	}
+}
+
 // facts gives what health is judged by.
 func (s *service) facts(ctx context.Context, k known) health.Facts {
 	f := health.Facts{Now: k.now, Service: health.Service{Started: s.since, Unread: k.unread,
@@ -138,9 +162,13 @@ func (s *service) facts(ctx context.Context, k known) health.Facts {
 		f.Service.Refused = (*err).Error()
 	}
 	for _, c := range k.app.cfg.Sites {
-		h := health.Site{ID: c.Site.ID, Name: c.Site.Name, Modes: []health.Mode{{Part: string(site.Accounting), Off: c.Accounting.Mode == site.Disabled}}}
-		if c.Unit.Err != nil {
-			h.Broken, h.Remedy = c.Unit.Err.Error(), "mend "+c.Unit.File+", then systemctl reload fedsite; until then the last good configuration counts"
+		h := health.Site{ID: c.Site.ID, Name: c.Site.Name, Modes: []health.Mode{
+			{Part: string(site.Accounting), Off: c.Accounting.Mode == site.Disabled}, {Part: string(site.Discovery), Off: c.Discovery.Mode == site.Disabled}}}
+		for _, d := range k.downs[c.Site.ID] {
+			h.Downtimes = append(h.Downtimes, health.Downtime{ID: d.ID, From: d.Start, To: d.End, Reason: d.Description, Outage: d.Outage, Clouds: d.Clouds, Asked: d.Asked})
+		}
+		if u, ok := c.Outdated(); ok {
+			h.Broken, h.Remedy = u.Err.Error(), "mend "+u.File+", then systemctl reload fedsite; until then the last good configuration counts"
 		}
 		f.Sites = append(f.Sites, h)
 	}
@@ -158,6 +186,10 @@ func (s *service) facts(ctx context.Context, k known) health.Facts {
 	for _, status := range k.status {
 		f.Checks = append(f.Checks, status.Checks(k.now)...)
 	}
+	for _, status := range k.offers {
+		f.Checks = append(f.Checks, status.Checks(k.now)...)
+	}
+	f.Checks = append(f.Checks, s.servers.checks()...)
 	for _, m := range k.app.cfg.Mutes {
 		f.Mutes = append(f.Mutes, health.Mute{Part: string(m.Part), Site: m.Site, Until: m.Until, Reason: m.Reason})
 	}

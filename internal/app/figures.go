@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/fedsite/fedsite/internal/accounting"
+	"github.com/fedsite/fedsite/internal/discovery"
 	"github.com/fedsite/fedsite/internal/health"
 	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/site"
@@ -22,7 +24,8 @@ func (s *service) figures(ctx context.Context) (telemetry.Snapshot, error) {
 	f := telemetry.Snapshot{Backup: k.app.newestSnapshot()}
 	sites := map[string]*telemetry.SiteFigures{}
 	for _, c := range k.app.cfg.Sites {
-		sites[c.Site.ID] = &telemetry.SiteFigures{Site: c.Site.Name, ConfigOK: c.Unit.Err == nil}
+		_, outdated := c.Outdated()
+		sites[c.Site.ID] = &telemetry.SiteFigures{Site: c.Site.Name, ConfigOK: !outdated}
 	}
 	for _, status := range k.status {
 		accountingFigures(&f, sites[status.SiteID], status)
@@ -34,6 +37,9 @@ func (s *service) figures(ctx context.Context) (telemetry.Snapshot, error) {
 				}
 			}
 		}
+	}
+	for _, status := range k.offers {
+		offerFigures(&f, status, k.now)
 	}
 	for _, c := range k.app.cfg.Sites {
 		f.Sites = append(f.Sites, *sites[c.Site.ID])
@@ -51,7 +57,7 @@ func (s *service) figures(ctx context.Context) (telemetry.Snapshot, error) {
 			name = k.app.siteName(t.Site)
 		}
 		f.Tasks = append(f.Tasks, telemetry.TaskFigures{Site: name, Task: kind, LastSuccess: t.LastSuccess, Period: period(t, k.now), Paused: t.PausedUntil.After(k.now)})
-		if kind == taskCheck {
+		if kind == taskCheck || kind == taskOfferCheck {
 			f.Credentials = append(f.Credentials, signIns(s.lastReport(ctx, k.app, t))...)
 		}
 	}
@@ -81,6 +87,30 @@ func accountingFigures(f *telemetry.Snapshot, at *telemetry.SiteFigures, status 
 	}
 	if status.Month != "" {
 		f.Months = append(f.Months, telemetry.MonthFigures{Site: status.Site, Month: status.Month, Complete: status.Complete})
+	}
+}
+
+// offerFigures adds what the status of a site's discovery says.
+func offerFigures(f *telemetry.Snapshot, status discovery.Status, now time.Time) {
+	if status.Mode == site.Active {
+		for _, k := range status.Sinks {
+			f.Publications = append(f.Publications, telemetry.PublicationFigures{Site: status.Site, Name: k.Name, Delivered: k.Delivered})
+		}
+	}
+	for _, e := range status.Endpoints {
+		for _, sh := range e.Shares {
+			var since time.Time
+			for _, t := range sh.Troubles {
+				if since.IsZero() || t.Since.Before(since) {
+					since = t.Since
+				}
+			}
+			share := telemetry.ShareFigures{Site: status.Site, Cloud: sh.Cloud, VO: sh.VO}
+			if !since.IsZero() {
+				share.Stale = max(now.Sub(since), time.Second)
+			}
+			f.Shares = append(f.Shares, share)
+		}
 	}
 }
 

@@ -25,6 +25,10 @@ var whatTasksDo = map[string]string{
 	taskSend:    "sends records that the accounting server has not got",
 	taskCheck:   "looks at what accounting needs: roles, certificate, broker",
 
+	taskPublish:    "asks the clouds what they offer to each VO, and publishes it",
+	taskOfferCheck: "looks at what discovery needs: sign-in, GOCDB, where it publishes",
+	taskRemove:     "takes away what was published of sites that are gone",
+
 	taskSnapshot:  "copies the database",
 	taskRetention: "takes away what was kept for long enough",
 	taskDigest:    "tells how everything is, once a day",

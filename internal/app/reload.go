@@ -74,6 +74,7 @@ func (s *service) swap(ctx context.Context) ([]config.Change, error) {
 	s.sched.Limit(cfg.Limits.Parallel, cfg.Limits.PerSite)
 	s.current.Store(fresh)
 	s.watcher.Store(watcher)
+	s.document(ctx)
 	if err := fresh.remember(ctx, cfg); err != nil { // a restart would serve a site by an older file, if this one breaks until then
 		s.log.Warn("the site files could not be kept", "error", err, "hint", store.Hint(err))
 	}

@@ -18,6 +18,10 @@ const (
 	taskSend    = "accounting.send"
 	taskCheck   = "accounting.check"
 
+	taskPublish    = "discovery.publish"
+	taskOfferCheck = "discovery.check"
+	taskRemove     = "discovery.remove"
+
 	taskSnapshot  = "service.snapshot"
 	taskRetention = "service.retention"
 	taskDigest    = "service.digest"
@@ -38,14 +42,15 @@ func (a *App) tasks() ([]tasks.Task, error) {
 			{taskSend, s.Accounting.Schedule.Send, a.sending(SendOptions{})},
 			{taskCheck, s.Accounting.Schedule.Check, accounting.Check},
 		} {
-			task, err := a.scheduled(t.kind, t.schedule, s, t.do)
+			task, err := a.scheduled(t.kind, t.schedule, s, func(ctx context.Context, r *run.Recorder) error { return t.do(ctx, a.deps(r), a.target(s)) })
 			if err != nil {
 				return nil, fmt.Errorf("site %s: %w", s.Site.Name, err)
 			}
 			all = append(all, task)
 		}
 	}
-	return all, nil
+	more, err := a.discoveries()
+	return append(all, more...), err
 }
 
 // whole makes a task of the whole service.
@@ -65,7 +70,7 @@ func (a *App) whole(kind, schedule string, do func(ctx context.Context, r *run.R
 
 // scheduled makes a task of a site. When it is new it runs at once: nobody wants to wait for an hour to see whether what
 // was just set up works. Its run goes by the configuration that it began with.
-func (a *App) scheduled(kind, schedule string, s config.Site, do work) (tasks.Task, error) {
+func (a *App) scheduled(kind, schedule string, s config.Site, do func(ctx context.Context, r *run.Recorder) error) (tasks.Task, error) {
 	when := tasks.DefaultSchedule(kind, s.Site.ID)
 	if schedule != "" {
 		var err error
@@ -75,9 +80,7 @@ func (a *App) scheduled(kind, schedule string, s config.Site, do work) (tasks.Ta
 	}
 	return tasks.Task{Name: kind + "/" + s.Site.ID, Site: s.Site.ID, Schedule: when, AtOnce: true, Deadline: cmp.Or(a.cfg.Limits.Deadline, tasks.DefaultDeadline),
 		Run: func(ctx context.Context, live *tasks.Live) run.Report {
-			return a.report(ctx, live.Name, s.Site.Name, live.Progress, func(ctx context.Context, r *run.Recorder) error {
-				return do(ctx, a.deps(r), a.target(s))
-			})
+			return a.report(ctx, live.Name, s.Site.Name, live.Progress, do)
 		}}, nil
 }
 

@@ -63,6 +63,7 @@ type service struct {
 	outcry  health.Outcry
 	reports reports
 	recent  recent
+	servers servers // of documents
 	ending  atomic.Bool
 }
 
@@ -135,17 +136,29 @@ func (s *service) run(ctx context.Context) error {
 	group.Go(func() error { s.watch(watching); return nil })
 	group.Go(func() error { s.reloads(gctx); return nil })
 	group.Go(func() error { s.health(gctx); return nil })
+	s.document(gctx)
 	s.log.Info("serving", "sites", len(a.cfg.Sites), "database", a.db.Where(), "version", a.opts.Version)
 	s.o.Told(Ready)
 	<-gctx.Done()
 	s.ending.Store(true)
 	s.log.Info("stopping: what runs is waited for")
 	s.o.Told(Stopping)
-	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+	err = group.Wait()
+	stop()
+	s.servers.wait()
+	if err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
 	s.log.Info("stopped")
 	return nil
+}
+
+// document begins and ends servers of documents as the configuration in force says. One that cannot be begun, because
+// another program has its address, keeps nothing else from running; health tells of it.
+func (s *service) document(ctx context.Context) {
+	if err := s.servers.follow(ctx, s.current.Load()); err != nil {
+		s.log.Error("not all that discovery.publish names is served", "error", err)
+	}
 }
 
 // alive tells whether the scheduler's loop goes round.

@@ -8,6 +8,7 @@ import (
 	"github.com/fedsite/fedsite/internal/config"
 	"github.com/fedsite/fedsite/internal/health"
 	"github.com/fedsite/fedsite/internal/notify"
+	"github.com/fedsite/fedsite/internal/site"
 	"github.com/fedsite/fedsite/internal/store"
 	"github.com/fedsite/fedsite/internal/transport"
 	"github.com/fedsite/fedsite/internal/web"
@@ -134,15 +135,13 @@ func values(secrets map[string]config.Secret) (map[string]string, error) {
 // places gives the health of each part at each site, and what is wrong, as the pages show it; also what is muted.
 func (a *App) places(items []health.Item) ([]web.Place, []web.Problem) {
 	places, problems := []web.Place{}, []web.Problem{}
-	modes := map[string]string{}
+	modes := map[[2]string]string{}
 	for _, c := range a.cfg.Sites {
-		modes[c.Site.ID] = string(c.Accounting.Mode)
+		modes[[2]string{c.Site.ID, string(site.Accounting)}] = string(c.Accounting.Mode)
+		modes[[2]string{c.Site.ID, string(site.Discovery)}] = string(c.Discovery.Mode)
 	}
 	for _, p := range health.Places(items) {
-		w := web.Place{Part: p.Part, Site: p.SiteID, SiteName: p.Site, Health: web.Health{State: web.State(p.State), Reason: p.Reason, Remedy: p.Remedy, Since: p.Since}}
-		if p.Part == "accounting" {
-			w.Mode = modes[p.SiteID]
-		}
+		w := web.Place{Part: p.Part, Site: p.SiteID, SiteName: p.Site, Health: web.Health{State: web.State(p.State), Reason: p.Reason, Remedy: p.Remedy, Since: p.Since}, Mode: modes[[2]string{p.SiteID, p.Part}]}
 		places = append(places, w)
 	}
 	for _, i := range items {

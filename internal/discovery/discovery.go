@@ -35,7 +35,8 @@ type CloudTarget struct {
 	EP             string    // Keystone's URL exactly as the site has it: ids are made of it
 	Mode           site.Mode // its own, which counts where it is lower than the site's; "" = the site's
 	Source         Source
-	Parallel       int    // shares asked at once
+	GOCDBKey       string // primary key of the endpoint in GOCDB; "" = it is looked up
+	Parallel       int    // projects asked at once
 	Authentication string // keystoneauth's name of how the credential signs in: v3password, v3oidcaccesstoken …
 }
 

@@ -42,6 +42,20 @@ func (c Credential) String() string {
 	return "password of " + c.Username + c.UserID
 }
 
+// Method names the way of signing in as keystoneauth's plug-ins are called: password, v3applicationcredential, v3token,
+// v3oidcaccesstoken.
+func (c Credential) Method() string {
+	switch {
+	case c.ApplicationID != "" || c.ApplicationName != "":
+		return "v3applicationcredential"
+	case c.AccessToken != "":
+		return "v3oidcaccesstoken"
+	case c.Token != "":
+		return "v3token"
+	}
+	return "password"
+}
+
 // GoString is String, so that no format prints a secret.
 func (c Credential) GoString() string { return c.String() }
 

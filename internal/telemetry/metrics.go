@@ -10,6 +10,8 @@ type Snapshot struct {
 	Months       []MonthFigures
 	Certificates []CertificateFigures
 	Credentials  []CredentialFigures
+	Publications []PublicationFigures
+	Shares       []ShareFigures
 	Tasks        []TaskFigures
 	Parts        []PartFigures
 	Backup       time.Time // when the newest snapshot of the store was made; zero = none
@@ -51,6 +53,18 @@ type CertificateFigures struct {
 type CredentialFigures struct {
 	Site, Cloud, Part string
 	OK                bool
+}
+
+// PublicationFigures tell what a sink of an active site has.
+type PublicationFigures struct {
+	Site, Name string    // of the sink
+	Delivered  time.Time // when it got the document that it got the longest ago; zero = none yet: left out
+}
+
+// ShareFigures are discovery's of one share. Several of a VO at a cloud count as the worst of them.
+type ShareFigures struct {
+	Site, Cloud, VO string
+	Stale           time.Duration // since when not all of it could be asked; 0 = all of it could
 }
 
 // TaskFigures are of one task.
@@ -153,6 +167,30 @@ var metrics = []metric{
 		samples: func(s Snapshot, add func(float64, ...string)) {
 			for _, c := range s.Credentials {
 				add(truth(c.OK), c.Site, c.Cloud, c.Part)
+			}
+		}},
+	{name: "discovery_published_timestamp_seconds", labels: []string{"site", "name"},
+		help: "When the sink of that name got the document that it got the longest ago.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			for _, p := range s.Publications {
+				if !p.Delivered.IsZero() {
+					add(seconds(p.Delivered), p.Site, p.Name)
+				}
+			}
+		}},
+	{name: "discovery_share_stale_seconds", labels: []string{"site", "cloud", "vo"},
+		help: "For how long not all that the VO is offered could be asked; 0 when all of it could.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			worst, order := map[ShareFigures]time.Duration{}, []ShareFigures{}
+			for _, f := range s.Shares {
+				key := ShareFigures{Site: f.Site, Cloud: f.Cloud, VO: f.VO}
+				if _, ok := worst[key]; !ok {
+					order = append(order, key)
+				}
+				worst[key] = max(worst[key], f.Stale)
+			}
+			for _, key := range order {
+				add(worst[key].Seconds(), key.Site, key.Cloud, key.VO)
 			}
 		}},
 	{name: "task_last_success_timestamp_seconds", labels: []string{"site", "task"},

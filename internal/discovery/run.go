@@ -1,0 +1,112 @@
+package discovery
+
+import (
+	"context"
+	"slices"
+
+	"github.com/fedsite/fedsite/internal/site"
+)
+
+// Run is one run of discovery for a site: it asks the clouds and GOCDB, keeps what they say, makes the documents and
+// publishes them. What goes wrong with one share, listing, document or sink is reported, and the rest goes on; the error is
+// only for what spoils the whole run.
+func Run(ctx context.Context, d Deps, t *Target, o Publishing) error {
+	catalogs, err := Take(ctx, d, t)
+	if err != nil || t.Settings.Mode == site.Disabled {
+		return err
+	}
+	if err := Enrol(ctx, d, t, catalogs); err != nil {
+		return err
+	}
+	var all []EndpointStatus
+	for _, c := range catalogs {
+		doc, findings := Render(c, t.Settings.Rendering)
+		all = append(all, StatusOf(c, doc, len(findings)))
+	}
+	if err := keepStatus(ctx, d, t, d.Now(), all); err != nil {
+		return err
+	}
+	for _, s := range all {
+		d.Run.Count("images", int64(s.Images))
+		d.Run.Count("flavors", int64(s.InstanceTypes))
+	}
+	return Publish(ctx, d, t, Documents(t, catalogs), o)
+}
+
+// Enrol puts into the catalogs how their endpoints stand in GOCDB.
+func Enrol(ctx context.Context, d Deps, t *Target, catalogs []Catalog) error {
+	var wanted []Wanted
+	for _, c := range catalogs {
+		wanted = append(wanted, Wanted{EP: c.EP, Key: t.keyOf(c.EP)})
+	}
+	found, err := Register(ctx, d, t, wanted)
+	if err != nil {
+		return err
+	}
+	for i := range catalogs {
+		catalogs[i].Registration = found[catalogs[i].EP]
+	}
+	return nil
+}
+
+// keyOf gives the key in GOCDB that the configuration gives an endpoint; "" = it is looked up.
+func (t *Target) keyOf(ep string) string {
+	for _, c := range t.Clouds {
+		if c.EP == ep && c.GOCDBKey != "" {
+			return c.GOCDBKey
+		}
+	}
+	return ""
+}
+
+// Documents makes the documents of the catalogs as they are published: of an active site without the shares that only
+// observe; of others with all.
+func Documents(t *Target, catalogs []Catalog) []Rendered {
+	var all []Rendered
+	for _, c := range catalogs {
+		c, observe := active(c, t.Settings.Mode)
+		doc, findings := Render(c, t.Settings.Rendering)
+		all = append(all, Rendered{Endpoint: c.EP, Site: c.Site, GOCDBKey: c.Registration.Value.Key, Document: doc, Findings: findings, Observe: observe})
+	}
+	return all
+}
+
+// active gives what is published of a catalog, and whether that only observes.
+func active(c Catalog, mode site.Mode) (Catalog, bool) {
+	if mode != site.Active || !slices.ContainsFunc(c.Regions, func(r Region) bool { return r.Mode == site.Active }) {
+		return c, true
+	}
+	regions := c.Regions
+	c.Regions = nil
+	for _, r := range regions {
+		if r.Mode != site.Active {
+			continue
+		}
+		r.Shares = slices.DeleteFunc(slices.Clone(r.Shares), func(s Share) bool { return s.Mode != site.Active })
+		c.Regions = append(c.Regions, r)
+	}
+	return c, false
+}
+
+// Recall gives the catalogs as they were last taken, with how their endpoints last stood in GOCDB; nobody is asked.
+func Recall(ctx context.Context, d Deps, t *Target) ([]Catalog, error) {
+	catalogs, err := Last(ctx, d, t)
+	if err != nil {
+		return nil, err
+	}
+	answered, err := keptAnswers(ctx, d, t.Site.ID)
+	if err != nil {
+		return nil, err
+	}
+	for i := range catalogs {
+		c := &catalogs[i]
+		c.Registration = answered[c.EP].registration
+		if key := t.keyOf(c.EP); key != "" {
+			c.Registration.Value.Key = key
+		}
+	}
+	return catalogs, nil
+}
+
+// Publishes tells whether documents of one of the target's clouds are handed to sinks.
+func Publishes(t *Target, c CloudTarget) bool { return lowest(t.Settings.Mode, c.Mode) == site.Active }
