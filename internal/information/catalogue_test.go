@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -184,6 +185,19 @@ func TestMerged(t *testing.T) {
 	}
 	if diff := cmp.Diff(one.Site, both.Site); diff != "" || len(one.Site.Shares) != 2 || len(one.Site.Shares[0].Images) != 1 {
 		t.Errorf("%s %+v", diff, one.Site)
+	}
+}
+
+// TestNothingGrows shows that a small document does not become a large one: shares of one ID, images that name one share often.
+func TestNothingGrows(t *testing.T) {
+	d := offer(t, "SITE", "1G0", "https://a.example.org/v3", "ops")
+	for range 3_000 {
+		d.Shares, d.Images = append(d.Shares, d.Shares[0]), append(d.Images, d.Images[0])
+	}
+	d.Images[0].Shares = slices.Repeat(d.Images[0].Shares, 3_000)
+	r := Read(Document{Body: body(t, d)})
+	if len(r.Site.Shares) != 1 || len(r.Site.Shares[0].Images) != 3_001 || len(r.Left) != most || !strings.Contains(strings.Join(r.Left, " "), "another one has the same ID") {
+		t.Errorf("%d shares, %d images, left out: %d", len(r.Site.Shares), len(r.Site.Shares[0].Images), len(r.Left))
 	}
 }
 

@@ -84,6 +84,14 @@ func (c *Container) Documents(ctx context.Context) ([]Document, string, error) {
 	return docs, fmt.Sprint(c.version), nil
 }
 
+// differs tells whether a document is otherwise than before, or fails otherwise.
+func differs(old, now Document) bool {
+	if old.Err != nil && now.Err != nil {
+		return old.Err.Error() != now.Err.Error()
+	}
+	return (old.Err == nil) != (now.Err == nil) || !old.Changed.Equal(now.Changed) || string(old.Body) != string(now.Body)
+}
+
 // get gets what changed, some at once, and tells whether anything did.
 func (c *Container) get(ctx context.Context, listed []Object) ([]held, bool) {
 	var (
@@ -95,7 +103,8 @@ func (c *Container) get(ctx context.Context, listed []Object) ([]held, bool) {
 	g.SetLimit(together)
 	for i, o := range listed {
 		old, known := c.held[o.Name]
-		if known && old.doc.Err == nil && old.object == o {
+		tells := o.Hash != "" || !o.Modified.IsZero() // else a change may not show
+		if known && old.doc.Err == nil && old.object == o && tells {
 			got[i] = old
 			total += int64(len(old.doc.Body))
 			continue
@@ -104,7 +113,7 @@ func (c *Container) get(ctx context.Context, listed []Object) ([]held, bool) {
 		if total += o.Bytes; o.Bytes < 0 || o.Bytes > c.limits.Bytes || total > c.limits.Total {
 			total -= o.Bytes
 			h.doc.Err = fmt.Errorf("object %q has %d bytes: that is too much, or too much with the others", o.Name, o.Bytes)
-			got[i], fresh[i] = h, !known || old.doc.Err == nil
+			got[i], fresh[i] = h, !known || differs(old.doc, h.doc)
 			continue
 		}
 		g.Go(func() error {
@@ -113,7 +122,7 @@ func (c *Container) get(ctx context.Context, listed []Object) ([]held, bool) {
 			if h.doc.Body, err = c.objects.Get(ctx, o.Name, min(max(o.Bytes, 1<<20), c.limits.Bytes)); err != nil {
 				h.doc.Body, h.doc.Err = nil, fmt.Errorf("object %q: %w", o.Name, err)
 			}
-			got[i], fresh[i] = h, err == nil || !known || old.doc.Err == nil || old.doc.Err.Error() != h.doc.Err.Error()
+			got[i], fresh[i] = h, !known || differs(old.doc, h.doc)
 			return nil
 		})
 	}

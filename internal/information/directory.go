@@ -127,9 +127,8 @@ func (d *Directory) file(root *os.Root, name string, left int64) (f file, fresh 
 	}
 	if err != nil {
 		f.info, f.doc.Err = nil, fmt.Errorf("file %q: %w", name, plainer(err))
-		return f, !known || old.doc.Err == nil || old.doc.Err.Error() != f.doc.Err.Error()
 	}
-	return f, !known || old.doc.Err != nil || string(old.doc.Body) != string(f.doc.Body) || !old.doc.Changed.Equal(f.doc.Changed)
+	return f, !known || differs(old.doc, f.doc)
 }
 
 // read reads a regular file of at most so many bytes.

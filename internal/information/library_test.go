@@ -238,6 +238,7 @@ func TestFirstLook(t *testing.T) {
 		if w := ask(t, s, http.MethodGet, "/sites/"); w.Code != http.StatusOK || w.Body.String() != "[]" {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}
+		synctest.Wait() // that request may have begun a look, too
 		source.let = make(chan struct{})
 		time.Sleep(time.Hour) // of the bubble: it is time to look again
 		began = time.Now()

@@ -142,14 +142,15 @@ func (r *Reading) site(doc glue.Document) error {
 			}
 		}
 	}
-	images := map[string][]glue.Image{}
-	for _, i := range doc.Images {
-		for n, id := range i.Shares {
-			if !slices.Contains(i.Shares[:n], id) {
-				images[id] = append(images[id], i)
+	images := map[string][]int{}
+	for n, i := range doc.Images {
+		for _, id := range i.Shares {
+			if of := images[id]; len(of) == 0 || of[len(of)-1] != n {
+				images[id] = append(of, n)
 			}
 		}
 	}
+	seen, offers := map[string]bool{}, 0
 	for _, s := range doc.Shares {
 		vo := vos[s.ID]
 		switch {
@@ -159,15 +160,26 @@ func (r *Reading) site(doc glue.Document) error {
 		case s.ProjectID == "":
 			r.leave("share %.200q of VO %.100q: it has no ProjectID", s.ID, vo)
 			continue
+		case seen[s.ID]: // what is small as a document must not become large here
+			r.leave("share %.200q of VO %.100q: another one has the same ID", s.ID, vo)
+			continue
 		}
+		seen[s.ID] = true
 		share := Share{VO: vo, Project: s.ProjectID}
-		for _, i := range images[s.ID] {
-			share.Images = append(share.Images, imageOf(i, r.Site.URL, vo))
+		for _, n := range images[s.ID] {
+			if offers++; offers > mostOffers {
+				r.leave("share %.200q of VO %.100q: more than %d images in all shares", s.ID, vo, mostOffers)
+				break
+			}
+			share.Images = append(share.Images, imageOf(doc.Images[n], r.Site.URL, vo))
 		}
 		r.Site.Shares = append(r.Site.Shares, share)
 	}
 	return nil
 }
+
+// mostOffers is how many images a document may offer in all its shares: a hundred VOs of a large site have 50,000.
+const mostOffers = 200_000
 
 func imageOf(i glue.Image, endpoint, vo string) Image {
 	m := Image{ID: i.ID, Endpoint: endpoint, MPURI: i.MarketplaceURL, Name: i.Name, VO: vo}

@@ -1,6 +1,7 @@
 package information
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -248,7 +249,11 @@ func (s *Server) document(a *asked) {
 		answer, err := s.ldifs.write(a.r.Context(), d)
 		if err != nil {
 			s.log.Warn("a document could not be written as LDIF", "document", d.name, "error", err)
-			s.fail(a.w, http.StatusServiceUnavailable, "Try again later")
+			if errors.Is(err, errBusy) {
+				s.fail(a.w, http.StatusServiceUnavailable, "Try again later")
+			} else {
+				s.fail(a.w, http.StatusInternalServerError, "Internal Server Error")
+			}
 			return
 		}
 		s.give(a, answer)

@@ -64,7 +64,7 @@ func (c *Catalogue) listing() []listed {
 	return all
 }
 
-// rendering is how many documents are written as LDIF at once. It takes a hundred times the work of the JSON.
+// rendering is how many documents are written as LDIF at once. Each takes far more work than any other answer.
 const rendering = 2
 
 // ldifs writes documents as LDIF, some at once.
@@ -72,7 +72,24 @@ type ldifs struct{ slots chan struct{} }
 
 func newLDIFs() *ldifs { return &ldifs{slots: make(chan struct{}, rendering)} }
 
-var errTooLong = errors.New("too long")
+// mostLDIF is the largest document in LDIF: there every image stands under each of its shares.
+const mostLDIF = 64 << 20
+
+var (
+	errBusy     = errors.New("other documents are being written")
+	errTooLarge = errors.New("it is too large as LDIF")
+)
+
+// limited is a buffer of at most mostLDIF bytes.
+type limited struct{ bytes.Buffer }
+
+// Write refuses what is too much.
+func (l *limited) Write(p []byte) (int, error) {
+	if l.Len()+len(p) > mostLDIF {
+		return 0, errTooLarge
+	}
+	return l.Buffer.Write(p)
+}
 
 // write gives a document as LDIF, in the tree of its site. What the schema cannot hold is left out.
 func (l *ldifs) write(ctx context.Context, s *stored) (*answer, error) {
@@ -80,13 +97,13 @@ func (l *ldifs) write(ctx context.Context, s *stored) (*answer, error) {
 	case l.slots <- struct{}{}:
 		defer func() { <-l.slots }()
 	case <-ctx.Done():
-		return nil, errTooLong
+		return nil, errBusy
 	}
 	doc, _, err := glue.Parse(bytes.NewReader(s.json.body), glue.Limits{})
 	if err != nil {
 		return nil, err
 	}
-	var b bytes.Buffer
+	var b limited
 	if err := glue.WriteLDIF(&b, glue.Entries(doc, glue.CloudBase(s.site), nil)); err != nil {
 		return nil, err
 	}
