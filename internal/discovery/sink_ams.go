@@ -146,7 +146,7 @@ func (a *amsSink) getToken(ctx context.Context, spent string) (string, error) {
 	if a.cfg.Token != nil {
 		token, err := a.cfg.Token()
 		if err != nil {
-			return "", &Failure{Err: fmt.Errorf("AMS token: %w", err), Permanent: true, Exit: run.ExitFailed, Hint: "check " + amsSettings + ".token_file"}
+			return "", &Failure{Err: fmt.Errorf("AMS token: %w", err), Permanent: true, Exit: run.ExitFailed, Hint: "check " + amsSettings + ".token"}
 		}
 		return token, nil
 	}
@@ -181,7 +181,7 @@ func (a *amsSink) getToken(ctx context.Context, spent string) (string, error) {
 const amsSettings = "discovery.publish[].ams"
 
 // amsHints turns what protocol/ams says to do, which is said for accounting.
-var amsHints = strings.NewReplacer("accounting.ams.topics", amsSettings+".topic", "accounting.ams", amsSettings, "the accounting team", "the messaging service's support")
+var amsHints = strings.NewReplacer("accounting.ams.topics", amsSettings+".topic", "accounting.ams.token_file", amsSettings+".token", "accounting.ams", amsSettings, "the accounting team", "the messaging service's support")
 
 // failure says what an answer of AMS, or its absence, means for a message of so many bytes of data.
 func (a *amsSink) failure(err error, size int) error {

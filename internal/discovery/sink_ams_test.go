@@ -82,7 +82,7 @@ func TestAMSSink(t *testing.T) {
 	}{{discovery.JSON, true}, {discovery.LDIF, false}} {
 		c := sinktest.Case{Limit: ams.MaxData(ams.DefaultLimit) + 100}
 		if kind.zipped {
-			c.Limit = 0 // 20 MB become less than that
+			c.Limit = 3 << 20 // becomes more than zippedLimit
 		}
 		c.New = func(t *testing.T) sinktest.Bed {
 			project++
@@ -91,6 +91,9 @@ func TestAMSSink(t *testing.T) {
 		t.Run(fmt.Sprintf("%s gzip=%v", kind.format, kind.zipped), func(t *testing.T) { sinktest.Run(t, c) })
 	}
 }
+
+// zippedLimit is how large a compressed message may be in the suite.
+const zippedLimit = 20_000
 
 // topicsOf is a project of the broker, with topics for all that the suite publishes.
 func topicsOf(t *testing.T, fed *federation.Federation, project string, f discovery.Format, zipped bool) sinktest.Bed {
@@ -112,7 +115,11 @@ func topicsOf(t *testing.T, fed *federation.Federation, project string, f discov
 		}
 	}
 	open := func() discovery.Sink {
-		return newAMS(t, fed, project, func(cfg *discovery.AMSConfig) { cfg.Format, cfg.Gzip = f, zipped })
+		return newAMS(t, fed, project, func(cfg *discovery.AMSConfig) {
+			if cfg.Format, cfg.Gzip = f, zipped; zipped {
+				cfg.Limit = zippedLimit
+			}
+		})
 	}
 	return sinktest.Bed{Sink: open(), Again: open, Breaks: breaks, Read: func(t *testing.T, p discovery.Publication) ([]byte, bool) {
 		return newest(t, fed, project, glue.TopicName(p.Site, p.GOCDBKey), zipped)
@@ -155,6 +162,14 @@ func TestAMSSinkOnTheWire(t *testing.T) {
 	if n := len(fed.Received()); n != 0 {
 		t.Errorf("the accounting server got %d documents", n)
 	}
+	large := publication(t, discovery.LDIF, 3000)
+	if n := len(large.Body); n < ams.DefaultLimit {
+		t.Fatalf("%d bytes fit as they are", n)
+	}
+	must(t, newAMS(t, fed, "egi_cloud_info", func(cfg *discovery.AMSConfig) { cfg.Gzip = true }).Publish(t.Context(), large))
+	if got, ok := newest(t, fed, "egi_cloud_info", topic, true); !ok || !bytes.Equal(got, large.Body) {
+		t.Errorf("%d bytes of %d", len(got), len(large.Body))
+	}
 	named := newAMS(t, fed, "egi_cloud_info", func(cfg *discovery.AMSConfig) { cfg.Topic = "our-own" })
 	fed.Broker.OpenTopic("egi_cloud_info", "our-own", user)
 	p.GOCDBKey = "" // it is not needed
@@ -193,7 +208,7 @@ func TestAMSSinkSendsNothing(t *testing.T) {
 		}), "ended", "renew"},
 		"a token that cannot be read": {cert(func(cfg *discovery.AMSConfig) {
 			cfg.Token = func() (string, error) { return "", errors.New("no such file") }
-		}), "AMS token", "token_file"},
+		}), "AMS token", ".token"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := fed.Broker.Requests()

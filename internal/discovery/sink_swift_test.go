@@ -20,6 +20,7 @@ import (
 	"github.com/fedsite/fedsite/internal/openstack"
 	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/transport"
+	"github.com/fedsite/fedsite/protocol/ams"
 )
 
 // storeroom is an emulated cloud with object storage.
@@ -96,24 +97,20 @@ func strike(s *faults.Set, f faults.Named) func() {
 	return s.Clear
 }
 
-// TestSwiftSink runs the suite over Swift and Ceph.
+// TestSwiftSink runs the suite. What differs with Ceph the container knows, and its tests.
 func TestSwiftSink(t *testing.T) {
-	for name, s := range map[string]emulated.Storage{"Swift": {}, "Ceph, with sums in quotes": {Ceph: true, Quoted: true}} {
-		t.Run(name, func(t *testing.T) {
-			sinktest.Run(t, sinktest.Case{New: func(t *testing.T) sinktest.Bed {
-				r := newStoreroom(t, s)
-				r.Store(r.project, "other", "escaped.json", "text/plain", []byte("stays"))
-				breaks := map[string]func(*testing.T) func(){"half an upload": func(*testing.T) func() { r.half = true; return func() { r.half = false } }}
-				for _, f := range faults.Storage() {
-					breaks[f.Name] = func(*testing.T) func() { return strike(r.faults, f) }
-				}
-				return sinktest.Bed{Sink: r.sink(world.Admin, world.AdminPass), Again: func() discovery.Sink { return r.sink(world.Admin, world.AdminPass) }, Breaks: breaks,
-					Others: func(*testing.T) []string {
-						return slices.DeleteFunc(r.Objects(), func(o string) bool { return strings.HasPrefix(o, r.project+"/cloud-info/") })
-					}}
-			}})
-		})
-	}
+	sinktest.Run(t, sinktest.Case{New: func(t *testing.T) sinktest.Bed {
+		r := newStoreroom(t, emulated.Storage{})
+		r.Store(r.project, "other", "escaped.json", "text/plain", []byte("stays"))
+		breaks := map[string]func(*testing.T) func(){"half an upload": func(*testing.T) func() { r.half = true; return func() { r.half = false } }}
+		for _, f := range faults.Storage() {
+			breaks[f.Name] = func(*testing.T) func() { return strike(r.faults, f) }
+		}
+		open := func() discovery.Sink { return r.sink(world.Admin, world.AdminPass) }
+		return sinktest.Bed{Sink: open(), Again: open, Breaks: breaks, Others: func(*testing.T) []string {
+			return slices.DeleteFunc(r.Objects(), func(o string) bool { return strings.HasPrefix(o, r.project+"/cloud-info/") })
+		}}
+	}})
 }
 
 // TestSwiftSinkSaysWhatFailed meets each named fault while a document is there: those that heal are published through, the
@@ -210,5 +207,39 @@ func TestSwiftSinkSignsInOnce(t *testing.T) {
 	}
 	if n := signIns(); n != 3 {
 		t.Errorf("%d sign-ins after tokens ended", n)
+	}
+}
+
+// TestSwiftSinkRefusesPaths: who reads a container makes files of its objects.
+func TestSwiftSinkRefusesPaths(t *testing.T) {
+	r := newStoreroom(t, emulated.Storage{})
+	sink := r.sink(world.Admin, world.AdminPass)
+	for _, name := range []string{"a/b.json", "../x.json", ".hidden", "a\\b"} {
+		p := sinktest.Publication(t, discovery.JSON, "SITE-A", sinktest.Endpoint, sinktest.Document("SITE-A", sinktest.Endpoint, 1, time.Now()), time.Now())
+		p.Name = name
+		_, held := sink.Held(t.Context(), name)
+		for what, err := range map[string]error{"publish": sink.Publish(t.Context(), p), "read": held, "remove": sink.Remove(t.Context(), name)} {
+			if f, ok := errors.AsType[*discovery.Failure](err); !ok || !f.Permanent {
+				t.Errorf("%s %q: %v", what, name, err)
+			}
+		}
+	}
+	if n := len(r.Requests()); n != 0 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+// TestSinksSayWhere: two sinks of one name are told apart by where they publish.
+func TestSinksSayWhere(t *testing.T) {
+	swift := discovery.NewSwift(discovery.SwiftConfig{Name: "x", At: "container c of credential d"})
+	topics := discovery.NewAMS(discovery.AMSConfig{Name: "x", Client: &ams.Client{Host: "msg.example.org", Project: "p"}})
+	own := discovery.NewAMS(discovery.AMSConfig{Name: "x", Client: &ams.Client{Host: "msg.example.org", Port: 8080, Project: "p"}, Topic: "t"})
+	for want, sink := range map[string]discovery.Sink{"swift container c of credential d": swift, "ams msg.example.org:443 p": topics, "ams msg.example.org:8080 p t": own} {
+		if got := sink.(discovery.Placed).Place(); got != want || sink.Name() != "x" {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	if own.(discovery.Sparing).Every() <= 0 {
+		t.Error("each delivery to a topic costs")
 	}
 }
