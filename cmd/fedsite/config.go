@@ -88,7 +88,10 @@ the state directory belongs to.`,
 						vos[vo.Name] = true
 					}
 				}
-				fmt.Fprintf(c.out, "%s: %s, %s in the file, accounting %s\n", s.Site.Name, several(int64(len(s.Clouds)), "clouds"), several(int64(len(vos)), "VOs"), s.Accounting.Mode)
+				fmt.Fprintf(c.out, "%s: %s, %s in the file, accounting %s, discovery %s\n", s.Site.Name, several(int64(len(s.Clouds)), "clouds"), several(int64(len(vos)), "VOs"), s.Accounting.Mode, s.Discovery.Mode)
+			}
+			for _, n := range cfg.Notices {
+				c.note(n.String())
 			}
 			for _, b := range cfg.Broken {
 				c.fail(b.Err, "")

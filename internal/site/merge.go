@@ -118,6 +118,9 @@ func accountAs(vo VO) string {
 }
 
 func resolve(vo VO, projects []Project) (Project, *Difference) {
+	if vo.Project == "" {
+		return resolveOwn(vo, projects)
+	}
 	var named []Project
 	for _, p := range projects {
 		if p.ID == vo.Project {
@@ -147,6 +150,25 @@ func resolve(vo VO, projects []Project) (Project, *Difference) {
 		Reason: fmt.Sprintf("VO %s: %d projects have this name (%s)", vo.Name, len(named), strings.Join(ids, ", ")),
 		Hint:   "name the project by its id",
 	}
+}
+
+// resolveOwn gives the project that the VO's own credential is of.
+func resolveOwn(vo VO, projects []Project) (Project, *Difference) {
+	var own []string
+	var project Project
+	for _, p := range projects {
+		if slices.Contains(p.Of, vo.Name) {
+			project, own = p, append(own, p.ID)
+		}
+	}
+	object := fmt.Sprintf("VO %s", vo.Name)
+	switch len(own) {
+	case 1:
+		return project, nil
+	case 0:
+		return Project{}, &Difference{Object: object, Reason: "no project is named for it, and its credential signs in to none", Hint: "name its project, or mend its credential"}
+	}
+	return Project{}, &Difference{Object: object, Reason: fmt.Sprintf("no project is named for it, and its credential signs in to %d (%s)", len(own), strings.Join(own, ", ")), Hint: "name its project by the id"}
 }
 
 // said gives the VOs a project names itself: the first property with a value, else tags written "key=VO".

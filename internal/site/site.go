@@ -54,8 +54,8 @@ type VO struct {
 	Name      string    // plain name or FQAN
 	Project   string    // id or name of the project at the cloud; "" = that of the token of the VO's own credential
 	AccountAs string    // what records say instead of Name, "" = Name
-	Mode      Mode      // of the part that asks: the lower of cloud's and VO's, which counts where it is lower than the site's; "" = the site's
-	Discovery Mode      // the same of its discovery
+	Mode      Mode      // of accounting, or of the part that is given the VO: the lower of cloud's and VO's, which counts where it is lower than the site's; "" = the site's
+	Discovery Mode      // the same of discovery
 	Since     time.Time // zero = always; first instant at which the VO is here (UTC)
 	Until     time.Time // zero = open; first instant at which it is not any more
 

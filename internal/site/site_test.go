@@ -70,6 +70,10 @@ func TestMerge(t *testing.T) {
 		{name: "an id goes before a name", vos: []VO{{Name: "ops", Project: "p"}}, projects: []Project{{ID: "q", Name: "p"}, props("p")}, shares: []string{"ops p file"}, unnamed: []string{"q"}},
 		{name: "two projects with one name", vos: []VO{{Name: "ops", Project: "same"}, {Name: "biomed", Project: "p"}}, projects: []Project{{ID: "q", Name: "same"}, {ID: "r", Name: "same"}, props("p")},
 			shares: []string{"biomed p file"}, unnamed: []string{"q", "r"}, told: []string{"project same"}},
+		{name: "of the VO's own credential", vos: []VO{{Name: "ops"}, {Name: "biomed"}}, projects: []Project{{ID: "p", Of: []string{"ops"}}, {ID: "q", Of: []string{"biomed", "other"}}, props("r")},
+			shares: []string{"ops p file", "biomed q file"}, unnamed: []string{"r"}},
+		{name: "of a credential that signs in to none, or to several", vos: []VO{{Name: "ops"}, {Name: "biomed"}}, projects: []Project{{ID: "p", Of: []string{"biomed"}}, {ID: "q", Of: []string{"biomed"}}, props("r")},
+			unnamed: []string{"p", "q", "r"}, told: []string{"VO ops", "VO biomed"}},
 		{name: "a project that is not there", vos: []VO{{Name: "ops", Project: "gone"}, {Name: "biomed", Project: "p"}}, projects: []Project{props("p")},
 			shares: []string{"biomed p file"}, told: []string{"project gone"}},
 	}
@@ -88,6 +92,16 @@ func TestMerge(t *testing.T) {
 		if d := cmp.Diff([][]string{c.shares, c.unnamed, c.told}, [][]string{shares(m.Shares), unnamed, told}); d != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, d)
 		}
+	}
+}
+
+// TestMergeKeepsWhatIsSaid: mode, networks and times of a VO are those of its share.
+func TestMergeKeepsWhatIsSaid(t *testing.T) {
+	vo := VO{Name: "ops", Project: "p", AccountAs: "a", Mode: Observe, Since: day(1), Until: day(9), DefaultNetwork: "private", PublicNetwork: "out"}
+	got := Merge(Cloud{VOs: []VO{vo}}, []Project{props("p")}).Shares[0]
+	want := Share{VO: "ops", AccountAs: "a", Project: props("p"), Origin: FromFile, Mode: Observe, Since: day(1), Until: day(9), DefaultNetwork: "private", PublicNetwork: "out"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
 	}
 }
 
