@@ -259,8 +259,8 @@ func (c *condition) holds(n *node) truth {
 
 // anywhere tells whether the value is one of any attribute to which the rule can be applied.
 func (c *condition) anywhere(n *node) bool {
-	for i := range n.attributes {
-		if a := &n.attributes[i]; c.rule.fits(a.rule) && c.any(a.normal, a.rule) {
+	for _, a := range n.attributes {
+		if c.rule.fits(a.rule) && c.any(a.normal, a.rule) {
 			return true
 		}
 	}

@@ -3,6 +3,7 @@ package directory
 import (
 	"fmt"
 	"maps"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -223,6 +224,26 @@ func TestSlapd(t *testing.T) {
 		theirs, ours := both(line)
 		if apart(theirs, ours) == "" {
 			t.Errorf("%s is answered as slapd does: take it from the list (%s)", line, reason)
+		}
+	}
+	for _, c := range []struct {
+		program     string
+		arguments   []string
+		slapd, here int
+	}{
+		{"ldapwhoami", nil, 0, 0},
+		{"ldapcompare", []string{"o=glue", "o:GLUE"}, 6, 6},
+		{"ldapcompare", []string{"o=glue", "o:x"}, 5, 5},
+		{"ldapcompare", []string{"o=glue", "GLUE2EntityName:x"}, 16, 16},
+		{"ldapcompare", []string{"o=x", "o:x"}, 32, 32},
+		{"ldapdelete", []string{"o=glue"}, 8, 53}, // there it needs a password, here it cannot be done
+	} {
+		for url, want := range map[string]int{slapd: c.slapd, "ldap://" + address: c.here} {
+			cmd := exec.Command(c.program, append([]string{"-x", "-H", url}, c.arguments...)...)
+			cmd.Run()
+			if got := cmd.ProcessState.ExitCode(); got != want {
+				t.Errorf("%s %q at %s: %d, want %d", c.program, c.arguments, url, got, want)
+			}
 		}
 	}
 	// a limit that is passed: as many entries, whichever

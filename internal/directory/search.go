@@ -115,23 +115,30 @@ var names = map[string]string{structuralClass: "structuralObjectClass", entryDN:
 
 // appendEntry writes the message with an entry. Scratch is memory to use.
 func (c *cursor) appendEntry(b, scratch []byte, id int, n *node, typesOnly bool) (out, used []byte) {
-	attributes := n.all
-	if !c.wanted.user || typesOnly || len(c.wanted.virtual) > 0 || c.root {
+	whole := c.wanted.user && !typesOnly && len(c.wanted.virtual) == 0 && !c.root
+	length := n.size
+	if !whole {
 		scratch = c.attributes(scratch[:0], n, typesOnly)
-		attributes = scratch
+		length = len(scratch)
 	}
-	inner := len(n.encoded) + size(len(attributes))
+	inner := len(n.encoded) + size(length)
 	b = appendHeader(b, tagSequence, numberSize(id)+size(inner))
 	b = appendNumber(b, tagInteger, id)
 	b = appendHeader(b, opEntry, inner)
 	b = append(b, n.encoded...)
-	return appendOctets(b, tagSequence, attributes), scratch
+	b = appendHeader(b, tagSequence, length)
+	if !whole {
+		return append(b, scratch...), scratch
+	}
+	for _, a := range n.attributes {
+		b = append(b, a.encoded...)
+	}
+	return b, scratch
 }
 
 // attributes writes those that are wanted.
 func (c *cursor) attributes(b []byte, n *node, typesOnly bool) []byte {
-	for i := range n.attributes {
-		a := &n.attributes[i]
+	for _, a := range n.attributes {
 		if !(c.wanted.user && !a.operational || c.wanted.operational && a.operational || c.wanted.ids[a.id]) {
 			continue
 		}

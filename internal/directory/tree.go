@@ -24,17 +24,17 @@ type tree struct {
 	ids       map[string]int // of attributes, by their names in small letters
 }
 
-// node is an entry in its place. Entries of the two trees share their attributes.
+// node is an entry in its place.
 type node struct {
 	dn         glue.DN
 	encoded    []byte // the DN as it goes out
-	attributes []attribute
-	all        []byte // attributes as they go out
+	attributes []*attribute
+	size       int // of all attributes as they go out
 	children   []int
 	end        int // nodes up to here, its own index first, are its subtree
 }
 
-// attribute is an attribute of an entry.
+// attribute is an attribute with its values, shared by all entries that have the same: an image is much alike in each share.
 type attribute struct {
 	id          int
 	name        string
@@ -55,12 +55,11 @@ type Oddity struct {
 func newTree(documents []Document, version string, odd func(Oddity)) *tree {
 	b := builder{
 		t: &tree{version: version, documents: len(documents), ids: map[string]int{}}, odd: odd,
-		placed: map[string]*leaf{}, known: map[string]attribute{}, classes: map[string][2][]string{},
+		placed: map[string]*leaf{}, shared: map[string]*attribute{}, known: map[string]attribute{}, classes: map[string][2][]string{},
 	}
 	b.t.root = b.node(rootDSE)
 	b.t.root.encoded = appendOctets(nil, tagOctets, "")
-	for i := range b.t.root.attributes {
-		a := &b.t.root.attributes[i]
+	for _, a := range b.t.root.attributes {
 		a.operational = !strings.EqualFold(a.name, objectClass)
 	}
 	b.base(glue.ResourceBase())
@@ -81,6 +80,7 @@ type builder struct {
 	odd     func(Oddity)
 	placed  map[string]*leaf // by key
 	tops    []*leaf
+	shared  map[string]*attribute  // by how they go out
 	known   map[string]attribute   // id, name and rule of attributes, by their names as they are written
 	classes map[string][2][]string // objectClass as it is written and compared, by the last class
 	scratch []byte
@@ -184,32 +184,35 @@ func (b *builder) flatten(l *leaf) {
 
 // node makes what is compared and what goes out of an entry's attributes; the DN is still to come.
 func (b *builder) node(of []glue.Attribute) node {
-	n := node{attributes: make([]attribute, len(of))}
-	b.scratch = b.scratch[:0]
-	ends := make([]int, len(of))
+	n := node{attributes: make([]*attribute, len(of))}
 	for i, a := range of {
-		known, ok := b.known[a.Name]
-		if !ok {
-			name := strings.ToLower(a.Name)
-			known = attribute{id: len(b.t.ids), name: a.Name, rule: ruleOf(name)}
-			if id, ok := b.t.ids[name]; ok {
-				known.id = id
-			}
-			b.t.ids[name] = known.id
-			b.known[a.Name] = known
+		b.scratch = appendAttribute(b.scratch[:0], a.Name, a.Values)
+		shared := b.shared[string(b.scratch)]
+		if shared == nil {
+			made := b.attribute(a.Name)
+			made.values, made.normal, made.encoded = a.Values, b.normal(made, a.Values), slices.Clone(b.scratch)
+			shared = &made
+			b.shared[string(b.scratch)] = shared
 		}
-		known.values, known.normal = a.Values, b.normal(known, a.Values)
-		n.attributes[i] = known
-		b.scratch = appendAttribute(b.scratch, a.Name, a.Values)
-		ends[i] = len(b.scratch)
-	}
-	n.all = slices.Clone(b.scratch)
-	start := 0
-	for i, end := range ends {
-		n.attributes[i].encoded = n.all[start:end]
-		start = end
+		n.attributes[i] = shared
+		n.size += len(b.scratch)
 	}
 	return n
+}
+
+// attribute gives an attribute without values.
+func (b *builder) attribute(written string) attribute {
+	a, ok := b.known[written]
+	if !ok {
+		name := strings.ToLower(written)
+		a = attribute{id: len(b.t.ids), name: written, rule: ruleOf(name)}
+		if id, ok := b.t.ids[name]; ok {
+			a.id = id
+		}
+		b.t.ids[name] = a.id
+		b.known[written] = a
+	}
+	return a
 }
 
 // normal gives values as they are compared: mostly as they are.
@@ -298,9 +301,9 @@ func (n *node) normal(id int, name string) []string {
 		v, _ := ruleOf(name).normal(n.virtual(name))
 		return []string{v}
 	}
-	for i := range n.attributes {
-		if n.attributes[i].id == id {
-			return n.attributes[i].normal
+	for _, a := range n.attributes {
+		if a.id == id {
+			return a.normal
 		}
 	}
 	return nil
