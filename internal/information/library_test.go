@@ -64,18 +64,17 @@ func TestUnchangedIsNotReadAgain(t *testing.T) {
 	}}
 	s := serve(t, Options{Sources: []Source{docs}})
 	f := s.library.sources[0]
-	a, b, catalogue := f.readings["a"], f.readings["b"], s.library.now.Load()
+	a, b, before := f.readings["a"], f.readings["b"], s.library.now.Load()
 	docs.docs["b"] = string(body(t, offer(t, "B", "2G0", "https://b.example.org/v3", "ops")))
 	s.Refresh(t.Context())
-	if f.readings["a"] != a || f.readings["b"] == b || s.library.now.Load() == catalogue {
+	if f.readings["a"] != a || f.readings["b"] == b || s.library.now.Load() == before {
 		t.Error("the wrong documents were read again")
 	}
-	catalogue = s.library.now.Load()
 	list := Published("own", func(context.Context) ([]Document, string, error) { return nil, "1", nil })
 	s = serve(t, Options{Sources: []Source{list}})
-	catalogue = s.library.now.Load()
+	before = s.library.now.Load()
 	s.Refresh(t.Context())
-	if s.library.now.Load() != catalogue {
+	if s.library.now.Load() != before {
 		t.Error("nothing changed, but the catalogue was made again")
 	}
 }
