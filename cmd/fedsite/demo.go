@@ -193,15 +193,54 @@ func (c *cli) tell(ctx context.Context, d *demo.Demo, once bool) error {
 		equal = "truth and accounting server are equal, to the second, but for what is said above"
 	}
 	p("%s: %d of %d sums; %d messages received, none rejected, nothing left to send", equal, len(o.Sums)-len(o.Known), len(o.Sums), o.Messages)
+	p("")
+	if err := c.offers(ctx, d, h.Problems, once); err != nil {
+		return err
+	}
 	if once {
 		return nil
 	}
+	ldap, api, stop, err := d.ServeDocuments(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	p("")
 	p("serving until Ctrl-C. In a second shell:")
 	for _, line := range d.Try() {
 		p("  %s", line)
 	}
+	p("  ldapsearch -x -LLL -H ldap://%s -b o=glue '(objectClass=GLUE2CloudComputingShare)' GLUE2EntityName GLUE2CloudComputingShareTotalVM", ldap)
+	p("  curl -s 'http://%s/sites/?include_projects=true'", api)
 	d.Serve(ctx)
+	return nil
+}
+
+// offers publishes what the cloud offers, and shows it. What was said before is not said again.
+func (c *cli) offers(ctx context.Context, d *demo.Demo, said []run.Problem, once bool) error {
+	p := func(format string, args ...any) { fmt.Fprintf(c.out, format+"\n", args...) }
+	o, err := d.Publish(ctx)
+	if err != nil {
+		return err
+	}
+	p("4  shares → catalog → render → publish: what the cloud offers to each VO, as GLUE 2.1")
+	for _, e := range o.Endpoints {
+		p("   endpoint  %s, GOCDB %s, health %s", e.EP, cmp.Or(e.GOCDBKey, "does not know it"), e.Health)
+		rows := make([][]string, 0, len(e.Shares))
+		for _, s := range e.Shares {
+			rows = append(rows, []string{"   " + s.VO, s.Name, string(s.State), fmt.Sprint(s.VMs), fmt.Sprint(s.Flavors), fmt.Sprint(s.Images)})
+		}
+		if err := c.table([]string{"   VO", "PROJECT", "STATE", "VMs", "FLAVORS", "IMAGES"}, rows); err != nil {
+			return err
+		}
+	}
+	o.Report.Problems = slices.DeleteFunc(o.Report.Problems, func(q run.Problem) bool {
+		return slices.ContainsFunc(said, func(s run.Problem) bool { return s.Object == q.Object && s.Reason == q.Reason })
+	})
+	problems(c.out, c.outTerminal, o.Report)
+	if !once {
+		p("   published %s", o.File)
+	}
 	return nil
 }
 

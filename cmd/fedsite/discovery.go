@@ -160,14 +160,21 @@ func (c *cli) offerTables(a *app.App, all []offered) error {
 // mostFindings is how many findings are listed of a document.
 const mostFindings = 20
 
+// findings lists what cannot be shown as it is, once for all shares that have it.
 func (c *cli) findings(all []glue.Finding) {
-	shown := 0
+	var different []glue.Finding
+	seen := map[glue.Finding]bool{}
 	for _, f := range all {
-		if shown == mostFindings {
-			fmt.Fprintf(c.out, "  … and %d more findings\n", len(all)-shown)
+		if !seen[f] {
+			seen[f] = true
+			different = append(different, f)
+		}
+	}
+	for i, f := range different {
+		if i == mostFindings {
+			fmt.Fprintf(c.out, "  … and %d more findings\n", len(different)-i)
 			return
 		}
-		shown++
 		word, colour := "note", dim
 		if f.Level >= glue.LevelError {
 			word, colour = "warn", yellow

@@ -79,6 +79,11 @@ func (a *App) Offered(ctx context.Context, s config.Site) ([]discovery.Catalog, 
 	return catalogs, t.Settings.Rendering, err
 }
 
+// OfferStatus tells how a site's discovery is.
+func (a *App) OfferStatus(ctx context.Context, s config.Site) (discovery.Status, error) {
+	return discovery.ReadStatus(ctx, a.db, a.published(s))
+}
+
 // Changes tells what the sinks of a site have otherwise than what was last taken of its clouds; nobody is asked.
 func (a *App) Changes(ctx context.Context, s config.Site) ([]discovery.ChangedDocument, error) {
 	t := a.published(s)

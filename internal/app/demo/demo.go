@@ -70,6 +70,8 @@ type Demo struct {
 	what     map[string]string // what was done to the world, by the fault's name
 	allowed  []Allowance
 	server   *http.Server
+	apiPort  int // of the service, should somebody start it
+	ldapPort int
 	remove   bool
 	lock     *flock.Flock // of a directory that was named
 }
@@ -145,6 +147,13 @@ func (d *Demo) start() (err error) {
 		return err
 	}
 	if d.Federation, err = federation.Start("127.0.0.1", d.outside.now, SiteName); err != nil {
+		return err
+	}
+	d.Federation.Register(SiteName, d.Cloud.AuthURL())
+	if d.apiPort, err = freePort(); err != nil {
+		return err
+	}
+	if d.ldapPort, err = freePort(); err != nil {
 		return err
 	}
 	if err := d.write(); err != nil {

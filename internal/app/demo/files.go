@@ -140,6 +140,7 @@ func (d *Demo) configuration() string {
 	p("    topics: {cloud: %s}", federation.CloudTopic)
 	p("    certificate: {cert: %s, key: %s}", file("hostcert.pem"), file("hostkey.pem"))
 	p("    network: {ca_file: %s}", file("ca.pem"))
+	d.offering(p, file)
 	p("store: {path: %s}", file(stateDir))
 	p(`web: {listen: "127.0.0.1:0"}`)
 	p("%s", d.offset())
