@@ -1,6 +1,7 @@
 package discovery_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -191,4 +192,40 @@ func TestWhereNothingIsTakenAway(t *testing.T) {
 	if diff := cmp.Diff([]string{"away", "keeps", "moved"}, got); diff != "" {
 		t.Errorf("still noted (-want +got):\n%s", diff)
 	}
+}
+
+// TestPutBackUnderNewID: a site that is configured under another id is the same to its readers.
+func TestPutBackUnderNewID(t *testing.T) {
+	s := newShelf("s")
+	a := newDesk(t, onDisk(t), s)
+	a.publish(everything, a.doc(firstEP, 1))
+	again := a.other("s9", "SITE.A", s)
+	observing := again.configured(firstEP)
+	observing.Sinks = nil
+	again.remove(discovery.Removal{Configured: []discovery.Configured{observing}})
+	again.holds("it observes, and has the name", s, nameOf("SITE.A", firstEP))
+	again.remove(discovery.Removal{Configured: []discovery.Configured{again.configured(secondEP)}})
+	again.holds("its new endpoint is not yet published", s, nameOf("SITE.A", firstEP))
+	again.publish(everything, again.doc(secondEP, 1))
+	again.remove(discovery.Removal{Configured: []discovery.Configured{again.configured(secondEP)}})
+	again.clean()
+	again.holds("its new endpoint is published", s, nameOf("SITE.A", secondEP))
+}
+
+// TestDeliveredAndNeverNoted: a run ends between a first delivery and its note, and the next one has another name.
+func TestDeliveredAndNeverNoted(t *testing.T) {
+	s := newShelf("s")
+	d := newDesk(t, onDisk(t), s)
+	ctx, kill := context.WithCancel(t.Context())
+	s.after = func(string) { kill() }
+	if err := discovery.Publish(ctx, d.deps(), d.target, []discovery.Rendered{d.doc(firstEP, 1)}, everything); err == nil {
+		t.Error("no error")
+	}
+	s.after = nil
+	d.holds("delivered", s, nameOf("SITE.A", firstEP))
+	d.target.Site.Name = "SITE-B"
+	d.publish(everything, d.doc(firstEP, 1))
+	d.remove(discovery.Removal{Configured: []discovery.Configured{d.configured(firstEP)}})
+	d.clean()
+	d.holds("renamed", s, nameOf("SITE-B", firstEP))
 }
