@@ -1,6 +1,8 @@
 package discovery_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -15,6 +17,7 @@ import (
 	"github.com/fedsite/fedsite/internal/emulator/faults"
 	emulated "github.com/fedsite/fedsite/internal/emulator/openstack"
 	"github.com/fedsite/fedsite/internal/emulator/world"
+	"github.com/fedsite/fedsite/internal/openstack"
 	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/site"
 	"github.com/fedsite/fedsite/internal/store"
@@ -183,6 +186,62 @@ func TestShareGoes(t *testing.T) {
 		b.target.Clouds[0] = b.cloudTarget("cloud-b", "", b.cloud, "ops=p-ops")
 		check("another cloud", []string{"ops=p-ops active", "ai=p-ai active"}, []string{"site-a cloud-b endpoint", "site-a cloud-b p-ai", "site-a cloud-b p-ops", endpoint})
 	})
+}
+
+// owned is a source some of whose projects are those of VOs' own credentials.
+type owned struct {
+	discovery.Source
+	of  map[string][]string // VOs by project
+	err error
+}
+
+func (o *owned) Projects(ctx context.Context) ([]site.Project, error) {
+	all, err := o.Source.Projects(ctx)
+	for i := range all {
+		all[i].Of = o.of[all[i].ID]
+	}
+	return all, errors.Join(o.err, err)
+}
+
+// TestProjectOfItsCredential: a VO that names no project has that of its own credential, also while the cloud is away, and when
+// the credential fails; when the credential is of another project, it is there at once.
+func TestProjectOfItsCredential(t *testing.T) {
+	b := newBed(t, told(t, "02-two-vos-states"), emulated.Current, onDisk(t), "ops=", "ai=p-ai")
+	source := &owned{b.target.Clouds[0].Source, map[string][]string{"p-ops": {"ops", "other"}}, nil}
+	b.target.Clouds[0].Source = source
+	check := func(what string, known bool, want ...string) {
+		t.Helper()
+		r := b.region(b.take())
+		if d := cmp.Diff(want, in(r)); d != "" || r.Shares[0].Offer.VMs.IsKnown() != known {
+			t.Errorf("%s (-want +got):\n%s%+v", what, d, r.Shares[0])
+		}
+	}
+	check("there", true, "ops=p-ops active", "ai=p-ai active")
+	b.clean()
+	source.err = &openstack.Error{Kind: openstack.ErrUnavailable, Service: "identity"}
+	check("the cloud is away", true, "ops=p-ops active", "ai=p-ai active")
+	source.err = nil
+	b.target.Clouds[0].Source = &owned{hiding{source.Source, "p-ops"}, nil, nil}
+	check("its credential fails", true, "ai=p-ai active", "ops=p-ops active")
+	b.pass(13 * time.Hour)
+	check("for long", true, "ai=p-ai active", "ops=p-ops active")
+	source.of = map[string][]string{"p-ai": {"ops"}}
+	b.target.Clouds[0].Source = source
+	check("it is of another project", true, "ops=p-ai active", "ai=p-ai active")
+	if rows := b.rows(); slices.Contains(rows, "site-a cloud-a p-ops") {
+		t.Errorf("kept %q", rows)
+	}
+}
+
+// hiding is a source that does not list a project.
+type hiding struct {
+	discovery.Source
+	project string
+}
+
+func (h hiding) Projects(ctx context.Context) ([]site.Project, error) {
+	all, err := h.Source.Projects(ctx)
+	return slices.DeleteFunc(all, func(p site.Project) bool { return p.ID == h.project }), err
 }
 
 // TestTwoSites: sites whose clouds have projects of the same ids know nothing of each other.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/store"
@@ -51,6 +52,7 @@ func (o Offer) kept(last Offer, at time.Time, keepFor time.Duration) Offer {
 // keptProject is a project of which something is kept.
 type keptProject struct {
 	id, name, said string
+	own            []string // VOs whose own credential is of it
 	asked          time.Time
 }
 
@@ -86,7 +88,7 @@ func write(ctx context.Context, d Deps, fn func(*store.Tx) error) error {
 
 // keptProjects lists the projects of a cloud of which something is kept, by their ids.
 func keptProjects(tx *store.Tx, siteID, cloud string) ([]keptProject, error) {
-	rows, err := tx.Query(`SELECT project, name, said, asked FROM share_state WHERE site = $1 AND cloud = $2 ORDER BY project`, siteID, cloud)
+	rows, err := tx.Query(`SELECT project, name, said, own, asked FROM share_state WHERE site = $1 AND cloud = $2 ORDER BY project`, siteID, cloud)
 	if err != nil {
 		return nil, err
 	}
@@ -95,10 +97,14 @@ func keptProjects(tx *store.Tx, siteID, cloud string) ([]keptProject, error) {
 	for rows.Next() {
 		var (
 			k     keptProject
+			own   string
 			asked int64
 		)
-		if err := rows.Scan(&k.id, &k.name, &k.said, &asked); err != nil {
+		if err := rows.Scan(&k.id, &k.name, &k.said, &own, &asked); err != nil {
 			return nil, err
+		}
+		if own != "" {
+			k.own = strings.Split(own, ",")
 		}
 		k.asked = time.UnixMilli(asked).UTC()
 		all = append(all, k)
@@ -131,9 +137,9 @@ func keepOffer(tx *store.Tx, siteID, cloud string, p tenant, asked time.Time, o 
 	if err != nil {
 		return fmt.Errorf("offer of project %s: %w", p.project.ID, err)
 	}
-	_, err = tx.Exec(`INSERT INTO share_state (site, cloud, project, name, said, asked, body) VALUES ($1, $2, $3, $4, $5, $6, $7)
-ON CONFLICT (site, cloud, project) DO UPDATE SET name = excluded.name, said = excluded.said, asked = excluded.asked, body = excluded.body`,
-		siteID, cloud, p.project.ID, p.project.Name, p.said, asked.UnixMilli(), string(body))
+	_, err = tx.Exec(`INSERT INTO share_state (site, cloud, project, name, said, own, asked, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (site, cloud, project) DO UPDATE SET name = excluded.name, said = excluded.said, own = excluded.own, asked = excluded.asked, body = excluded.body`,
+		siteID, cloud, p.project.ID, p.project.Name, p.said, strings.Join(p.project.Of, ","), asked.UnixMilli(), string(body))
 	return err
 }
 

@@ -67,7 +67,7 @@ func remembered(c site.Cloud, kept []keptProject) []site.Project {
 	}
 	projects := make([]site.Project, len(kept))
 	for i, k := range kept {
-		projects[i] = site.Project{ID: k.id, Name: k.name, Enabled: true, Properties: map[string]string{keys[0]: k.said}}
+		projects[i] = site.Project{ID: k.id, Name: k.name, Enabled: true, Of: k.own, Properties: map[string]string{keys[0]: k.said}}
 	}
 	return projects
 }
@@ -83,7 +83,7 @@ func lost(c site.Cloud, listed site.Merged, projects []site.Project, kept []kept
 	}
 	c.VOs = slices.DeleteFunc(slices.Clone(c.VOs), func(v site.VO) bool {
 		return slices.ContainsFunc(listed.Shares, func(s site.Share) bool {
-			return s.Origin == site.FromFile && s.VO == v.Name && (s.Project.ID == v.Project || s.Project.Name == v.Project)
+			return s.Origin == site.FromFile && s.VO == v.Name && (s.Project.ID == v.Project || s.Project.Name == v.Project || v.Project == "" && slices.Contains(s.Project.Of, v.Name))
 		})
 	})
 	return site.Merge(c, remembered(c, kept)).Shares

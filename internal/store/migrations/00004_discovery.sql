@@ -6,6 +6,7 @@ CREATE TABLE share_state (
 	project TEXT NOT NULL,
 	name TEXT NOT NULL,    -- the project's
 	said TEXT NOT NULL,    -- VOs that the project names itself, separated by commas
+	own TEXT NOT NULL,     -- VOs whose own credential is of it, likewise
 	asked BIGINT NOT NULL, -- when it was last asked for
 	body TEXT NOT NULL,    -- its offer, JSON
 	PRIMARY KEY (site, cloud, project)
