@@ -208,6 +208,16 @@ func TestSwiftSinkSignsInOnce(t *testing.T) {
 	if n := signIns(); n != 3 {
 		t.Errorf("%d sign-ins after tokens ended", n)
 	}
+	r.faults.Add(faults.Fault{Service: "object-store", Effect: faults.Effect{Status: http.StatusForbidden}})
+	if _, err := sink.Held(t.Context(), "nothing.json"); err == nil || errors.Is(err, discovery.ErrNotHeld) {
+		t.Error(err)
+	}
+	if _, err := sink.Held(t.Context(), "nothing.json"); !errors.Is(err, discovery.ErrNotHeld) {
+		t.Error(err)
+	}
+	if n := signIns(); n != 4 {
+		t.Errorf("%d sign-ins after one use failed", n)
+	}
 }
 
 // TestSwiftSinkRefusesPaths: who reads a container makes files of its objects.
