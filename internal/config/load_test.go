@@ -377,6 +377,21 @@ func TestExampleOfManySites(t *testing.T) {
 	}
 }
 
+// TestExampleOfTheCatchAll: the main file with the sites' own ones beside it.
+func TestExampleOfTheCatchAll(t *testing.T) {
+	c := load(t, "../../examples/fedsite.catch-all.yaml")
+	var got []string
+	for _, s := range c.Sites {
+		got = append(got, places(s)...)
+	}
+	want := []string{"EXAMPLE-APPCRED disabled: keystone.appcred.example.org https://keystone.appcred.example.org:5000/v3 R1 appcred (disabled) [ops=]",
+		"EXAMPLE-STORE observe: second.example.org https://second.example.org:5000/v3 checkin (disabled) [cloud.example.org=77d0a10e5d7a4c3b8a6f1e2d3c4b5a69]",
+		"EXAMPLE-STORE observe: keystone.example.org https://keystone.example.org:5000/v3/ oidc checkin () [cloud.example.org=9b1c2f0e5d7a4c3b8a6f1e2d3c4b5a69 /biomed/vip=4ae07d0e5d7a4c3b8a6f1e2d3c4b5a69@private/floating]"}
+	if d := cmp.Diff(want, got); d != "" || len(c.Broken)+len(c.Notices) > 0 {
+		t.Errorf("broken %v, notices %v (-want +got)\n%s", c.Broken, c.Notices, d)
+	}
+}
+
 // everyKeyIsSaid fails when the full example leaves a key out, other than the ways to say a thing that exclude another.
 func everyKeyIsSaid(t *testing.T, text string) {
 	t.Helper()

@@ -21,6 +21,10 @@ in effect and why. Anchors, aliases and tags are not read.
   systemd unit); each secret ` + "`x` also takes `x_file: PATH`" + `. One newline at the end is cut. They are never shown.
 - **Site files.** An entry of ` + "`sites`" + ` may be ` + "`{include: PATTERN}`" + `: files that hold one site each, with the keys that one site has at
   the top here. What is wrong in one concerns its site alone. They hold no secrets themselves, as their text is kept in the database.
+  With ` + "`format: catch-all`" + ` they are those of EGI's catch-all operations, as they are: ` + "`gocdb`, `endpoint`, `auth`, `region`, `protocol`, `vos`" + ` (with
+  ` + "`auth.project_id`, `auth.region`, `defaultNetwork`, `publicNetwork`), `accounting.enabled`" + `; a site whose file does not say the last one is not
+  accounted. Other keys are left out, and ` + "`fedsite config check`" + ` tells of them. Files that share a name are one site, with a cloud for each,
+  named after the host of its endpoint.
 - **Durations** have a unit: ` + "`90s`, `15m`, `1h`, `2d`" + `; **periods** count calendar months too: ` + "`18mo`, `180d`" + `. **Dates** are days, or moments as ` + "`2026-11-01T00:00:00Z`" + `; UTC.
 - **The environment** sets ` + "`FEDSITE_CONFIG`" + `; ` + "`FEDSITE_LOG`" + `, a level (debug, info, warn, error), ` + "`json`" + ` or both: ` + "`info,json`" + `; and
   ` + "`FEDSITE_DATABASE`" + `, which overrides ` + "`store`" + `: a URL of PostgreSQL, or a directory.
