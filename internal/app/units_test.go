@@ -75,6 +75,59 @@ func serves(a *app.App) string {
 	return strings.Join(all, ", ")
 }
 
+// TestSiteOfTwoFiles: of a site with a file for each endpoint, one that breaks or goes leaves the other cloud as it is, and the
+// broken one's as it was, also across a restart.
+func TestSiteOfTwoFiles(t *testing.T) {
+	i := newIncluding(t)
+	i.write("fedsite.yaml", "credentials: {r: {oidc: {access_token: t, idp: i}}}\nstore: {path: "+i.dir+"}\nsites: [{include: \"sites.d/*.yaml\", format: catch-all}]\n")
+	write := func(name, text string) { i.write("sites.d/"+name+".yaml", "gocdb: S\nendpoint: "+text+"\n") }
+	write("a", "https://one.example.org/v3")
+	write("b", "https://two.example.org/v3")
+	clouds := func(a *app.App) string {
+		var all []string
+		for _, s := range a.Config().Sites {
+			for _, c := range s.Clouds {
+				all = append(all, s.Site.Name+" "+c.Cloud.Name)
+			}
+			if u, ok := s.Outdated(); ok {
+				all = append(all, "former "+filepath.Base(u.File))
+			}
+		}
+		slices.Sort(all)
+		return strings.Join(all, ", ")
+	}
+	for _, step := range []struct {
+		what string
+		do   func()
+		want string
+	}{
+		{"both are good", func() {}, "S one.example.org, S two.example.org"},
+		{"the first breaks", func() { write("a", "nowhere") }, "S one.example.org, S two.example.org, former a.yaml"},
+		{"the other one breaks, too", func() { write("b", "nowhere") }, "S one.example.org, S two.example.org, former a.yaml"},
+		{"both are mended, one is renamed", func() {
+			write("a", "https://one.example.org/v3")
+			i.remove("b")
+			write("c", "https://two.example.org/v3")
+		}, "S one.example.org, S two.example.org"},
+		{"the renamed one breaks", func() { write("c", "nowhere") }, "S one.example.org, S two.example.org, former c.yaml"},
+		{"it goes", func() { i.remove("c") }, "S one.example.org"},
+	} {
+		step.do()
+		for range 2 { // started anew, and once more
+			a, err := app.Open(t.Context(), i.load(), app.Options{})
+			if err != nil {
+				t.Fatalf("%s: %v", step.what, err)
+			}
+			if got := clouds(a); got != step.want {
+				t.Errorf("%s: %s\nwant %s", step.what, got, step.want)
+			}
+			if err := a.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
 // TestSiteFiles: a site's file that is broken, or gone with too many others, leaves its site as it was, also across a
 // restart, and touches no other one.
 func TestSiteFiles(t *testing.T) {
