@@ -93,6 +93,7 @@ func (o *own) Documents(ctx context.Context) ([]directory.Document, string, erro
 			if doc, _, err = glue.Parse(bytes.NewReader(d.Body), glue.Limits{}); err != nil {
 				return nil, "", fmt.Errorf("document %s: %w", d.Name, err)
 			}
+			doc = discovery.WithTraffic(doc)
 		}
 		parsed[key] = doc
 		all = append(all, directory.Document{Site: d.Site, Name: d.Name, Document: doc})

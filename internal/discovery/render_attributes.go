@@ -3,6 +3,7 @@ package discovery
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/fedsite/fedsite/protocol/glue"
@@ -44,8 +45,7 @@ func parseAttributes(text string) *attributes {
 			info[k].Value = asText(info[k].Value)
 		}
 	}
-	a := &attributes{}
-	a.network = append(traffic(info.Get("ad:traffic_in"), "inbound"), traffic(info.Get("ad:traffic_out"), "outbound")...)
+	a := &attributes{network: networkOf(info)}
 	if base := info.Get("ad:base_mpuri"); base != nil {
 		info = append(glue.Info{{Name: "base_mpuri", Value: base}}, info...)
 	}
@@ -53,6 +53,21 @@ func parseAttributes(text string) *attributes {
 		a.info = info
 	}
 	return a
+}
+
+// networkOf gives the traffic that an image needs, as its attributes say it.
+func networkOf(info glue.Info) []glue.NetworkConfiguration {
+	return append(traffic(info.Get("ad:traffic_in"), "inbound"), traffic(info.Get("ad:traffic_out"), "outbound")...)
+}
+
+// WithTraffic fills in the traffic that images of a document need, after it was read from JSON: there only their OtherInfo
+// has it. LDAP shows it as objects of their own.
+func WithTraffic(d glue.Document) glue.Document {
+	d.Images = slices.Clone(d.Images)
+	for i := range d.Images {
+		d.Images[i].Network = networkOf(d.Images[i].OtherInfo)
+	}
+	return d
 }
 
 // asText gives numbers and the like as text; what has parts stays, and the document shows it as JSON in a text.
