@@ -138,7 +138,7 @@ func (a *App) cloud(s config.Site, c config.Cloud, name string, use credential.F
 		Region:    cmp.Or(c.Cloud.Region, entry.Region),
 		Interface: cmp.Or(c.Interface, entry.Interface),
 		Supply: func(ctx context.Context, refused *openstack.Credential) (openstack.Credential, error) {
-			return a.supply(ctx, name, use, refused)
+			return a.supplyTo(ctx, c, name, use, refused)
 		},
 		HTTP: made.client.Client, Shake: made.client.Shake, Now: a.Now, MaxSkew: s.Accounting.Settle, Log: a.opts.Log,
 	})
@@ -155,6 +155,24 @@ func configurationError(a *App, name string, err error) error {
 		return environmentError(err)
 	}
 	return &openstack.Error{Kind: openstack.ErrConfiguration, Message: err.Error(), Remedy: "mend the cloud, or credentials." + name + ", in " + a.cfg.File}
+}
+
+// supplyTo gives what signs in to a cloud, by the protocol that the cloud has for it.
+func (a *App) supplyTo(ctx context.Context, c config.Cloud, name string, use credential.For, refused *openstack.Credential) (openstack.Credential, error) {
+	oidc := a.cfg.Credentials[name].OIDC
+	if c.Protocol == "" || oidc == nil || a.opts.Getenv != nil {
+		return a.supply(ctx, name, use, refused)
+	}
+	if refused != nil { // it is told from a newer one by what the credential itself says
+		was := *refused
+		was.Protocol = oidc.Protocol
+		refused = &was
+	}
+	cred, err := a.supply(ctx, name, use, refused)
+	if err == nil {
+		cred.Protocol = c.Protocol
+	}
+	return cred, err
 }
 
 // supply gives what signs in to a cloud, read anew: it may have been changed.

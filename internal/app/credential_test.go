@@ -331,20 +331,25 @@ func TestAChangedCredentialIsUsed(t *testing.T) {
 // TestTokensEndInARun: Keystone's tokens and the access token end while projects are collected, more than once; the run
 // goes on with new ones.
 func TestTokensEndInARun(t *testing.T) {
-	k := newKeyring(t)
-	_, want := collect(t, k.with(t, k.configuration(t, "password")))
-	cfg := k.configuration(t, "client")
-	cfg.Sites[0].Clouds[0].Parallel = 1
-	k.onListed = func(n int) {
-		if n == 3 || n == 8 {
-			k.cloud.ExpireTokens()
+	for _, protocol := range []string{"", "openid"} {
+		k := newKeyring(t)
+		_, want := collect(t, k.with(t, k.configuration(t, "password")))
+		cfg := k.configuration(t, "client")
+		cfg.Sites[0].Clouds[0].Parallel = 1
+		if protocol != "" {
+			cfg.Credentials["client"].OIDC.Protocol, cfg.Sites[0].Clouds[0].Protocol = "elsewhere", protocol
 		}
-		if n == 3 { // what is refused is got anew once in a while only
-			k.provider.Revoke(false)
+		k.onListed = func(n int) {
+			if n == 3 || n == 8 {
+				k.cloud.ExpireTokens()
+			}
+			if n == 3 { // what is refused is got anew once in a while only
+				k.provider.Revoke(false)
+			}
 		}
-	}
-	report, got := collect(t, k.with(t, cfg))
-	if d := cmp.Diff(want, got); d != "" || report.Outcome != run.Done || k.listed < 12 || k.provider.Asked("/token") != 2 {
-		t.Errorf("%d listings, asked %d times for a token; %+v\n%s", k.listed, k.provider.Asked("/token"), report, d)
+		report, got := collect(t, k.with(t, cfg))
+		if d := cmp.Diff(want, got); d != "" || report.Outcome != run.Done || k.listed < 12 || k.provider.Asked("/token") != 2 {
+			t.Errorf("protocol %q: %d listings, asked %d times for a token; %+v\n%s", protocol, k.listed, k.provider.Asked("/token"), report, d)
+		}
 	}
 }
