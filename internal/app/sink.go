@@ -127,4 +127,7 @@ type brokenSink struct {
 func (b brokenSink) Name() string             { return b.name }
 func (b brokenSink) Format() discovery.Format { return b.format }
 
+// Probe says why.
+func (b brokenSink) Probe(context.Context) error { return b.err }
+
 func (b brokenSink) Publish(context.Context, discovery.Publication) error { return b.err }

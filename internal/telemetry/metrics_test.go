@@ -35,7 +35,7 @@ func figures() Snapshot {
 		Certificates: []CertificateFigures{{Site: "SITE-A", Name: "host", NotAfter: noon.AddDate(0, 0, 19)}, {Site: "SITE-B", Name: "host"}},
 		Credentials:  []CredentialFigures{{Site: "SITE-A", Cloud: "r1", Part: "accounting", OK: true}},
 		Publications: []PublicationFigures{{Site: "SITE-A", Name: "swift", Delivered: noon}, {Site: "SITE-B", Name: "file"}},
-		Shares: []ShareFigures{{Site: "SITE-A", Cloud: "r1", VO: "ops"}, {Site: "SITE-A", Cloud: "r1", VO: "biomed", Stale: time.Minute}, {Site: "SITE-A", Cloud: "r1", VO: "biomed", Stale: time.Hour}},
+		Shares:       []ShareFigures{{Site: "SITE-A", Cloud: "r1", VO: "ops"}, {Site: "SITE-A", Cloud: "r1", VO: "biomed", Stale: time.Minute}, {Site: "SITE-A", Cloud: "r1", VO: "biomed", Stale: time.Hour}},
 		Tasks: []TaskFigures{{Site: "SITE-A", Task: "accounting.collect", LastSuccess: noon, Period: time.Hour}, {Site: "SITE-A", Task: "accounting.send", Paused: true},
 			{Task: "service.snapshot", Period: 24 * time.Hour}},
 		Parts:  []PartFigures{{Site: "SITE-A", Part: "accounting", State: 2}},

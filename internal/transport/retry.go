@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// retried repeats what may be repeated: GET and HEAD after a failed connection or 502, 503, 504; anything whose body can
+// retried repeats what may be repeated: GET, HEAD and PUT, if its body can be sent again, after a failed connection or 502, 503, 504; anything whose body can
 // be sent again after 429, because that request was not worked on.
 type retried struct {
 	next   http.RoundTripper
@@ -55,15 +55,16 @@ func (t *retried) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func repeatable(r *http.Request, res *http.Response, err error) bool {
 	again := r.Body == nil || r.Body == http.NoBody || r.GetBody != nil
-	reading := r.Method == http.MethodGet || r.Method == http.MethodHead
+	// What says the same when it is said twice. A body that cannot be given again, such as an image's, is sent once.
+	same := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodPut
 	if err != nil {
-		return reading && again && !final(err)
+		return same && again && !final(err)
 	}
 	switch res.StatusCode {
 	case http.StatusTooManyRequests:
 		return again
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return reading && again
+		return same && again
 	}
 	return false
 }

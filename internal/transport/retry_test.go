@@ -85,6 +85,8 @@ func TestRetry(t *testing.T) {
 		"a POST may have been worked on":   {"POST", []answer{{status: 503}, {status: 200}}, 1, 503},
 		"a cut POST too":                   {"POST", []answer{{}, {status: 200}}, 1, 0},
 		"a POST refused by 429 has not":    {"POST", []answer{{status: 429}, {status: 200}}, 2, 200},
+		"a PUT says the same again":        {"PUT", []answer{{status: 503}, {}, {status: 201}}, 3, 201},
+		"a PUT that is refused":            {"PUT", []answer{{status: 500}, {status: 201}}, 1, 500},
 		"429 to GET":                       {"GET", []answer{{status: 429}, {status: 200}}, 2, 200},
 		"Retry-After that is waited for":   {"GET", []answer{{status: 503, after: "30"}, {status: 200}}, 2, 200},
 		"Retry-After too long for a run":   {"GET", []answer{{status: 503, after: "31"}, {status: 200}}, 1, 503},
@@ -95,7 +97,7 @@ func TestRetry(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				below := &answers{give: c.give}
 				body := ""
-				if c.method == "POST" {
+				if c.method == "POST" || c.method == "PUT" {
 					body = `{"auth": 1}`
 				}
 				res, err := (&retried{next: below, policy: policy, log: slog.New(slog.DiscardHandler)}).RoundTrip(request(t.Context(), t, c.method, body))
@@ -193,11 +195,13 @@ func TestRetryEndsWithTheContext(t *testing.T) {
 }
 
 func TestBodyThatCannotBeSentAgain(t *testing.T) {
-	below := &answers{give: []answer{{status: 429}, {status: 200}}}
-	req := request(t.Context(), t, "POST", "x")
-	req.GetBody = nil
-	res, err := (&retried{next: below, policy: Retry{Attempts: 3}, log: slog.New(slog.DiscardHandler)}).RoundTrip(req)
-	if err != nil || res.StatusCode != 429 || len(below.bodies) != 1 {
-		t.Errorf("%+v, %v, %d tries", res, err, len(below.bodies))
+	for method, status := range map[string]int{"POST": 429, "PUT": 503} {
+		below := &answers{give: []answer{{status: status}, {status: 200}}}
+		req := request(t.Context(), t, method, "x")
+		req.GetBody = nil
+		res, err := (&retried{next: below, policy: Retry{Attempts: 3}, log: slog.New(slog.DiscardHandler)}).RoundTrip(req)
+		if err != nil || res.StatusCode != status || len(below.bodies) != 1 {
+			t.Errorf("%s: %+v, %v, %d tries", method, res, err, len(below.bodies))
+		}
 	}
 }
