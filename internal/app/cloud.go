@@ -38,32 +38,36 @@ func (a *App) way(s config.Site, c config.Cloud, part site.Part) way {
 	use := credential.For{Site: s.Site.Name}
 	general, own := c.CredentialFor(part), c.ProjectCredentialsOf(part)
 	each := a.forEachVO(general)
-	if a.opts.Getenv != nil || (len(own) == 0 && !each) {
+	if a.opts.Getenv != nil || (len(own) == 0 && len(c.VOCredentials[part]) == 0 && !each) {
 		return a.wayWith(s, c, general, use, nil)
 	}
-	var all ownWays
+	all := ownWays{whole: part == site.Accounting}
 	if general != "" && !each {
 		all.general = a.wayWith(s, c, general, use, nil)
 	}
 	made, done := map[string]way{}, map[string]bool{}
 	for _, vo := range c.Cloud.VOs {
-		name := own[vo.Project]
-		if name == "" && each {
-			name = general
+		name := c.CredentialOfVO(part, vo)
+		if name == general && !each && vo.Project != "" {
+			continue // the cloud's way leads there
 		}
-		if name == "" || done[vo.Project] {
+		of := "project " + vo.Project
+		if vo.Project == "" {
+			of = "VO " + vo.Name
+		}
+		if name == "" || done[of] {
 			continue
 		}
-		done[vo.Project] = true
+		done[of] = true
 		its := use
-		if a.forEachVO(name) || a.cfg.Credentials[name].Exec != nil { // the others are the same for every VO
+		if a.forEachVO(name) || vo.Project == "" || a.cfg.Credentials[name].Exec != nil { // the others are the same for every VO
 			its.VO = vo.Name
 		}
 		key := name + "\x00" + its.VO
 		if made[key] == nil {
 			made[key] = a.wayWith(s, c, name, its, all.general)
 		}
-		all.own = append(all.own, ownWay{vo.Project, made[key]})
+		all.own = append(all.own, ownWay{vo.Project, vo.Name, made[key]})
 	}
 	return &all
 }

@@ -18,6 +18,7 @@ import (
 type ownWays struct {
 	general way      // nil = every project has its own
 	own     []ownWay // in the order of the VOs
+	whole   bool     // a listing that lacks a project is none: what is missing would be taken for gone
 
 	mu   sync.Mutex
 	ways map[string]way // of projects with their own, by id
@@ -25,7 +26,8 @@ type ownWays struct {
 
 // ownWay is the way to a project with its own credential.
 type ownWay struct {
-	project string // id or name, as the configuration has it
+	project string // id or name, as the configuration has it; "" = the one that the credential is of
+	vo      string // whose project it is then
 	way
 }
 
@@ -42,23 +44,42 @@ func (o *ownWays) Projects(ctx context.Context) ([]site.Project, error) {
 	ways := map[string]way{}
 	listed := map[way][]site.Project{}
 	failed := map[way]error{}
+	unlisted := map[string]error{}
 	for _, own := range o.own {
 		is := func(p site.Project) bool { return p.ID == own.project || p.Name == own.project }
 		if _, asked := listed[own.way]; !asked && failed[own.way] == nil {
 			listed[own.way], failed[own.way] = own.way.Projects(ctx)
 		}
 		err := failed[own.way]
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if own.project == "" && err == nil { // a failure comes to what is said below
+			for _, p := range listed[own.way] {
+				i := slices.IndexFunc(all, func(o site.Project) bool { return o.ID == p.ID })
+				if i < 0 {
+					i, all = len(all), append(all, p)
+				}
+				all[i].Of = append(slices.Clone(all[i].Of), own.vo)
+				ways[p.ID] = own.way
+			}
+			continue
+		}
+		if own.project == "" {
+			is = func(site.Project) bool { return false }
+		}
 		i, there := slices.IndexFunc(all, is), slices.IndexFunc(listed[own.way], is)
 		switch {
-		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
 		case i < 0 && there >= 0:
 			all = append(all, listed[own.way][there])
 			i = len(all) - 1
 		case i < 0 && err == nil: // it is not there: the site's list and the cloud's differ
 			continue
-		case i < 0 && !isID(own.project): // without its id nothing of it could be kept apart from what is gone
+		case i < 0 && !isID(own.project) && o.whole: // without its id nothing of it could be kept apart from what is gone
 			return nil, err
+		case i < 0 && !isID(own.project):
+			unlisted[cmp.Or(own.project, own.vo)] = err
+			continue
 		case i < 0:
 			all = append(all, site.Project{ID: own.project, Enabled: true})
 			i = len(all) - 1
@@ -68,6 +89,9 @@ func (o *ownWays) Projects(ctx context.Context) ([]site.Project, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.ways = ways
+	if len(unlisted) > 0 {
+		return all, &discovery.UnlistedError{Why: unlisted}
+	}
 	return all, nil
 }
 

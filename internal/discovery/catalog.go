@@ -124,7 +124,11 @@ func (c *taker) cloud(ctx context.Context) (Region, error) {
 	if ctx.Err() != nil {
 		return Region{}, context.Cause(ctx)
 	}
-	if err == nil && len(projects) == 0 {
+	unlisted, partly := errors.AsType[*UnlistedError](err)
+	switch {
+	case partly:
+		err = nil
+	case err == nil && len(projects) == 0:
 		err = errNoProject
 	}
 	var (
@@ -142,7 +146,7 @@ func (c *taker) cloud(ctx context.Context) (Region, error) {
 			tenants[i].refused = &refusal{"projects", err}
 		}
 	} else {
-		shares, tenants, err = c.listed(ctx, projects, kept, at)
+		shares, tenants, err = c.listed(ctx, projects, unlisted, kept, at)
 		if err != nil {
 			return Region{}, err
 		}
@@ -177,9 +181,17 @@ func (c *taker) region() string {
 	return ""
 }
 
-// listed gives the shares of a cloud that has listed its projects, and forgets what is kept of others.
-func (c *taker) listed(ctx context.Context, projects []site.Project, kept []keptProject, at time.Time) ([]site.Share, []tenant, error) {
-	merged := site.Merge(c.c.Cloud, projects)
+// listed gives the shares of a cloud that has listed its projects, and forgets what is kept of others. What could not be
+// listed, because the credential of one VO failed, stays as it was.
+func (c *taker) listed(ctx context.Context, projects []site.Project, unlisted *UnlistedError, kept []keptProject, at time.Time) ([]site.Share, []tenant, error) {
+	cloud := c.c.Cloud
+	cloud.VOs = slices.DeleteFunc(slices.Clone(cloud.VOs), func(vo site.VO) bool { return unlisted.of(vo) != nil })
+	for _, vo := range c.c.Cloud.VOs {
+		if err := unlisted.of(vo); err != nil && vo.Mode != site.Disabled {
+			c.fail(c.problem("VO "+line(vo.Name, 100), err))
+		}
+	}
+	merged := site.Merge(cloud, projects)
 	for _, d := range merged.Differences {
 		c.difference(d)
 	}
@@ -194,6 +206,10 @@ func (c *taker) listed(ctx context.Context, projects []site.Project, kept []kept
 	}
 	lostShares, lostTenants := chosen(lost(c.c.Cloud, merged, projects, kept), at)
 	for i := range lostTenants {
+		if err := c.unlistedOf(unlisted, lostShares, lostTenants[i]); err != nil {
+			lostTenants[i].refused = &refusal{"sign-in", err}
+			continue
+		}
 		lostTenants[i].refused = &refusal{"sign-in", &openstack.Error{Kind: openstack.ErrNoRole, Service: "identity", Message: "the credential has no role on this project any more, or it does not exist"}}
 	}
 	shares, tenants = append(shares, lostShares...), append(tenants, lostTenants...)
@@ -204,6 +220,17 @@ func (c *taker) listed(ctx context.Context, projects []site.Project, kept []kept
 		}
 	}
 	return shares, tenants, forgetProjects(ctx, c.d, c.t.Site.ID, c.c.Cloud.ID, gone)
+}
+
+// unlistedOf gives why a project with these shares could not be listed; nil when it could, and is not there.
+func (c *taker) unlistedOf(unlisted *UnlistedError, shares []site.Share, p tenant) error {
+	for _, vo := range c.c.Cloud.VOs {
+		has := func(s site.Share) bool { return s.VO == vo.Name && s.Project.ID == p.project.ID }
+		if err := unlisted.of(vo); err != nil && slices.ContainsFunc(shares, has) {
+			return err
+		}
+	}
+	return nil
 }
 
 // tenants asks the projects, some at once, and gives their offers by their ids.

@@ -114,7 +114,16 @@ func (c *checker) cloud(ctx context.Context, ct CloudTarget) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if err == nil && len(projects) == 0 {
+	unlisted, partly := errors.AsType[*UnlistedError](err)
+	switch {
+	case partly:
+		for _, vo := range ct.Cloud.VOs {
+			if err := unlisted.of(vo); err != nil && vo.Mode != site.Disabled {
+				note(refusedCheck("sign-in", "VO "+line(vo.Name, 100), err))
+			}
+		}
+		err = nil
+	case err == nil && len(projects) == 0:
 		err = errNoProject
 	}
 	if err != nil {
@@ -124,7 +133,7 @@ func (c *checker) cloud(ctx context.Context, ct CloudTarget) error {
 	note(run.Check{Name: "sign-in", State: run.CheckOK, Reason: fmt.Sprintf("signed in%s; %d %s can be signed in to", as, len(projects), plural(int64(len(projects)), "project"))})
 	shares, tenants := chosen(site.Merge(ct.Cloud, projects).Shares, c.d.Now())
 	for _, vo := range ct.Cloud.VOs {
-		if vo.Mode != site.Disabled && vo.Project != "" && !c.has(shares, vo) {
+		if vo.Mode != site.Disabled && vo.Project != "" && unlisted.of(vo) == nil && !c.has(shares, vo) {
 			note(run.Check{Name: "vo", Object: "VO " + line(vo.Name, 100), State: run.CheckFail, Reason: fmt.Sprintf("no project %s can be signed in to", vo.Project),
 				Remedy: "openstack role add --user <the credential's user> --project " + vo.Project + " reader"})
 		}

@@ -1,8 +1,12 @@
 package discovery
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/openstack"
@@ -42,12 +46,34 @@ type CloudTarget struct {
 
 // Source is one cloud, through the credential that discovery uses there.
 type Source interface {
-	// Projects lists the projects that the credential can sign in to.
+	// Projects lists the projects that the credential can sign in to. Beside an *UnlistedError it gives those that could be
+	// listed.
 	Projects(ctx context.Context) ([]site.Project, error)
 	// Inventory signs in to one of them.
 	Inventory(ctx context.Context, project string) (Inventory, error)
 	// Authorities tells whose certificate Keystone shows.
 	Authorities(ctx context.Context) (openstack.Authorities, error)
+}
+
+// UnlistedError says of some projects of a cloud, each with a credential of its own, why they could not be listed.
+type UnlistedError struct {
+	Why map[string]error // by what the file calls the project, or by the VO where its credential alone says which it is
+}
+
+// Error names one of them.
+func (e *UnlistedError) Error() string {
+	for _, name := range slices.Sorted(maps.Keys(e.Why)) {
+		return fmt.Sprintf("%d projects could not be listed, %s among them: %v", len(e.Why), name, e.Why[name])
+	}
+	return "no project"
+}
+
+// of gives why a VO's project could not be listed; nil when it could, or when it is not known.
+func (e *UnlistedError) of(vo site.VO) error {
+	if e == nil {
+		return nil
+	}
+	return e.Why[cmp.Or(vo.Project, vo.Name)]
 }
 
 // Inventory is what one project is offered. Methods may be called at the same time, and each fails alone; *openstack.Inventory

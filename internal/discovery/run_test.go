@@ -158,7 +158,7 @@ func TestStaleIsTold(t *testing.T) {
 	b.pass(time.Hour)
 	b.run(discovery.Publishing{})
 	doc := b.read(dir)
-	if len(doc.InstanceTypes) == 0 || doc.Endpoints[0].HealthState != glue.HealthWarning || !strings.Contains(doc.Endpoints[0].HealthStateInfo, "flavors: failed, HTTP 500") {
+	if len(doc.InstanceTypes) == 0 || doc.Endpoints[0].HealthState != glue.HealthWarning || !strings.Contains(doc.Endpoints[0].HealthStateInfo, "HTTP 500") {
 		t.Errorf("%d flavors, %s, %s", len(doc.InstanceTypes), doc.Endpoints[0].HealthState, doc.Endpoints[0].HealthStateInfo)
 	}
 	s := b.status()
