@@ -78,7 +78,8 @@ func (a *App) scheduled(kind, schedule string, s config.Site, do func(ctx contex
 			return tasks.Task{}, err
 		}
 	}
-	return tasks.Task{Name: kind + "/" + s.Site.ID, Site: s.Site.ID, Schedule: when, AtOnce: true, Deadline: cmp.Or(a.cfg.Limits.Deadline, tasks.DefaultDeadline),
+	return tasks.Task{Name: kind + "/" + s.Site.ID, Site: s.Site.ID, Schedule: when, AtOnce: true, Deadline: cmp.Or(s.Runs.Deadline, a.cfg.Limits.Deadline, tasks.DefaultDeadline),
+		Set: s.Runs.Set, Sites: s.Runs.Sites,
 		Run: func(ctx context.Context, live *tasks.Live) run.Report {
 			return a.report(ctx, live.Name, s.Site.Name, live.Progress, do)
 		}}, nil

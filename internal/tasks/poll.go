@@ -140,8 +140,12 @@ func (s *Scheduler) dispatch(ctx context.Context) {
 			running++
 		}
 	}
+	sets := map[string]map[string]bool{}
+	for _, a := range s.active {
+		enter(sets, a.task, a.group)
+	}
 	for ; running < s.o.Parallel; running++ {
-		i := s.first(of)
+		i := s.first(of, sets)
 		if i < 0 {
 			return
 		}
@@ -152,16 +156,33 @@ func (s *Scheduler) dispatch(ctx context.Context) {
 		s.served[c.group] = s.turn
 		a := &active{task: s.tasks[c.name], group: c.group, cause: c.cause}
 		s.active[c.name] = a
+		enter(sets, a.task, a.group)
 		s.bodies.Add(1)
 		go s.execute(ctx, a)
 	}
 }
 
+// enter notes that a site of a task's set has a run.
+func enter(sets map[string]map[string]bool, t Task, group string) {
+	if t.Set == "" {
+		return
+	}
+	if sets[t.Set] == nil {
+		sets[t.Set] = map[string]bool{}
+	}
+	sets[t.Set][group] = true
+}
+
+// full tells whether a task would bring one more site of its set to run than may.
+func full(sets map[string]map[string]bool, t Task, group string) bool {
+	return t.Set != "" && t.Sites > 0 && len(sets[t.Set]) >= t.Sites && !sets[t.Set][group]
+}
+
 // first gives the index of the task that is begun next, -1 if there is none with room.
-func (s *Scheduler) first(of map[string]int) int {
+func (s *Scheduler) first(of map[string]int, sets map[string]map[string]bool) int {
 	best := -1
 	for i, c := range s.pending {
-		if of[c.group] >= s.o.PerSite || s.active[c.name] != nil {
+		if of[c.group] >= s.o.PerSite || s.active[c.name] != nil || full(sets, s.tasks[c.name], c.group) {
 			continue
 		}
 		if best < 0 || s.before(c, s.pending[best]) {

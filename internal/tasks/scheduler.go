@@ -22,6 +22,8 @@ type Task struct {
 	Schedule Schedule
 	AtOnce   bool          // when it is new it is due at once, and not at its next slot
 	Deadline time.Duration // the run is cancelled after it; 0 = DefaultDeadline
+	Set      string        // of sites, of which Sites at once have runs in this process; "" = none
+	Sites    int           // 0 = any number
 	// Run does the work. Its context carries the lease, and ends when the lease is lost, the run is cancelled, the
 	// deadline is over or the service stops.
 	Run func(ctx context.Context, live *Live) Result

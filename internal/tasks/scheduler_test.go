@@ -229,6 +229,41 @@ func TestFair(t *testing.T) {
 	})
 }
 
+// TestSetsOfSites: of a set of sites so many at once have runs; what is of another set, or of none, does not wait for them.
+func TestSetsOfSites(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, cfg store.Config) {
+		a := serve(t, cfg, "a", Options{Parallel: 10, PerSite: 2})
+		slow := newWork()
+		of := func(set, kind, site string) Task {
+			task := hourly(t, kind, site, slow.obedient)
+			task.Set, task.Sites = set, 2
+			return task
+		}
+		a.set(t, of("many", "one", "a"), of("many", "two", "a"), of("many", "one", "b"), of("many", "one", "c"), of("few", "one", "d"), hourly(t, "one", "e", slow.obedient))
+		a.to(noon.Add(time.Hour))
+		a.turn(t)
+		for range 5 { // two of a, one of b, d and e; c waits
+			wait(t, slow.began, "a run")
+		}
+		a.turn(t)
+		if got := a.Running(); len(got) != 5 || slices.Contains(got, "one/c") {
+			t.Errorf("%v", got)
+		}
+		go func() {
+			for range 6 {
+				slow.let <- done
+			}
+		}()
+		for range 6 {
+			a.end(t)
+			a.turn(t)
+		}
+		if got := a.runs(t, "one/c"); len(got) != 1 || got[0] != "schedule done" {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
 // TestLimit: limits that change while runs go on are those of the next one.
 func TestLimit(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, cfg store.Config) {
