@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,7 +26,7 @@ func (s *service) figures(ctx context.Context) (telemetry.Snapshot, error) {
 	sites := map[string]*telemetry.SiteFigures{}
 	for _, c := range k.app.cfg.Sites {
 		_, outdated := c.Outdated()
-		sites[c.Site.ID] = &telemetry.SiteFigures{Site: c.Site.Name, ConfigOK: !outdated}
+		sites[c.Site.ID] = &telemetry.SiteFigures{Site: c.Site.Name, Downtime: s.down(k, c.Site.ID), ConfigOK: !outdated}
 	}
 	for _, status := range k.status {
 		accountingFigures(&f, sites[status.SiteID], status)
@@ -67,6 +68,13 @@ func (s *service) figures(ctx context.Context) (telemetry.Snapshot, error) {
 		}
 	}
 	return f, nil
+}
+
+// down tells whether all of a site is in an outage.
+func (s *service) down(k known, id string) bool {
+	return slices.ContainsFunc(k.downs[id], func(d discovery.Downtime) bool {
+		return len(d.Clouds) == 0 && health.Downtime{From: d.Start, To: d.End, Outage: d.Outage, Asked: d.Asked}.Excuses(k.now)
+	})
 }
 
 // accountingFigures adds what a site's status says.

@@ -27,8 +27,8 @@ type Downtime struct {
 // stale tells whether GOCDB has not said so for a while.
 func (d Downtime) stale(now time.Time) bool { return now.Sub(d.Asked) > downtimeStale }
 
-// excuses tells whether what is bad now may be so for the downtime.
-func (d Downtime) excuses(now time.Time) bool {
+// Excuses tells whether what is bad now may be so for the downtime.
+func (d Downtime) Excuses(now time.Time) bool {
 	until := d.To
 	if !d.stale(now) {
 		until = until.Add(downtimeOver)
@@ -68,7 +68,7 @@ func (a *assessment) excuse(i *Item) {
 	left := slices.Clone(clouds)
 	whole := false
 	for _, d := range a.downtimes[i.SiteID] {
-		if !d.excuses(a.Now) || !d.holds(clouds) {
+		if !d.Excuses(a.Now) || !d.holds(clouds) {
 			continue
 		}
 		whole = whole || len(d.Clouds) == 0

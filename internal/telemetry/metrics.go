@@ -30,6 +30,7 @@ type CloudFigures struct {
 type SiteFigures struct {
 	Site         string
 	ConfigOK     bool
+	Downtime     bool          // all of it is in an outage that GOCDB tells of, or was until just now
 	Sends        bool          // it is active, and has a destination: else what follows is left out
 	UnsentOldest time.Duration // age
 	Unsent       int64
@@ -227,8 +228,15 @@ var metrics = []metric{
 				add(float64(paused[site]), site)
 			}
 		}},
+	{name: "downtime", labels: []string{"site"},
+		help: "1 while all of the site is in an outage declared in GOCDB, and until its tasks have run once more.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			for _, f := range s.Sites {
+				add(truth(f.Downtime), f.Site)
+			}
+		}},
 	{name: "health", labels: []string{"site", "part"},
-		help: "Health of a part at a site: 0 ok or switched off, 1 warning, 2 failed.",
+		help: "Health of a part at a site: 0 ok, switched off or in a downtime, 1 warning, 2 failed.",
 		samples: func(s Snapshot, add func(float64, ...string)) {
 			for _, p := range s.Parts {
 				add(float64(p.State), p.Site, p.Part)

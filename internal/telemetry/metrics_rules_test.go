@@ -64,7 +64,7 @@ func TestAlertRulesNameMetrics(t *testing.T) {
 				continue
 			}
 			for _, label := range regexp.MustCompile(`\$labels\.([a-z]+)`).FindAllStringSubmatch(rule, -1) {
-				if !slices.Contains(metrics[i].labels, label[1]) && used != prefix+"tasks_paused" {
+				if !slices.Contains(metrics[i].labels, label[1]) && used != prefix+"tasks_paused" && used != prefix+"downtime" {
 					t.Errorf("%s tells of the label %s, which %s has not", name, label[1], used)
 				}
 			}

@@ -30,7 +30,7 @@ var noon = time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 func figures() Snapshot {
 	return Snapshot{
 		Clouds:       []CloudFigures{{Site: "SITE-A", Cloud: "r1", CollectedUntil: noon, GapWindows: 1, HeldShares: 2, Vanished: 3}, {Site: "SITE-B", Cloud: "r1"}},
-		Sites:        []SiteFigures{{Site: "SITE-A", ConfigOK: true, Sends: true, UnsentOldest: 90 * time.Second, Unsent: 7, Parked: 1}, {Site: "SITE-B"}},
+		Sites:        []SiteFigures{{Site: "SITE-A", ConfigOK: true, Downtime: true, Sends: true, UnsentOldest: 90 * time.Second, Unsent: 7, Parked: 1}, {Site: "SITE-B"}},
 		Months:       []MonthFigures{{Site: "SITE-A", Month: "2026-10", Complete: true}},
 		Certificates: []CertificateFigures{{Site: "SITE-A", Name: "host", NotAfter: noon.AddDate(0, 0, 19)}, {Site: "SITE-B", Name: "host"}},
 		Credentials:  []CredentialFigures{{Site: "SITE-A", Cloud: "r1", Part: "accounting", OK: true}},
@@ -91,6 +91,8 @@ func TestMetrics(t *testing.T) {
 		`fedsite_discovery_published_timestamp_seconds{name="swift",site="SITE-A"} 1.7956944e+09`,
 		`fedsite_discovery_share_stale_seconds{cloud="r1",site="SITE-A",vo="biomed"} 3600`,
 		`fedsite_discovery_share_stale_seconds{cloud="r1",site="SITE-A",vo="ops"} 0`,
+		`fedsite_downtime{site="SITE-A"} 1`,
+		`fedsite_downtime{site="SITE-B"} 0`,
 		`fedsite_health{part="accounting",site="SITE-A"} 2`,
 		`fedsite_metrics_ok 1`,
 		`fedsite_month_end_complete{month="2026-10",site="SITE-A"} 1`,
@@ -123,7 +125,7 @@ func TestMetrics(t *testing.T) {
 // TestMetricsOfOddNames: names that others chose neither break the answer nor make two of one series.
 func TestMetricsOfOddNames(t *testing.T) {
 	s := Snapshot{Sites: []SiteFigures{{Site: "A\"\n\\", ConfigOK: true}, {Site: "b\xff"}, {Site: "b\xfe", ConfigOK: true}, {Site: "A\"\n\\"}}}
-	want := []string{"fedsite_metrics_ok 1", `fedsite_site_config_ok{site="A\"\n\\"} 1`, `fedsite_site_config_ok{site="b?"} 0`}
+	want := []string{`fedsite_downtime{site="A\"\n\\"} 0`, `fedsite_downtime{site="b?"} 0`, "fedsite_metrics_ok 1", `fedsite_site_config_ok{site="A\"\n\\"} 1`, `fedsite_site_config_ok{site="b?"} 0`}
 	if d := cmp.Diff(want, own(scrape(t, metricsOf(asked(s))))); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
