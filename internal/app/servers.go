@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -70,7 +71,7 @@ func (s Server) same(o Server) bool {
 		return true
 	}
 	a, b := s.api, o.api
-	return a.Directory == b.Directory && a.OpsPortalKey.Equal(b.OpsPortalKey) && samePointed(a.Container, b.Container) && samePointed(a.TLS, b.TLS)
+	return a.Directory == b.Directory && a.BaseURL == b.BaseURL && a.Disciplines == b.Disciplines && a.OpsPortalKey.Equal(b.OpsPortalKey) && samePointed(a.Container, b.Container) && samePointed(a.TLS, b.TLS)
 }
 
 func samePointed[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }
@@ -244,6 +245,17 @@ func (r *running) api(ctx context.Context, a *App, log *slog.Logger) (func(conte
 		}
 		key := c.OpsPortalKey
 		o.Portal = &information.Portal{HTTP: client.Client, Key: func(context.Context) (string, error) { return key.Value() }}
+	}
+	o.BaseURL = c.BaseURL
+	if c.Disciplines != "" {
+		f, err := os.Open(c.Disciplines)
+		if err != nil {
+			return nil, err
+		}
+		o.Disciplines, err = information.ReadDisciplines(f)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Disciplines, err)
+		}
 	}
 	server, err := information.New(o)
 	if err != nil {

@@ -101,6 +101,8 @@ type APISink struct {
 	OpsPortalKey Secret // of the Operations Portal, for VOs and disciplines; not set = these are not served
 	Directory    string // of other publishers' documents; "" = none
 	Container    *SwiftSink
+	BaseURL      string       // by which others reach it; "" = as each of them asks for
+	Disciplines  string       // file; "" = none are served
 	TLS          *Certificate // nil = HTTP
 }
 

@@ -65,6 +65,8 @@ type fileAPI struct {
 	OpsPortalKey secret           `key:"ops_portal_key" doc:"Key of the Operations Portal's API, for VOs and disciplines. Left out: these are not served."`
 	Directory    text             `key:"directory" format:"path" doc:"Directory with documents of other publishers, served too."`
 	Container    *fileSwiftSink   `key:"container" doc:"Container of Swift with documents of other publishers, served too."`
+	BaseURL      text             `key:"base_url" format:"url" words:"https://is.example.org" doc:"URL by which others reach it, where a proxy stands before it. Left out: as each of them asks for."`
+	Disciplines  text             `key:"disciplines" format:"path" doc:"JSON file with the federation's disciplines, as its information API has it. Left out: none are served."`
 	TLS          *fileCertificate `key:"tls" doc:"Certificate of the server. Left out: HTTP, for a proxy before it."`
 }
 

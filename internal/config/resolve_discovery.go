@@ -76,7 +76,7 @@ func (l *loader) sink(cfg *Config, f fileSink) Sink {
 	}
 	if a := f.API; a != nil {
 		kinds++
-		s.API = &APISink{Listen: a.Listen.V, OpsPortalKey: a.OpsPortalKey.V, Directory: a.Directory.V, Container: l.swift(cfg, a.Container)}
+		s.API = &APISink{Listen: a.Listen.V, OpsPortalKey: a.OpsPortalKey.V, Directory: a.Directory.V, Container: l.swift(cfg, a.Container), BaseURL: a.BaseURL.V, Disciplines: a.Disciplines.V}
 		if a.TLS != nil {
 			s.API.TLS = &Certificate{Cert: a.TLS.Cert.V, Key: a.TLS.Key.V}
 		}
