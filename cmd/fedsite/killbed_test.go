@@ -220,6 +220,7 @@ accounting:
     topics: {cloud: %[5]s}
     certificate: {cert: %[6]q, key: %[7]q}
     network: {ca_file: %[8]q}
+discovery: {gocdb: {url: off}}
 store: {path: %[9]q}
 `, p.file("clouds.yaml"), port(broker), port(authn), federation.Project, federation.CloudTopic, p.file("hostcert.pem"), p.file("hostkey.pem"), p.file("ca.pem"), p.file("state")),
 	} {

@@ -178,6 +178,7 @@ accounting:
   mode: active
   previously: nothing
   ams: {host: 127.0.0.1, port: %d, authn_port: %d, certificate: {cert: %q, key: %q}, network: {ca_file: %q}, %s}
+discovery: {gocdb: {url: off}}
 `, keystone, fill(b.credential), fill(client), broker, authn, b.file("hostcert.pem"), b.file("hostkey.pem"), b.file("ca.pem"), fill(b.ams))
 	if strings.Contains(b.credential, "{vo}") {
 		text += "vos: [{name: ops, project: vo-1}]\n"

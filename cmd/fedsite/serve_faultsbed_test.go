@@ -62,6 +62,7 @@ func newSickbed(t *testing.T, url string, prepare ...func(state string)) *sickbe
 	d.Run()
 	b := &sickbed{Demo: d, t: t}
 	b.edit("  mode: active\n", "  mode: active\n  max_records: 3\n")
+	b.edit("discovery:\n  mode: active\n", "discovery:\n  mode: disabled\n") // its runs are no part of what is told here
 	where := store.Config{Path: filepath.Join(b.state(), "fedsite.db"), URL: url}
 	if url != "" {
 		b.edit("store: {path:", fmt.Sprintf("store: {url: %q, path:", url))

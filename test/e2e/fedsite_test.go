@@ -52,6 +52,7 @@ func newSite(t *testing.T, program string, since time.Time, credential, destinat
 		"  active_from: " + since.Format("2006-01") + "-01",
 		"  settle: " + settle.String(),
 		"  " + destination,
+		"discovery: {mode: disabled}",
 		"store: {path: " + filepath.Join(dir, "state") + "}",
 	}
 	s := &site{program: program, config: filepath.Join(dir, "fedsite.yaml")}
