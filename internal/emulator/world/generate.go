@@ -77,13 +77,13 @@ func (g *generator) catalog() {
 		{ID: "2", Name: "m1.medium", VCPUs: 2, RAM: 4096, Disk: 40, Extra: map[string]string{"accounting:benchmark_type": "HEPscore23", "accounting:benchmark_value": "15.2"}},
 		{ID: "3", Name: "m1.large", VCPUs: 4, RAM: 8192, Disk: 80},
 		{ID: "4", Name: "m1.xlarge", VCPUs: 8, RAM: 16384, Disk: 160, Ephemeral: 100},
-		{ID: "5", Name: "g1.gpu", VCPUs: 8, RAM: 65536, Disk: 40, Extra: map[string]string{"Accelerator:Type": "GPU", "Accelerator:Vendor": "NVIDIA", "Accelerator:Model": "A100", "Accelerator:Number": "1"}},
+		{ID: "5", Name: "g1.gpu", VCPUs: 8, RAM: 65536, Disk: 40, Extra: map[string]string{"Accelerator:Type": "GPU", "Accelerator:Vendor": "NVIDIA", "Accelerator:Model": "A100", "Accelerator:Number": "1", "Accelerator:Memory": "80", "Accelerator:VirtualizationType": "pass-through"}},
 		{ID: "6", Name: "old.retired", VCPUs: 4, RAM: 4096, Disk: 10, Deleted: true},
 	}
 	g.w.Images = []Image{
-		{ID: g.id("image", 0), Name: "ubuntu-26.04", Visibility: "public", Properties: map[string]string{"vmcatcher_event_ad_mpuri": "https://appdb.egi.eu/store/vo/image/ubuntu:26.04/"}},
-		{ID: g.id("image", 1), Name: "alma-9", Visibility: "public"},
-		{ID: g.id("image", 2), Name: "debian-13", Visibility: "public", Properties: map[string]string{"vmcatcher_event_ad_mpuri": "https://appdb.egi.eu/store/vo/image/debian:13/"}},
+		{ID: g.id("image", 0), Name: "ubuntu-26.04", Visibility: "public", Properties: federated("ubuntu", "26.04")},
+		{ID: g.id("image", 1), Name: "alma-9", Visibility: "public", Properties: runs("almalinux", "9")},
+		{ID: g.id("image", 2), Name: "debian-13", Visibility: "public", Properties: federated("debian", "13")},
 	}
 	for i := range g.o.Projects {
 		vo := vos[i%len(vos)]
@@ -94,9 +94,30 @@ func (g *generator) catalog() {
 		if g.o.SameIDs {
 			id = fmt.Sprintf("%032x", 0x1111*(i+1))
 		}
+		if i == 0 {
+			g.w.Images = append(g.w.Images, Image{ID: g.id("image", 3), Name: "before the upgrade", Visibility: "private", Owner: id,
+				Properties: map[string]string{"image_type": "snapshot", "architecture": "x86_64", "os_type": "linux", "os_distro": "debian", "os_version": "13"}})
+		}
 		g.w.Projects = append(g.w.Projects, Project{ID: id, Name: fmt.Sprintf("vo-%d", i+1), Properties: map[string]string{"egi.VO": vo}})
 	}
 	g.w.Projects = append(g.w.Projects, Project{ID: g.hexID("project", 9999), Name: "staff"}) // belongs to no VO
+}
+
+// runs gives the properties of an image that say what runs in it.
+func runs(distro, version string) map[string]string {
+	return map[string]string{"architecture": "x86_64", "os_type": "linux", "os_distro": distro, "os_version": version}
+}
+
+// federated gives the properties of an image that came through the federation's marketplace.
+func federated(distro, version string) map[string]string {
+	all := runs(distro, version)
+	ref := fmt.Sprintf("egi_vm_images/%s:%s", distro, version)
+	all["vmcatcher_event_ad_mpuri"] = fmt.Sprintf("https://appdb.egi.eu/store/vo/image/%s:%s/", distro, version)
+	all["vmcatcher_event_dc_description"] = fmt.Sprintf("EGI image of %s %s", distro, version)
+	all["appdb_id"] = all["vmcatcher_event_ad_mpuri"]
+	all["APPLIANCE_ATTRIBUTES"] = fmt.Sprintf(`{"eu.egi.cloud.image_ref": %q, "eu.egi.cloud.tag": "2026-09-04-4d7122d6", "eu.egi.cloud.description": %q, "org.opencontainers.image.title": %q, "org.openstack.glance.architecture": "x86_64"}`,
+		ref, all["vmcatcher_event_dc_description"], ref)
+	return all
 }
 
 func (g *generator) accounts() {
