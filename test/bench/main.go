@@ -3,12 +3,13 @@
 // Command bench measures fedsite as a process of its own, against a site and a federation that another process emulates,
 // and says what it took. It is run by `make bench`.
 //
-//	build → emulate → collect, send, collect → limits → tables
+//	build → emulate → collect, send, collect → limits → tables     accounting
+//	build → emulate → publish, publish → limits → tables           discovery
 //
 // Times are printed and never judged. What is judged is what is the same on every machine: requests, and memory. Beside
 // the times stand the work that was done, and what the same machine needs for the least of it, measured in the same run.
 //
-// The world's present is At, whatever the day; fedsite's clock follows through demo.offset in its configuration, which the
+// In accounting, the world's present is at, whatever the day; fedsite's clock follows through demo.offset in its configuration, which the
 // emulator writes anew when the hour is over. So each run of the program meets the same world, with the same ids.
 package main
 
@@ -39,11 +40,16 @@ func main() {
 	b := bench{}
 	flag.IntVar(&b.vms, "vms", 100_000, "VMs of the site")
 	flag.IntVar(&b.times, "times", 4, "how many times as many the large site has; 0 = no large site")
+	only := flag.String("only", "", "the one part to measure: accounting or discovery (default: both)")
+	large := offers{}
+	flag.IntVar(&large.shares, "shares", 100, "shares of the large cloud of discovery; 0 = no such cloud")
+	flag.IntVar(&large.flavors, "flavors", 200, "its flavors, all of them each share's")
+	flag.IntVar(&large.images, "images", 500, "its images, all of them each share's")
 	parent := flag.String("dir", "", "directory for what is made, all of it removed at the end (default: the system's for temporary files)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := b.run(ctx, *parent); err != nil {
+	if err := b.run(ctx, *parent, *only, large); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -53,7 +59,10 @@ func main() {
 	}
 }
 
-func (b *bench) run(ctx context.Context, parent string) (err error) {
+func (b *bench) run(ctx context.Context, parent, only string, large offers) (err error) {
+	if only != "" && only != "accounting" && only != "discovery" {
+		return fmt.Errorf("-only %q is neither accounting nor discovery", only)
+	}
 	if b.dir, err = os.MkdirTemp(parent, "fedsite-bench-"); err != nil {
 		return err
 	}
@@ -61,12 +70,22 @@ func (b *bench) run(ctx context.Context, parent string) (err error) {
 	if b.fedsite, b.emulator, err = process.Programs(ctx, b.dir); err != nil {
 		return err
 	}
-	usual, err := b.site(ctx, filepath.Join(b.dir, "usual"), b.vms)
-	if err != nil {
-		return err
+	if only != "discovery" {
+		if err := b.accounting(ctx); err != nil {
+			return err
+		}
 	}
-	if b.times == 0 {
-		return nil
+	if only != "accounting" {
+		return b.discovery(ctx, large)
+	}
+	return nil
+}
+
+// accounting measures collecting and sending, of the usual site and of the large one.
+func (b *bench) accounting(ctx context.Context) error {
+	usual, err := b.site(ctx, filepath.Join(b.dir, "usual"), b.vms)
+	if err != nil || b.times == 0 {
+		return err
 	}
 	return b.large(ctx, usual)
 }

@@ -31,8 +31,14 @@ type measured struct {
 	process.Counters
 }
 
-// fedsite runs one command to its end, and measures it. One that does not end well is an error.
+// fedsite runs one command to its end with the emulator's configuration, and measures it.
 func (e *emulator) fedsite(ctx context.Context, program string, args ...string) (measured, error) {
+	return e.run(ctx, program, e.Config, filepath.Join(e.Dir, "state"), args...)
+}
+
+// run runs one command to its end with a configuration whose store is in the directory state, and measures it. One that does
+// not end well is an error.
+func (e *emulator) run(ctx context.Context, program, config, state string, args ...string) (measured, error) {
 	var m measured
 	if err := e.Forget(); err != nil {
 		return m, err
@@ -42,7 +48,7 @@ func (e *emulator) fedsite(ctx context.Context, program string, args ...string) 
 		return m, err
 	}
 	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(ctx, program, append(append([]string{"--config", e.Config}, args...), "-o", "json")...)
+	cmd := exec.CommandContext(ctx, program, append(append([]string{"--config", config}, args...), "-o", "json")...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
@@ -73,7 +79,7 @@ func (e *emulator) fedsite(ctx context.Context, program string, args ...string) 
 		return m, err
 	}
 	m.Broker, m.Messages = m.Broker-before.Broker, m.Messages-before.Messages
-	m.database, err = size(filepath.Join(e.Dir, "state"))
+	m.database, err = size(state)
 	return m, err
 }
 

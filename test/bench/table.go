@@ -44,5 +44,6 @@ func (t *table) print(w io.Writer) {
 
 func whole(n int64) string                            { return humanize.Comma(n) }
 func seconds(d time.Duration) string                  { return fmt.Sprintf("%.1f", d.Seconds()) }
+func milliseconds(d time.Duration) string             { return whole(d.Milliseconds()) }
 func megabytes(n int64) string                        { return fmt.Sprintf("%.1f", float64(n)/1e6) }
 func rate[N int | int64](n N, d time.Duration) string { return whole(int64(float64(n) / d.Seconds())) }

@@ -37,6 +37,8 @@ type Ready struct {
 	Config     string    `json:"config"`   // fedsite.yaml
 	Clouds     string    `json:"clouds"`   // clouds.yaml; its entries are accounting (a reader) and admin
 	AuthURL    string    `json:"auth_url"` // of Keystone
+	GOCDB      string    `json:"gocdb"`    // URL of its public interface, which knows the cloud
+	CA         string    `json:"ca"`       // file of the authority that GOCDB and the broker have certificates of
 	Region     string    `json:"region"`
 	At         time.Time `json:"at"` // the world's present at the start
 	Offset     string    `json:"offset"`
@@ -63,9 +65,11 @@ func main() {
 	flag.IntVar(&s.endedAfter, "ended-after", 0, "of the VMs, how many end in the hour after the start")
 	flag.IntVar(&s.changedAfter, "changed-after", 0, "of the VMs, how many are stopped in the hour after the start")
 	flag.IntVar(&s.months, "months", 1, "calendar months, the present one included, over which the VMs' creations spread and that are accounted (accounting.since)")
+	flag.BoolVar(&s.offers, "offers", false, "flavors and images say what discovery publishes, as the federation's do, and each project has the same number of VMs")
+	delay := flag.Duration("delay", 0, "time that the cloud waits before each answer")
 	receive := flag.Bool("receive", true, "verify messages and load them as the accounting server does; false only counts them")
 	flag.Parse()
-	if err := run(s, dir, at, *receive); err != nil {
+	if err := run(s, dir, at, *receive, *delay); err != nil {
 		fmt.Fprintln(os.Stderr, "emulator:", err)
 		os.Exit(1)
 	}
@@ -78,7 +82,7 @@ func (c *clock) offset() time.Duration { return time.Duration(c.ahead.Load()) }
 
 func (c *clock) now() time.Time { return time.Now().UTC().Round(0).Add(c.offset()) }
 
-func run(s shape, dir, at string, receive bool) error {
+func run(s shape, dir, at string, receive bool, delay time.Duration) error {
 	if dir == "" {
 		return errors.New("name a directory with -dir")
 	}
@@ -97,7 +101,7 @@ func run(s shape, dir, at string, receive bool) error {
 	}
 	w, owners := s.world(start)
 	era, _ := openstack.EraNamed(s.era)
-	var asked counters
+	asked := counters{delay: delay}
 	cloud := openstack.New(w, c.now, openstack.Options{Era: era, PageLimit: s.pageLimit, Middleware: asked.count})
 	server, err := cloud.Listen("127.0.0.1:0")
 	if err != nil {
@@ -109,6 +113,7 @@ func run(s shape, dir, at string, receive bool) error {
 		return err
 	}
 	defer fed.Close() //nolint:errcheck // the process ends
+	fed.Register(siteName, cloud.AuthURL())
 	var messages atomic.Int64
 	if !receive {
 		fed.Broker.OnStored(func(broker.Stored) { messages.Add(1) })
@@ -126,6 +131,7 @@ func run(s shape, dir, at string, receive bool) error {
 	go control.Serve(l) //nolint:errcheck // ends with Close
 	ready := Ready{
 		Control: "http://" + l.Addr().String(), Dir: f.dir, Config: f.path(configFile), Clouds: f.path(cloudsFile), AuthURL: cloud.AuthURL(), Region: w.Region,
+		GOCDB: fed.GOCDBURL(), CA: f.path("ca.pem"),
 		At: start, Offset: c.offset().String(), VMs: s.vms, Users: owners, EndedSoon: s.endedAfter, ChangeSoon: s.changedAfter,
 	}
 	for _, p := range w.Projects {

@@ -24,12 +24,16 @@ type shape struct {
 	users, flavors, images                int
 	endedBefore, endedAfter, changedAfter int
 	months                                int
+	offers                                bool
 }
 
 // check refuses a shape that cannot be, and puts in what was not said.
 func (s *shape) check() error {
 	if s.large == 0 {
 		s.large = s.vms * 6 / 10
+	}
+	if s.offers && s.projects > 0 {
+		s.large = s.vms / s.projects
 	}
 	if s.projects == 1 {
 		s.large = s.vms
@@ -56,6 +60,7 @@ func (s *shape) since(at time.Time) time.Time {
 // distinct users the VMs have, too: with few VMs not every user has one.
 func (s *shape) world(at time.Time) (*world.World, int) {
 	w, owners := &world.World{Region: "RegionOne"}, map[string]bool{}
+	s.tenants(w)
 	s.catalog(w)
 	s.accounts(w)
 	for n := range s.vms + s.endedBefore {
@@ -67,6 +72,10 @@ func (s *shape) world(at time.Time) (*world.World, int) {
 }
 
 func (s *shape) catalog(w *world.World) {
+	if s.offers {
+		s.offer(w)
+		return
+	}
 	for n := range s.flavors {
 		w.Flavors = append(w.Flavors, world.Flavor{ID: uuid("flavor", n), Name: fmt.Sprintf("m1.size%d", n), VCPUs: int64(1 + n%16), RAM: int64(2048 * (1 + n%16)), Disk: int64(20 + n),
 			Extra: map[string]string{"accounting:benchmark_type": "HEPscore23", "accounting:benchmark_value": fmt.Sprint(10 + n)}})
@@ -78,6 +87,9 @@ func (s *shape) catalog(w *world.World) {
 		}
 		w.Images = append(w.Images, i)
 	}
+}
+
+func (s *shape) tenants(w *world.World) {
 	for n := range s.projects {
 		w.Projects = append(w.Projects, world.Project{ID: hex(uuid("project", n)), Name: fmt.Sprintf("vo-%d", n), Properties: map[string]string{"egi.VO": fmt.Sprintf("vo%d.example.eu", n)}})
 	}

@@ -41,6 +41,8 @@ type Emulator struct {
 	Config   string   `json:"config"` // fedsite.yaml
 	Clouds   string   `json:"clouds"` // clouds.yaml; its entry accounting is a reader
 	AuthURL  string   `json:"auth_url"`
+	GOCDB    string   `json:"gocdb"`    // URL of its public interface
+	CA       string   `json:"ca"`       // file of GOCDB's authority
 	Projects []string `json:"projects"` // ids, the largest project first
 	Users    int      `json:"users"`
 
@@ -53,7 +55,8 @@ type Counters struct {
 	Requests int64            `json:"requests"` // to the cloud
 	Bytes    int64            `json:"bytes"`
 	Seconds  float64          `json:"seconds"`
-	Kinds    map[string]int64 `json:"kinds"`
+	Kinds    map[string]int64 `json:"kinds"` // by service, method and path
+	Most     map[string]int64 `json:"most"`  // at once, by service; of "" the whole cloud
 	Broker   int64            `json:"broker"`
 	Messages int64            `json:"messages"`
 }
