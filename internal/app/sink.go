@@ -10,7 +10,6 @@ import (
 	"github.com/fedsite/fedsite/internal/credential"
 	"github.com/fedsite/fedsite/internal/discovery"
 	"github.com/fedsite/fedsite/internal/openstack"
-	"github.com/fedsite/fedsite/internal/site"
 	"github.com/fedsite/fedsite/internal/transport"
 	"github.com/fedsite/fedsite/protocol/ams"
 	"github.com/fedsite/fedsite/protocol/smime"
@@ -58,7 +57,7 @@ func (a *App) topic(name string, c config.AMSSink) (discovery.Sink, error) {
 }
 
 // container signs in to the project whose object storage is published to: that of a VO at a site, where the credential says
-// so, else that of the credential at the site itself.
+// so, else that of the credential itself at the site, which of clouds.yaml is the entry's.
 func (a *App) container(ctx context.Context, s config.Site, c config.SwiftSink) (*openstack.Container, error) {
 	cred := a.cfg.Credentials[c.Credential]
 	where := func(text string, args ...any) error {
@@ -73,7 +72,14 @@ func (a *App) container(ctx context.Context, s config.Site, c config.SwiftSink) 
 		if err != nil {
 			return nil, err
 		}
-		return w.cloud.Container(ctx, "", c.Container)
+		if w.entry.Project == "" {
+			return w.cloud.Container(ctx, "", c.Container)
+		}
+		id, err := projectOf(ctx, w.cloud, w.entry.Project)
+		if err != nil {
+			return nil, err
+		}
+		return w.cloud.Container(ctx, id, c.Container)
 	}
 	i := slices.IndexFunc(a.cfg.Sites, func(o config.Site) bool { return o.Site.Name == cred.Site })
 	if i < 0 {
@@ -90,9 +96,9 @@ func (a *App) container(ctx context.Context, s config.Site, c config.SwiftSink) 
 			if err != nil {
 				return nil, err
 			}
-			id, err := projectOf(ctx, w.cloud, vo)
+			id, err := projectOf(ctx, w.cloud, vo.Project)
 			if err != nil {
-				return nil, err
+				return nil, fmt.Errorf("VO %s: %w", vo.Name, err)
 			}
 			return w.cloud.Container(ctx, id, c.Container)
 		}
@@ -100,21 +106,28 @@ func (a *App) container(ctx context.Context, s config.Site, c config.SwiftSink) 
 	return nil, where("site %s has no VO %s in the configuration", cred.Site, cred.VO)
 }
 
-// projectOf gives the id of a VO's project, which the configuration may have by its name.
-func projectOf(ctx context.Context, cloud *openstack.Cloud, vo site.VO) (string, error) {
-	if isID(vo.Project) {
-		return vo.Project, nil
+// projectOf gives the id of a project, which the configuration and clouds.yaml may have by its name.
+func projectOf(ctx context.Context, cloud *openstack.Cloud, project string) (string, error) {
+	if isID(project) {
+		return project, nil
 	}
 	projects, err := cloud.Projects(ctx)
 	if err != nil {
 		return "", err
 	}
+	var ids []string
 	for _, p := range projects {
-		if p.ID == vo.Project || p.Name == vo.Project {
-			return p.ID, nil
+		if p.ID == project || p.Name == project {
+			ids = append(ids, p.ID)
 		}
 	}
-	return "", &openstack.Error{Kind: openstack.ErrNoRole, Service: "identity", Message: fmt.Sprintf("VO %s: no project %s can be signed in to", vo.Name, vo.Project)}
+	switch len(ids) {
+	case 0:
+		return "", &openstack.Error{Kind: openstack.ErrNoRole, Service: "identity", Message: fmt.Sprintf("no project %s can be signed in to", project)}
+	case 1:
+		return ids[0], nil
+	}
+	return "", &openstack.Error{Kind: openstack.ErrConfiguration, Service: "identity", Message: fmt.Sprintf("%d projects are called %s", len(ids), project), Remedy: "name it by its id"}
 }
 
 // brokenSink is one that cannot be used at all.

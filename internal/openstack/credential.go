@@ -106,11 +106,12 @@ type Entry struct {
 	AuthURL    string
 	Region     string
 	Interface  string
+	Project    string         // id or name of the one it names, of clouds.yaml alone; "" = none
 	Roots      *x509.CertPool // of its cacert; nil = not said
 }
 
 // FromCloudsYAML reads an entry of clouds.yaml and secure.yaml. An empty path searches the places where OpenStack's
-// clients look. Its project is not used: fedsite signs in to each project that it asks for.
+// clients look. Its project is not signed in to: fedsite signs in to each project that it asks for.
 func FromCloudsYAML(path, name string) (Entry, error) {
 	opts := []clouds.ParseOption{clouds.WithCloudName(name), clouds.WithRegion(""), clouds.WithEndpointType("")} // else OS_REGION_NAME and OS_INTERFACE win
 	if path != "" {
@@ -133,7 +134,7 @@ func FromCloudsYAML(path, name string) (Entry, error) {
 		Token: auth.TokenID,
 	}}
 	if s := auth.Scope; s != nil {
-		e.Credential.SystemScope = s.System
+		e.Project, e.Credential.SystemScope = cmpOr(s.ProjectID, s.ProjectName), s.System
 		e.Credential.DomainScope = s.ProjectID == "" && s.ProjectName == "" && s.TrustID == "" && (s.DomainID != "" || s.DomainName != "")
 	}
 	if tlsConfig != nil {

@@ -58,7 +58,7 @@ clouds:
 	me := openstack.Credential{Username: "me", Password: "hunter2"}
 	with := func(f func(*openstack.Credential)) openstack.Credential { c := me; f(&c); return c }
 	want := map[string]openstack.Entry{
-		"full":   {AuthURL: "https://k:5000/v3", Region: "R1", Interface: "internal", Credential: with(func(c *openstack.Credential) { c.UserDomain = "EGI" })},
+		"full":   {AuthURL: "https://k:5000/v3", Project: "x", Region: "R1", Interface: "internal", Credential: with(func(c *openstack.Credential) { c.UserDomain = "EGI" })},
 		"app":    {AuthURL: "https://k:5000", Interface: "public", Credential: openstack.Credential{ApplicationID: "a1", ApplicationSecret: "hunter2"}},
 		"named":  {AuthURL: "https://k:5000", Interface: "public", Credential: openstack.Credential{ApplicationName: "n", UserID: "u1", ApplicationSecret: "hunter2"}},
 		"token":  {AuthURL: "https://k:5000", Interface: "public", Credential: openstack.Credential{Token: "hunter2"}},
