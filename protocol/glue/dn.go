@@ -82,6 +82,9 @@ func (d DN) Key() string {
 
 // fold removes the blanks that do not count when a server compares values.
 func fold(s string) string {
+	if !strings.Contains(s, " ") {
+		return valid(s)
+	}
 	return strings.Join(strings.FieldsFunc(valid(s), func(r rune) bool { return r == ' ' }), " ")
 }
 

@@ -203,14 +203,19 @@ const hexDigits = "0123456789abcdef"
 func (e *encoder) text(s string) {
 	b := append(e.buf, '"')
 	for i := 0; i < len(s); {
+		from := i
+		for i < len(s) && s[i] >= ' ' && s[i] < 0x7f && s[i] != '"' && s[i] != '\\' {
+			i++
+		}
+		if b = append(b, s[from:i]...); i == len(s) {
+			break
+		}
 		c := s[i]
 		if c < utf8.RuneSelf {
 			i++
 			switch {
 			case c == '"' || c == '\\':
 				b = append(b, '\\', c)
-			case c >= ' ' && c < 0x7f:
-				b = append(b, c)
 			case bytes.IndexByte([]byte("\b\t\n\f\r"), c) >= 0:
 				b = append(b, '\\', "btn?fr"[c-'\b'])
 			default:

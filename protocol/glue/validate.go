@@ -53,7 +53,7 @@ func (f Finding) String() string {
 // Validate tells what is wrong with a document: what the information API drops it for, what LDAP refuses, ids that are not
 // unique or name nothing, and values that GLUE does not know. In order of the document; nil means nothing.
 func Validate(d Document) []Finding {
-	v := &validator{ids: map[*class]map[string]bool{}, held: map[string]bool{}, accelerators: map[string]string{}}
+	v := &validator{ids: map[*class]map[string]bool{}, held: map[holding]bool{}, accelerators: map[holding]string{}}
 	v.api(&d)
 	all := d.classes()
 	for _, c := range all {
@@ -74,11 +74,17 @@ func Validate(d Document) []Finding {
 type validator struct {
 	found        []Finding
 	ids          map[*class]map[string]bool
-	held         map[string]bool   // class, id and share of the objects so far
-	accelerators map[string]string // what accelerators of an id and a share are
+	held         map[holding]bool
+	accelerators map[holding]string // what they are
 	now          object
 	fields       []field
 	links        []link
+}
+
+// holding is an id of a class, of one share where each may have its own.
+type holding struct {
+	class     *class
+	id, share string
 }
 
 func (v *validator) add(l Level, attribute, format string, args ...any) {
@@ -178,8 +184,9 @@ func (v *validator) uniqueness(o object) {
 		v.sameAccelerator(a, shares)
 		return
 	}
+	id := fold(o.entity().ID)
 	for _, s := range shares {
-		key := c.name + "\x00" + fold(o.entity().ID) + "\x00" + s
+		key := holding{c, id, s}
 		if v.held[key] {
 			v.add(LevelError, "ID", "another %s has it", c.name)
 		}
@@ -193,12 +200,13 @@ func (v *validator) sameAccelerator(a *VirtualAccelerator, shares []string) {
 	one.Shares = nil
 	e := encoder{}
 	e.object(&one)
+	this := string(e.buf)
 	for _, s := range shares {
-		key := a.ID + "\x00" + s
-		if what, ok := v.accelerators[key]; ok && what != string(e.buf) {
+		key := holding{acceleratorClass, a.ID, s}
+		if what, ok := v.accelerators[key]; ok && what != this {
 			v.add(LevelError, "ID", "another CloudComputingVirtualAccelerator has it and is different")
 		}
-		v.accelerators[key] = string(e.buf)
+		v.accelerators[key] = this
 	}
 }
 
@@ -277,18 +285,29 @@ func (v *validator) enumeration(attribute, value string) {
 
 // text finds what cannot be written as it is, and what may surprise a reader.
 func (v *validator) text(attribute, s string) {
-	if !utf8.ValidString(s) {
+	plain := isPrintable(s) // as nearly all are
+	if !plain && !utf8.ValidString(s) {
 		v.add(LevelWarning, attribute, "%q is no UTF-8; what is not becomes U+FFFD", s)
 	}
-	if strings.ContainsFunc(s, unicode.IsControl) {
+	if !plain && strings.ContainsFunc(s, unicode.IsControl) {
 		v.add(LevelWarning, attribute, "%q has control characters", s)
 	}
 	switch {
 	case s == "UNKNOWN" || strings.HasPrefix(s, undefinedText):
 		v.add(LevelWarning, attribute, "%q says that it is undefined: leave it out", s)
-	case s != "" && fold(s) == "":
+	case !plain && s != "" && fold(s) == "":
 		v.add(LevelWarning, attribute, "nothing but blanks")
 	}
+}
+
+// isPrintable tells whether a text is of printable ASCII and does not begin with a blank.
+func isPrintable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return s != "" && s[0] != ' '
 }
 
 // special looks at what only one class has.
