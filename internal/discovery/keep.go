@@ -62,29 +62,9 @@ type cloudState struct {
 	Trouble *Trouble `json:",omitempty"`
 }
 
-// storeError marks a failure of the store: it spoils the run, because nothing can be kept.
-type storeError struct{ error }
+func read(ctx context.Context, d Deps, fn func(*store.Tx) error) error { return d.DB.Read(ctx, fn) }
 
-func (e storeError) Unwrap() error { return e.error }
-
-func spoilsAll(err error) bool {
-	_, ok := errors.AsType[storeError](err)
-	return ok
-}
-
-func read(ctx context.Context, d Deps, fn func(*store.Tx) error) error {
-	if err := d.DB.Read(ctx, fn); err != nil {
-		return storeError{err}
-	}
-	return nil
-}
-
-func write(ctx context.Context, d Deps, fn func(*store.Tx) error) error {
-	if err := d.DB.Write(ctx, fn); err != nil {
-		return storeError{err}
-	}
-	return nil
-}
+func write(ctx context.Context, d Deps, fn func(*store.Tx) error) error { return d.DB.Write(ctx, fn) }
 
 // keptProjects lists the projects of a cloud of which something is kept, by their ids.
 func keptProjects(tx *store.Tx, siteID, cloud string) ([]keptProject, error) {
