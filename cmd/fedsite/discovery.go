@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -290,7 +291,7 @@ func (c *cli) changes(all []discovery.ChangedDocument) {
 	if len(all) == 0 {
 		c.note("there is nothing to compare: no sink is configured, or no cloud was asked yet")
 	}
-	for _, d := range all {
+	for i, d := range all {
 		since := "published " + stamp(d.Since) + " UTC"
 		if d.Since.IsZero() {
 			since = "never published"
@@ -299,19 +300,34 @@ func (c *cli) changes(all []discovery.ChangedDocument) {
 		if d.FormerName != "" {
 			fmt.Fprintf(c.out, "  its name there changes from %s to %s\n", d.FormerName, d.Name)
 		}
-		for i, ch := range d.Changes {
-			if i == mostChanges {
-				fmt.Fprintf(c.out, "  … and %d more\n", len(d.Changes)-i)
-				break
+		if i+1 < len(all) && all[i+1].Endpoint == d.Endpoint && reflect.DeepEqual(all[i+1].Changes, d.Changes) {
+			continue // the next sink's are the same
+		}
+		c.changedObjects(d.Changes)
+	}
+}
+
+// changedObjects lists what is otherwise in a document.
+func (c *cli) changedObjects(all []glue.Change) {
+	for i, ch := range all {
+		if i == mostChanges {
+			fmt.Fprintf(c.out, "  … and %d more\n", len(all)-i)
+			break
+		}
+		fmt.Fprintf(c.out, "  %-8s %s %q", ch.Kind, ch.Class, ch.ID)
+		if ch.Name != "" {
+			fmt.Fprintf(c.out, " (%s)", ch.Name)
+		}
+		if ch.Share != "" {
+			share := ch.Share
+			if _, short, ok := strings.Cut(share, "_share_"); ok { // VO and project
+				share = short
 			}
-			share := ""
-			if ch.Share != "" {
-				share = ", share " + ch.Share
-			}
-			fmt.Fprintf(c.out, "  %-8s %s %q (%s)%s\n", ch.Kind, ch.Class, ch.ID, ch.Name, share)
-			for _, v := range ch.Values {
-				fmt.Fprintf(c.out, "           %s: %s → %s\n", v.Attribute, cmp.Or(v.From, "-"), cmp.Or(v.To, "-"))
-			}
+			fmt.Fprint(c.out, ", share ", share)
+		}
+		fmt.Fprintln(c.out)
+		for _, v := range ch.Values {
+			fmt.Fprintf(c.out, "           %s: %s → %s\n", v.Attribute, cmp.Or(v.From, "-"), cmp.Or(v.To, "-"))
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,12 +50,16 @@ func TestScripts(t *testing.T) {
 			return err
 		},
 		Condition: func(cond string) (bool, error) {
-			if cond == "root" {
+			switch cond {
+			case "root":
 				return os.Geteuid() == 0, nil
+			case "ldapsearch":
+				_, err := exec.LookPath("ldapsearch")
+				return err == nil, nil
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"emulate": emulate, "eventually": eventually, "exits": exits, "hide": hide, "later": later, "own": own, "replace": replace, "serve": serve, "systemctl": systemctl, "try": try},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ask": ask, "busy": busy, "cloud": cloud, "emulate": emulate, "eventually": eventually, "exits": exits, "hide": hide, "later": later, "own": own, "replace": replace, "serve": serve, "systemctl": systemctl, "try": try},
 	})
 }
 
@@ -72,13 +77,15 @@ func emulate(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Defer(func() { ts.Check(d.Close()) })
 	ts.Setenv("FEDSITE_CONFIG", d.ConfigFile())
 	ts.Setenv("KEYSTONE", d.Cloud.AuthURL())
+	documents(ts, d.Config.Sites)
 }
 
 // emulated is the demo that a script has started, and the service beside it; its zero value is the key under which the script
 // keeps them.
 type emulated struct {
 	*demo.Demo
-	unit *daemontest.Daemon // of systemctl
+	unit  *daemontest.Daemon // of systemctl
+	taken net.Listener       // of busy
 }
 
 // hide takes all VMs of a project out of every answer of the emulated cloud: "hide PROJECT", by its name. "! hide" shows
