@@ -9,6 +9,8 @@ LAB_DIR ?= /var/lib/openstack-lab
 # Python programs for the tests, made by Debian's Python whatever stands first in PATH.
 VENV      ?= .venv
 CASO_VENV ?= .venv-caso
+CLOUD_INFO_VENV ?= .venv-cloud-info
+FEDCLOUDCLIENT_VENV ?= .venv-fedcloudclient
 PYTHON  ?= /usr/bin/python3
 
 FUZZTIME   ?= 30s
@@ -19,7 +21,7 @@ TIMELINES  ?= 100000
 TESTFLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build test race fmt vet lint check bench benchmarks bench-peers browser fuzz soak docs demo venv caso-venv lab-install lab-up lab-down e2e e2e-full
+.PHONY: help build test race fmt vet lint check bench benchmarks bench-peers browser fuzz soak docs demo venv caso-venv cloud-info-venv fedcloudclient-venv lab-install lab-up lab-down e2e e2e-full
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,17 +85,22 @@ docs: ## Write the generated reference in docs/ anew
 demo: ## A whole emulated site and federation on loopback, until Ctrl-C
 	CGO_ENABLED=0 $(GO) run ./cmd/fedsite demo
 
+environment = $(PYTHON) -m venv $(@D) && $(@D)/bin/pip install --quiet --disable-pip-version-check --use-pep517 -r $< && touch $@
 venv: $(VENV)/.made ## Install the Python programs of test/e2e/requirements.txt into VENV (.venv)
 $(VENV)/.made: test/e2e/requirements.txt
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --use-pep517 -r $<
-	touch $@
+	$(environment)
 
 caso-venv: $(CASO_VENV)/.made ## Install cASO into CASO_VENV (.venv-caso)
 $(CASO_VENV)/.made: test/peers/requirements.txt
-	$(PYTHON) -m venv $(CASO_VENV)
-	$(CASO_VENV)/bin/pip install --quiet --disable-pip-version-check --use-pep517 -r $<
-	touch $@
+	$(environment)
+
+cloud-info-venv: $(CLOUD_INFO_VENV)/.made ## Install cloud-info-provider into CLOUD_INFO_VENV (.venv-cloud-info)
+$(CLOUD_INFO_VENV)/.made: test/e2e/requirements-cloud-info.txt
+	$(environment)
+
+fedcloudclient-venv: $(FEDCLOUDCLIENT_VENV)/.made ## Install fedcloudclient into FEDCLOUDCLIENT_VENV (.venv-fedcloudclient)
+$(FEDCLOUDCLIENT_VENV)/.made: test/e2e/requirements-fedcloudclient.txt
+	$(environment)
 
 lab-install: ## As root, once: install the packages of a real OpenStack (Debian 12); starts nothing
 	$(LAB) install
@@ -105,8 +112,9 @@ lab-up: ## Start the real OpenStack on loopback and seed it; state in LAB_DIR
 lab-down: ## Stop the real OpenStack; its data stay
 	LAB_DIR=$(LAB_DIR) $(LAB) down
 
-e2e: venv caso-venv ## Test against the real OpenStack, once lab-up has started it (8 minutes)
+e2e: venv caso-venv cloud-info-venv fedcloudclient-venv ## Test against the real OpenStack, once lab-up has started it (8 minutes)
 	CGO_ENABLED=0 LAB_DIR=$(LAB_DIR) FEDSITE_OPENSTACKCLIENT=$(abspath $(VENV))/bin/openstack FEDSITE_CASO=$(abspath $(CASO_VENV))/bin/caso-extract \
+		FEDSITE_CLOUD_INFO=$(abspath $(CLOUD_INFO_VENV))/bin/cloud-info-provider-service FEDSITE_FEDCLOUDCLIENT=$(abspath $(FEDCLOUDCLIENT_VENV))/bin/fedcloud \
 		$(GO) test -tags e2e -count=1 -v -timeout 25m $(TESTFLAGS) ./test/e2e/...
 
 # The releases one after the other: a lab with all its services has 2 GiB.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,26 @@ func findLab(t *testing.T) *lab {
 }
 
 func (l *lab) clouds() string { return filepath.Join(l.dir, "clouds.yaml") }
+
+// setting gives one of the lab's own settings.
+func (l *lab) setting(t *testing.T, name string) string {
+	t.Helper()
+	settings, err := os.ReadFile(filepath.Join(l.dir, "settings"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`(?m)^` + name + `='(.*)'$`).FindSubmatch(settings)
+	if m == nil {
+		t.Fatalf("the lab's settings have no %s", name)
+	}
+	return string(m[1])
+}
+
+// root gives the URL of a daemon: "KEYSTONE".
+func (l *lab) root(t *testing.T, daemon string) string {
+	t.Helper()
+	return "http://" + l.setting(t, "LAB_HOST") + ":" + l.setting(t, "LAB_PORT_"+daemon)
+}
 
 // run gives a program's standard output; it fails the test, with standard error, unless the program exits with 0.
 func run(ctx context.Context, t *testing.T, stdin string, env []string, program string, args ...string) string {

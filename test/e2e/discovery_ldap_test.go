@@ -1,0 +1,210 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fedsite/fedsite/internal/discovery"
+)
+
+// load loads the LDIF into a real slapd that has the schema.
+func (o *offering) load(t *testing.T) {
+	if o.slapd = startSlapd(o.t); o.slapd == "" {
+		t.FailNow()
+	}
+	if err := ldapadd(o.slapd, o.read(t, discovery.LDIF, "ldif", siteName)); err != nil {
+		t.Fatal(err)
+	}
+	shares := ldapsearch(t, o.slapd, "-b", resourceBase, "(objectClass=GLUE2CloudComputingShare)")
+	if len(shares) != len(o.shares) {
+		t.Errorf("slapd has %d shares, want %d", len(shares), len(o.shares))
+	}
+}
+
+// The bases under which a cloud is asked for.
+const (
+	resourceBase = "GLUE2GroupID=resource,o=glue"
+	cloudBase    = "GLUE2GroupID=cloud,GLUE2DomainID=" + siteName + ",o=glue"
+)
+
+func (o *offering) ldapURL() string { return fmt.Sprintf("ldap://127.0.0.1:%d", o.ldap) }
+
+// search asks fedsite's own directory by the real ldapsearch, in the ways that the federation asks, and compares with what
+// slapd answers, which got the document as LDIF.
+func (o *offering) search(t *testing.T) {
+	eventually(t, "the directory has not got the document", func() bool {
+		return len(ldapsearch(t, o.ldapURL(), "-b", cloudBase, "(objectClass=GLUE2CloudComputingShare)")) == len(o.shares)
+	})
+	inCloud := strings.NewReplacer(resourceBase, cloudBase)
+	for _, filter := range [][]string{
+		{"(objectClass=GLUE2Entity)"},
+		{"(objectClass=GLUE2CloudComputingShare)", "GLUE2ShareID", "GLUE2CloudComputingShareProjectID"},
+		{"(&(objectClass=GLUE2CloudComputingInstanceType)(GLUE2CloudComputingInstanceTypeCPU>=16))", "GLUE2EntityName"},
+		{"(GLUE2PolicyRule=VO:ops)"},
+	} {
+		theirs := ldapsearch(t, o.slapd, append([]string{"-b", resourceBase}, filter...)...)
+		if len(theirs) == 0 {
+			t.Errorf("slapd has nothing for %q", filter)
+		}
+		ours := ldapsearch(t, o.ldapURL(), append([]string{"-b", cloudBase}, filter...)...)
+		want := map[string][]string{}
+		for dn, lines := range theirs {
+			want[inCloud.Replace(dn)] = lines
+		}
+		compareEntries(t, strings.Join(filter, " "), want, ours)
+		all := ldapsearch(t, o.ldapURL(), append([]string{"-b", resourceBase}, filter...)...) // of both sites; of two alike the first
+		for dn := range theirs {
+			if all[dn] == nil {
+				t.Errorf("%s is not below %s", dn, resourceBase)
+			}
+		}
+	}
+	for _, base := range []string{"o=glue", "GLUE2DomainID=" + goneName + ",o=glue"} {
+		if len(ldapsearch(t, o.ldapURL(), "-b", base, "(objectClass=GLUE2Share)", "1.1")) == 0 {
+			t.Errorf("nothing below %s", base)
+		}
+	}
+}
+
+// compareEntries compares entries, each with its values.
+func compareEntries(t *testing.T, what string, want, got map[string][]string) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Errorf("%s: %d entries, slapd has %d", what, len(got), len(want))
+	}
+	for dn, lines := range want {
+		if !slices.Equal(lines, got[dn]) {
+			t.Errorf("%s: %s is\n%.3000q\nslapd has\n%.3000q", what, dn, got[dn], lines)
+		}
+	}
+}
+
+// startSlapd starts a real server of the test's own that has the schema, and what is above published entries, and gives its URL.
+func startSlapd(t *testing.T) string {
+	t.Helper()
+	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
+	const glue20 = "/etc/ldap/schema/GLUE20.schema"
+	program, err := exec.LookPath("slapd")
+	_, client := exec.LookPath("ldapsearch")
+	_, missing := os.Stat(glue20)
+	if err := errors.Join(err, client, missing); err != nil {
+		t.Fatalf("%v: apt-get install --no-install-recommends slapd ldap-utils glue-schema", err)
+	}
+	dir := t.TempDir()
+	schema, err := filepath.Abs("../../protocol/glue/testdata/glue21-cloud.schema")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf := strings.Join([]string{
+		"include /etc/ldap/schema/core.schema", "include " + glue20, "include " + schema,
+		"modulepath /usr/lib/ldap", "moduleload back_mdb", "sizelimit unlimited", "sockbuf_max_incoming_auth 8388608",
+		"database mdb", "maxsize 268435456", `suffix "o=glue"`, `rootdn "cn=manager,o=glue"`, "rootpw secret", "directory " + dir, "dbnosync", "",
+	}, "\n")
+	file := filepath.Join(dir, "slapd.conf")
+	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	cmd := exec.Command(program, "-f", file, "-h", "ldap://"+address+"/", "-d", "0")
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		<-ended
+	})
+	eventually(t, "slapd does not start", func() bool {
+		select {
+		case <-ended:
+			t.Fatalf("slapd has ended: %s", &said)
+		default:
+		}
+		c, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
+	url := "ldap://" + address
+	if err := ldapadd(url, []byte(base)); err != nil {
+		t.Fatal(err)
+	}
+	return url
+}
+
+// base is what is above the entries that are published, as a BDII has it.
+const base = "dn: o=glue\nobjectClass: organization\no: glue\n\ndn: " + resourceBase + "\nobjectClass: GLUE2Group\nGLUE2GroupID: resource\n"
+
+// ldapadd adds entries to slapd.
+func ldapadd(url string, ldif []byte) error {
+	cmd := exec.Command("ldapadd", "-x", "-H", url, "-D", "cn=manager,o=glue", "-w", "secret")
+	cmd.Stdin = bytes.NewReader(ldif)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+		return fmt.Errorf("ldapadd: %w: %s", err, strings.Join(lines[max(0, len(lines)-4):], " | "))
+	}
+	return nil
+}
+
+// ldapsearch gives the entries that a server answers with, by DN, each with its values as sorted lines "name: value". A
+// base that is not there has none.
+func ldapsearch(t *testing.T, url string, args ...string) map[string][]string {
+	t.Helper()
+	cmd := exec.Command("ldapsearch", append([]string{"-x", "-LLL", "-o", "ldif-wrap=no", "-H", url}, args...)...)
+	var problems bytes.Buffer
+	cmd.Stderr = &problems
+	out, err := cmd.Output()
+	if e, failed := errors.AsType[*exec.ExitError](err); failed && e.ExitCode() == noSuchObject {
+		return nil
+	}
+	if err != nil {
+		t.Fatalf("ldapsearch %q: %v: %s", args, err, &problems)
+	}
+	all := map[string][]string{}
+	for text := range strings.SplitSeq(string(out), "\n\n") {
+		dn := ""
+		var values []string
+		for line := range strings.Lines(text) {
+			name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
+			if coded, is := strings.CutPrefix(value, ": "); is {
+				raw, err := base64.StdEncoding.DecodeString(coded)
+				if err != nil {
+					t.Fatal(err)
+				}
+				value = " " + string(raw)
+			}
+			if value = strings.TrimPrefix(value, " "); name == "dn" {
+				dn = value
+			} else if name != "" {
+				values = append(values, name+": "+value)
+			}
+		}
+		if dn != "" {
+			slices.Sort(values)
+			all[dn] = values
+		}
+	}
+	return all
+}
+
+// noSuchObject is ldapsearch's exit code for a base that is not there.
+const noSuchObject = 32
