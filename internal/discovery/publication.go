@@ -90,16 +90,23 @@ func (r *published) values() []any {
 }
 
 // note notes a document as delivered, what the same endpoint had at the sink before as replaced, and forgets documents that
-// no sink has any more. Body is the document as JSON, "" when its digest is noted already; renewed says that it takes the
+// no sink has any more. Body is the document as JSON, nil when its digest is noted already; renewed says that it takes the
 // place of one with the same digest. Of a sink where nothing can be taken away (forget) no former names are kept.
-func note(tx *store.Tx, row published, body string, renewed, forget bool) error {
-	if body != "" {
+func note(tx *store.Tx, row published, body []byte, renewed, forget bool) error {
+	held := false
+	if body != nil && !renewed {
+		err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM document WHERE site = $1 AND endpoint = $2 AND digest = $3)`, row.site, row.endpoint, row.digest).Scan(&held)
+		if err != nil {
+			return err
+		}
+	}
+	if body != nil && !held {
 		conflict := `DO NOTHING`
 		if renewed {
 			conflict = `DO UPDATE SET made = excluded.made, body = excluded.body`
 		}
 		if _, err := tx.Exec(`INSERT INTO document (site, endpoint, digest, made, body) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (site, endpoint, digest) `+conflict, row.site, row.endpoint, row.digest, row.delivered, body); err != nil {
+			ON CONFLICT (site, endpoint, digest) `+conflict, row.site, row.endpoint, row.digest, row.delivered, string(body)); err != nil {
 			return err
 		}
 	}

@@ -104,6 +104,7 @@ type publisher struct {
 type preparedDocument struct {
 	Rendered
 	digest string
+	size   int // bytes in JSON, about
 
 	mu     sync.Mutex
 	bodies map[string][]byte // by format and base
@@ -115,8 +116,13 @@ func (p *preparedDocument) body(s Sink) ([]byte, error) {
 	if r, ok := s.(Rooted); ok {
 		base = r.Base(p.Site)
 	}
-	key := string(s.Format())
-	if s.Format() == LDIF {
+	return p.as(s.Format(), base)
+}
+
+// as gives the document in a format, which is written once.
+func (p *preparedDocument) as(f Format, base glue.DN) ([]byte, error) {
+	key := string(f)
+	if f == LDIF {
 		key += " " + base.String()
 	}
 	p.mu.Lock()
@@ -124,7 +130,7 @@ func (p *preparedDocument) body(s Sink) ([]byte, error) {
 	if b := p.bodies[key]; b != nil {
 		return b, nil
 	}
-	b, err := Body(s.Format(), p.Document, base)
+	b, err := bodyOf(f, p.Document, base, p.size)
 	if err == nil {
 		p.bodies[key] = b
 	}
@@ -139,11 +145,11 @@ func (p *publisher) prepare(docs []Rendered) ([]*preparedDocument, error) {
 		if !p.valid(doc) {
 			continue
 		}
-		digest, err := Digest(doc.Document)
+		digest, size, err := digestOf(doc.Document)
 		if err != nil {
 			return nil, fmt.Errorf("document of %s: %w", doc.Endpoint, err)
 		}
-		all = append(all, &preparedDocument{Rendered: doc, digest: digest, bodies: map[string][]byte{}})
+		all = append(all, &preparedDocument{Rendered: doc, digest: digest, size: size, bodies: map[string][]byte{}})
 	}
 	return all, nil
 }
@@ -295,13 +301,11 @@ func (p *publisher) one(ctx context.Context, s Sink, rows []published, doc *prep
 	if unnoted || notes {
 		return nil
 	}
-	text := ""
+	var text []byte
 	if before == nil || before.digest != row.digest {
-		js, err := Body(JSON, doc.Document, nil)
-		if err != nil {
+		if text, err = doc.as(JSON, nil); err != nil {
 			return err
 		}
-		text = string(js)
 	}
 	return p.d.DB.Write(ctx, func(tx *store.Tx) error { return note(tx, row, text, false, !remover) })
 }

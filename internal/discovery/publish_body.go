@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"hash"
 	"slices"
 	"strings"
 	"time"
@@ -23,8 +24,13 @@ func NameOf(f Format, site, endpoint string) string {
 }
 
 // Body writes a document in a format. Base is where the entries of LDIF stand; JSON has none.
-func Body(f Format, d glue.Document, base glue.DN) ([]byte, error) {
+func Body(f Format, d glue.Document, base glue.DN) ([]byte, error) { return bodyOf(f, d, base, 0) }
+
+// bodyOf is Body for one that will have about so many bytes: a large document, written into a buffer that grows, takes
+// several times its size of memory.
+func bodyOf(f Format, d glue.Document, base glue.DN, size int) ([]byte, error) {
 	var out bytes.Buffer
+	out.Grow(size)
 	switch f {
 	case JSON:
 		if err := glue.WriteJSON(&out, d); err != nil {
@@ -42,17 +48,38 @@ func Body(f Format, d glue.Document, base glue.DN) ([]byte, error) {
 
 // Digest is the SHA-256 of what a document says, in any format, but for when it was made and how long it counts.
 func Digest(d glue.Document) (string, error) {
-	d = timeless(d)
-	sum := sha256.New()
-	if err := glue.WriteJSON(sum, d); err != nil {
-		return "", err
+	digest, _, err := digestOf(d)
+	return digest, err
+}
+
+// timesSize is what an object's times take in JSON, at most: "Validity": 43200, "CreationTime": "…", .
+const timesSize = 84
+
+// digestOf is Digest, with how many bytes the document has in JSON, at most.
+func digestOf(d glue.Document) (digest string, size int, err error) {
+	sum := &summing{Hash: sha256.New()}
+	if err := glue.WriteJSON(sum, timeless(d)); err != nil {
+		return "", 0, err
 	}
+	size = sum.written + timesSize*(len(d.Services)+len(d.Managers)+len(d.Endpoints)+len(d.Images)+len(d.InstanceTypes)+len(d.VirtualAccelerators)+
+		len(d.Shares)+len(d.MappingPolicies)+len(d.AccessPolicies))
 	for i := range d.Images { // LDAP alone has them
 		if n := d.Images[i].Network; len(n) > 0 {
 			fmt.Fprintf(sum, "%d %q\n", i, n)
 		}
 	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
+	return hex.EncodeToString(sum.Sum(nil)), size, nil
+}
+
+// summing is a hash that counts what it is given.
+type summing struct {
+	hash.Hash
+	written int
+}
+
+func (s *summing) Write(p []byte) (int, error) {
+	s.written += len(p)
+	return s.Hash.Write(p)
 }
 
 // timeless is a copy of a document without its times.

@@ -34,7 +34,7 @@ func (s *storeSink) Publish(ctx context.Context, p Publication) error {
 		return err
 	}
 	row := rowOf(s, p)
-	return s.db.Write(ctx, func(tx *store.Tx) error { return note(tx, row, string(p.Body), true, false) })
+	return s.db.Write(ctx, func(tx *store.Tx) error { return note(tx, row, p.Body, true, false) })
 }
 
 // Held reads a document back.
