@@ -14,7 +14,7 @@ import (
 )
 
 // MaxHeld bounds what is read back of a document, in bytes.
-const MaxHeld = 64 << 20
+const MaxHeld = 256 << 20
 
 // NewFile gives the sink "file". A path that ends in .json or .ldif is a file, and holds one document; any other one is a
 // directory with a file for each document, and the sink is a Remover. The directory is made when it is missing, and what
