@@ -8,9 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"path/filepath"
@@ -270,47 +268,13 @@ func (o *offering) list(t *testing.T) {
 	}
 }
 
-// proxy gives the URL of a proxy by which hosts are handlers of the test, under certificates of the federation's authority,
-// and every other host cannot be reached.
+// proxy gives the URL of a proxy by which hosts are handlers of the test, and every other host cannot be reached.
 func (o *offering) proxy(t *testing.T, hosts map[string]http.Handler) string {
 	t.Helper()
-	servers := map[string]string{}
-	for host, handler := range hosts {
-		certPEM, keyPEM, err := o.federation.CA.Issue("Peers", host)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cert, err := tls.X509KeyPair(certPEM, keyPEM)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := httptest.NewUnstartedServer(handler)
-		s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
-		s.StartTLS()
-		t.Cleanup(s.Close)
-		servers[host] = s.Listener.Addr().String()
+	proxy, stop, err := o.federation.Proxy(hosts)
+	if err != nil {
+		t.Fatal(err)
 	}
-	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		to := servers[r.URL.Hostname()]
-		if r.Method != http.MethodConnect || to == "" {
-			http.Error(w, "no way to "+r.URL.Host, http.StatusForbidden)
-			return
-		}
-		there, err := (&net.Dialer{}).DialContext(r.Context(), "tcp", to)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadGateway)
-			return
-		}
-		here, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			_ = there.Close()
-			return
-		}
-		_, _ = io.WriteString(here, "HTTP/1.1 200 OK\r\n\r\n")
-		go func() { _, _ = io.Copy(there, here); _ = there.Close() }()
-		_, _ = io.Copy(here, there)
-		_ = here.Close()
-	}))
-	t.Cleanup(proxy.Close)
-	return proxy.URL
+	t.Cleanup(stop)
+	return proxy
 }
