@@ -224,6 +224,10 @@ func (c *cli) offers(ctx context.Context, d *demo.Demo, said []run.Problem, once
 		return err
 	}
 	p("4  shares → catalog → render → publish: what the cloud offers to each VO, as GLUE 2.1")
+	if len(o.Episodes) > 0 {
+		p("   what went wrong")
+		c.episodes(o.Episodes, said)
+	}
 	for _, e := range o.Endpoints {
 		p("   endpoint  %s, GOCDB %s, health %s", e.EP, cmp.Or(e.GOCDBKey, "does not know it"), e.Health)
 		rows := make([][]string, 0, len(e.Shares))

@@ -62,6 +62,7 @@ type Demo struct {
 	version  string
 	era      openstack.Era
 	troubles []trouble
+	unasked  []faults.Named // that strike GOCDB
 	hurry    bool
 	clock    *stepped          // of fedsite's machine
 	outside  *stepped          // the true time, which cloud and federation go by

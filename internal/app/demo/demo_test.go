@@ -1,6 +1,7 @@
 package demo_test
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -11,8 +12,8 @@ import (
 	"github.com/fedsite/fedsite/internal/run"
 )
 
-// shown runs a demo to its end.
-func shown(t *testing.T, o demo.Options) (demo.History, demo.Outcome) {
+// started starts a demo.
+func started(t *testing.T, o demo.Options) *demo.Demo {
 	t.Helper()
 	o.At, o.Projects, o.VMs, o.Hurry, o.Version = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), 3, 36, true, "test"
 	o.Seed = 1
@@ -25,6 +26,13 @@ func shown(t *testing.T, o demo.Options) (demo.History, demo.Outcome) {
 			t.Error(err)
 		}
 	})
+	return d
+}
+
+// shown runs a demo to its end.
+func shown(t *testing.T, o demo.Options) (demo.History, demo.Outcome) {
+	t.Helper()
+	d := started(t, o)
 	h, err := d.Work(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -67,6 +75,9 @@ func TestFaults(t *testing.T) {
 		if testing.Short() && i%5 != 0 {
 			continue
 		}
+		if f.Place == faults.GOCDB {
+			continue // TestOffers
+		}
 		t.Run(f.Name, func(t *testing.T) {
 			t.Parallel()
 			h, end := shown(t, demo.Options{Faults: []string{f.Name}})
@@ -95,6 +106,50 @@ func TestFaults(t *testing.T) {
 			}
 			if len(end.Known) > 0 != (f.Name == "archived") {
 				t.Errorf("known differences: %q", end.Known)
+			}
+		})
+	}
+}
+
+// TestOffers: what the cloud offers is published of every VO, whole and without a finding; whatever GOCDB does, its last
+// answer holds, and that is said with what to do.
+func TestOffers(t *testing.T) {
+	names := []string{"", "gocdb-down", "gocdb-500", "gocdb-garbage"}
+	if !testing.Short() {
+		names = append(names, "gocdb-slow") // takes as long as fedsite has patience
+	}
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := demo.Options{}
+			if name != "" {
+				o.Faults = []string{name}
+			}
+			d := started(t, o)
+			offers, err := d.Publish(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(offers.Endpoints) != 1 || len(offers.Endpoints[0].Shares) != 3 {
+				t.Fatalf("%+v", offers.Endpoints)
+			}
+			e := offers.Endpoints[0]
+			if e.GOCDBKey == "" || e.Health != "ok" || e.Findings != 0 || e.Images != 3 || e.InstanceTypes != 5 || e.Accelerators != 1 {
+				t.Errorf("%+v", e)
+			}
+			if text, err := os.ReadFile(offers.File); err != nil || !strings.Contains(string(text), e.GOCDBKey) {
+				t.Errorf("the document does not know %s: %v", e.GOCDBKey, err)
+			}
+			if name == "" {
+				return
+			}
+			if len(offers.Episodes) != 1 {
+				t.Fatalf("%+v", offers.Episodes)
+			}
+			s := offers.Episodes[0]
+			told := slices.ContainsFunc(s.Said, func(p run.Problem) bool { return p.Object == "GOCDB" && p.Notice && p.Hint != "" })
+			if s.Struck == 0 || !told || s.Runs[0] != s.Runs[1] {
+				t.Errorf("%+v", s)
 			}
 		})
 	}

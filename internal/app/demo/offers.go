@@ -10,6 +10,7 @@ import (
 	"github.com/fedsite/fedsite/internal/app"
 	"github.com/fedsite/fedsite/internal/config"
 	"github.com/fedsite/fedsite/internal/discovery"
+	"github.com/fedsite/fedsite/internal/emulator/faults"
 	"github.com/fedsite/fedsite/internal/run"
 )
 
@@ -17,7 +18,8 @@ import (
 type Offers struct {
 	Report    run.Report
 	Endpoints []discovery.EndpointStatus
-	File      string // of the document
+	File      string    // of the document
+	Episodes  []Episode // what faults of GOCDB did
 }
 
 // Publish asks the cloud what it offers to each VO, and publishes it: into a directory, and for the servers of fedsite.
@@ -31,11 +33,17 @@ func (d *Demo) Publish(ctx context.Context) (Offers, error) {
 	if err != nil {
 		return Offers{}, err
 	}
-	reports := a.Publish(ctx, sites, app.PublishOptions{})
-	if err := reports[0].Err; err != nil {
-		return Offers{}, err
+	var o Offers
+	for _, n := range d.unasked {
+		e, err := d.silence(ctx, a, sites, n)
+		if err != nil {
+			return o, err
+		}
+		o.Episodes = append(o.Episodes, e)
 	}
-	o := Offers{Report: reports[0].Report}
+	if o.Report, err = offer(ctx, a, sites); err != nil {
+		return o, err
+	}
 	if o.Report.Outcome == run.Failed {
 		return o, failure(o.Report, d.clock.now())
 	}
@@ -48,6 +56,40 @@ func (d *Demo) Publish(ctx context.Context) (Offers, error) {
 		o.File = filepath.Join(d.Dir, publishedDir, discovery.NameOf(discovery.JSON, SiteName, e.EP))
 	}
 	return o, nil
+}
+
+// offer publishes once.
+func offer(ctx context.Context, a *app.App, sites []config.Site) (run.Report, error) {
+	r := a.Publish(ctx, sites, app.PublishOptions{})[0]
+	return r.Report, r.Err
+}
+
+// silence lets a fault strike what GOCDB is asked when the offers are published, once GOCDB has answered before.
+func (d *Demo) silence(ctx context.Context, a *app.App, sites []config.Site, n faults.Named) (Episode, error) {
+	e := Episode{Name: n.Name, Text: n.Text, At: d.clock.now()}
+	before, err := offer(ctx, a, sites)
+	if err != nil {
+		return e, err
+	}
+	struck := d.Federation.Faults.Struck()
+	t := trouble{Named: n}
+	if err := d.arm(t, e.At); err != nil {
+		return e, err
+	}
+	fresh, err := d.open(ctx) // which has no answer of GOCDB at hand
+	if err != nil {
+		return e, err
+	}
+	defer fresh.Close() //nolint:errcheck // the demo's own state
+	r, err := offer(ctx, fresh, sites)
+	d.Federation.Faults.Clear()
+	if err != nil {
+		return e, err
+	}
+	e.Struck = d.Federation.Faults.Struck() - struck
+	e.Runs = []string{"publish " + string(before.Outcome), "publish " + string(r.Outcome)}
+	e.Said, e.Next = r.Problems, []run.Problem{}
+	return e, nil
 }
 
 // ServeDocuments serves what was published over LDAP and as the information API, each at a port of its own, until the

@@ -25,7 +25,7 @@ type Episode struct {
 	At         time.Time     // of the run, the true time
 	What       string        // what was done to the world for it; "" = nothing
 	Struck     int           // requests that were struck
-	Runs       []string      // how the runs ended, "collect done"
+	Runs       []string      // how the runs ended, "collect done", "publish done"
 	Said       []run.Problem // what they reported, notices too
 	Next       []run.Problem // what the run after it reported
 	Undone     bool          // records were parked, so that an operator lets them go again with the next run
@@ -38,12 +38,16 @@ func (e Episode) Concerns(p run.Problem) bool {
 	return !is || !strings.HasPrefix(p.Reason, "needs clean-up") || strings.Contains(e.What, vm)
 }
 
-// foresee spreads the named faults over the middle of the history.
+// foresee spreads the named faults over the middle of the history. Those of GOCDB strike when the offers are published.
 func (d *Demo) foresee(names []string) error {
 	for i, name := range names {
 		n, known := faults.Find(name)
 		if !known {
 			return fmt.Errorf("there is no fault %q", name)
+		}
+		if n.Place == faults.GOCDB {
+			d.unasked = append(d.unasked, n)
+			continue
 		}
 		d.troubles = append(d.troubles, trouble{n, 1 + steps*(i+1)/(len(names)+1)})
 	}
@@ -128,7 +132,7 @@ func (d *Demo) arm(t trouble, at time.Time) error {
 	switch t.Place {
 	case faults.Cloud:
 		d.faults.Add(t.Fault)
-	case faults.Broker, faults.Authn:
+	case faults.Broker, faults.Authn, faults.GOCDB:
 		d.Federation.Faults.Add(t.Fault)
 	case faults.Net:
 		return d.Federation.Close()

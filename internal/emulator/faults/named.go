@@ -48,6 +48,7 @@ func Find(name string) (Named, bool) {
 func All() []Named {
 	all := cloudFaults()
 	all = append(all, brokerFaults()...)
+	all = append(all, GOCDBFaults()...)
 	all = append(all, clockFaults()...)
 	return append(all, worldFaults()...)
 }
@@ -139,7 +140,7 @@ func brokerFaults() []Named {
 			Fault: Fault{Service: "v1", Path: "/service-types/ams/hosts/*", Times: -1, Effect: Effect{Status: 500, Body: ams(500, "Internal Error: Could not access CRL http://crl.example.org/ca.crl", "INTERNAL SERVER ERROR")}}})
 }
 
-// GOCDBFaults strike all that GOCDB is asked. They are shown with the others by who asks GOCDB in the demo.
+// GOCDBFaults strike all that GOCDB is asked.
 func GOCDBFaults() []Named {
 	var all []Named
 	add := func(name, text string, e Effect) {
