@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -51,20 +50,9 @@ var eras = map[string]emulated.Era{"2.93": emulated.Zed, "2.104": emulated.Curre
 
 func newComparison(t *testing.T, l *lab) *comparison {
 	t.Helper()
-	settings, err := os.ReadFile(filepath.Join(l.dir, "settings"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	setting := func(name string) string {
-		m := regexp.MustCompile(`(?m)^` + name + `='(.*)'$`).FindSubmatch(settings)
-		if m == nil {
-			t.Fatalf("the lab's settings have no %s", name)
-		}
-		return string(m[1])
-	}
-	p := &comparison{l: l, password: setting("LAB_PASSWORD"), names: map[string]string{}, seen: map[string]bool{}}
-	root := func(port string) string { return "http://" + setting("LAB_HOST") + ":" + setting("LAB_PORT_"+port) }
-	p.lab = newSide("lab", p.password, map[string]string{"identity": root("KEYSTONE"), "compute": root("NOVA"), "image": root("GLANCE"), "network": root("NEUTRON"), "volume": root("CINDER")})
+	p := &comparison{l: l, password: l.setting(t, "LAB_PASSWORD"), names: map[string]string{}, seen: map[string]bool{}}
+	root := func(service string) string { return l.root(t, service) }
+	p.lab = newSide("lab", p.password, map[string]string{"identity": root("KEYSTONE"), "compute": root("NOVA"), "image": root("GLANCE"), "network": root("NEUTRON"), "volume": root("CINDER"), "object-store": root("SWIFT")})
 	p.release(t)
 	w := likeness(t, l, p.password)
 	for _, x := range w.Projects {
@@ -82,14 +70,14 @@ func newComparison(t *testing.T, l *lab) *comparison {
 	for _, x := range w.VMs() {
 		p.names["server "+x.Name] = x.ID
 	}
-	c := emulated.New(w, time.Now, emulated.Options{Era: p.era})
+	c := emulated.New(w, time.Now, emulated.Options{Era: p.era, Storage: &emulated.Storage{}})
 	srv, err := c.Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = srv.Close() })
 	base := c.Base()
-	p.emulator = newSide("emulator", p.password, map[string]string{"identity": base + "/identity", "compute": base + "/compute", "image": base + "/image", "network": base + "/network", "volume": base + "/volume"})
+	p.emulator = newSide("emulator", p.password, map[string]string{"identity": base + "/identity", "compute": base + "/compute", "image": base + "/image", "network": base + "/network", "volume": base + "/volume", "object-store": base + "/object-store"})
 	return p
 }
 

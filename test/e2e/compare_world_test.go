@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -12,13 +13,20 @@ import (
 )
 
 // likeness gives a world with the lab's own projects, users, flavors, images, volumes and servers, under their ids, so
-// that the same request means the same to both clouds. What the world has no word for (networks, snapshots, kinds of
-// volumes) is not in it.
+// that the same request means the same to both clouds. What the world has no word for (snapshots, kinds of volumes) is not
+// in it.
 func likeness(t *testing.T, l *lab, password string) *world.World {
 	t.Helper()
 	w := &world.World{Region: "RegionOne"}
 	w.Projects = query[world.Project](t, l, "keystone", `SELECT JSON_OBJECT('ID', id, 'Name', name, 'Disabled', IF(enabled, FALSE, TRUE),
 		'Properties', JSON_EXTRACT(extra, '$')) FROM project WHERE is_domain = 0 ORDER BY id`)
+	for i := range w.Projects {
+		p := &w.Projects[i]
+		p.Quota, p.NetworkQuota, p.VolumeQuota = quotasOf(t, l, "nova_api", "hard_limit", p.ID), quotasOf(t, l, "neutron", "`limit`", p.ID), quotasOf(t, l, "cinder", "hard_limit", p.ID)
+	}
+	w.Networks = query[world.Network](t, l, "neutron", `SELECT JSON_OBJECT('ID', n.id, 'Name', n.name, 'Project', n.project_id, 'MTU', n.mtu, 'External', e.network_id IS NOT NULL,
+		'Shared', r.id IS NOT NULL, 'Type', s.network_type, 'Physical', IFNULL(s.physical_network, '')) FROM networks n JOIN networksegments s ON s.network_id = n.id
+		LEFT JOIN externalnetworks e ON e.network_id = n.id LEFT JOIN networkrbacs r ON r.object_id = n.id AND r.action = 'access_as_shared' AND r.target_project = '*' ORDER BY n.id`)
 	w.Users = accounts(t, l, password)
 	w.Flavors = flavors(t, l)
 	w.Images = images(t, l)
@@ -28,6 +36,19 @@ func likeness(t *testing.T, l *lab, password string) *world.World {
 		w.Add(vm)
 	}
 	return w
+}
+
+// quotasOf gives the quotas that a service has of a project.
+func quotasOf(t *testing.T, l *lab, database, column, project string) map[string]int64 {
+	t.Helper()
+	all := map[string]int64{}
+	for _, q := range query[struct {
+		Resource string
+		N        int64
+	}](t, l, database, fmt.Sprintf("SELECT JSON_OBJECT('Resource', resource, 'N', %s) FROM quotas WHERE project_id = '%s'", column, project)) {
+		all[q.Resource] = q.N
+	}
+	return all
 }
 
 func accounts(t *testing.T, l *lab, password string) []world.User {

@@ -166,14 +166,14 @@ func ldapadd(url string, ldif []byte) error {
 }
 
 // ldapsearch gives the entries that a server answers with, by DN, each with its values as sorted lines "name: value". A
-// base that is not there has none.
+// base that is not there has none, nor has a server that does not know anything yet.
 func ldapsearch(t *testing.T, url string, args ...string) map[string][]string {
 	t.Helper()
 	cmd := exec.Command("ldapsearch", append([]string{"-x", "-LLL", "-o", "ldif-wrap=no", "-H", url}, args...)...)
 	var problems bytes.Buffer
 	cmd.Stderr = &problems
 	out, err := cmd.Output()
-	if e, failed := errors.AsType[*exec.ExitError](err); failed && e.ExitCode() == noSuchObject {
+	if e, failed := errors.AsType[*exec.ExitError](err); failed && (e.ExitCode() == noSuchObject || e.ExitCode() == unavailable) {
 		return nil
 	}
 	if err != nil {
@@ -206,5 +206,8 @@ func ldapsearch(t *testing.T, url string, args ...string) map[string][]string {
 	return all
 }
 
-// noSuchObject is ldapsearch's exit code for a base that is not there.
-const noSuchObject = 32
+// Exit codes of ldapsearch: for a base that is not there, and from a directory that has not looked yet.
+const (
+	noSuchObject = 32
+	unavailable  = 52
+)

@@ -3,16 +3,24 @@ package openstack
 import "net/http"
 
 func (c *Cloud) domainRoutes() {
-	c.mux.HandleFunc("GET /identity/v3/domains", c.authed(func(w http.ResponseWriter, r *http.Request, _ *token) {
+	c.mux.HandleFunc("GET /identity/v3/domains", c.authed(func(w http.ResponseWriter, r *http.Request, t *token) {
+		if !t.readsAll() {
+			refuse(w, r, http.StatusForbidden, "You are not authorized to perform the requested action: identity:list_domains.")
+			return
+		}
 		reply(w, http.StatusOK, object{"domains": c.domains(), "links": c.whole(r)})
 	}))
-	c.mux.HandleFunc("GET /identity/v3/domains/{id}", c.authed(func(w http.ResponseWriter, r *http.Request, _ *token) {
+	c.mux.HandleFunc("GET /identity/v3/domains/{id}", c.authed(func(w http.ResponseWriter, r *http.Request, t *token) {
 		id := r.PathValue("id")
 		for _, d := range c.domains() {
 			if d["id"] == id {
 				reply(w, http.StatusOK, object{"domain": d})
 				return
 			}
+		}
+		if !t.readsAll() {
+			refuse(w, r, http.StatusForbidden, "You are not authorized to perform the requested action: identity:get_domain.")
+			return
 		}
 		refuse(w, r, http.StatusNotFound, "Could not find domain: "+id+".")
 	}))

@@ -115,9 +115,16 @@ const imageTime = "2026-01-01T00:00:00Z"
 
 func (c *Cloud) listImages(w http.ResponseWriter, r *http.Request, t *token) {
 	query := r.URL.Query()
-	first := "/v2/images"
-	if r.URL.RawQuery != "" {
-		first += "?" + r.URL.RawQuery
+	asked := slices.DeleteFunc(strings.Split(r.URL.RawQuery, "&"), func(part string) bool { return part == "" || strings.HasPrefix(part, "marker=") })
+	path := func(query []string) string {
+		if len(query) == 0 {
+			return "/v2/images"
+		}
+		return "/v2/images?" + strings.Join(query, "&")
+	}
+	if v := query.Get("visibility"); v != "" && !slices.Contains([]string{"public", "private", "shared", "community", "all"}, v) {
+		refuse(w, r, http.StatusBadRequest, "Invalid visibility value: "+v)
+		return
 	}
 	limit, problem := defaultImages, error(nil)
 	if text := query.Get("limit"); text != "" {
@@ -138,11 +145,10 @@ func (c *Cloud) listImages(w http.ResponseWriter, r *http.Request, t *token) {
 		}
 		all = all[at+1:]
 	}
-	body := object{"first": first, "schema": "/v2/schemas/images"}
+	body := object{"first": path(asked), "schema": "/v2/schemas/images"}
 	if len(all) >= limit && limit > 0 {
 		all = all[:limit]
-		query.Set("marker", all[len(all)-1].ID)
-		body["next"] = "/v2/images?" + query.Encode()
+		body["next"] = path(append(asked, "marker="+url.QueryEscape(all[len(all)-1].ID)))
 	}
 	images := []object{}
 	for _, i := range all {

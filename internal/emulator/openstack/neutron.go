@@ -2,6 +2,7 @@ package openstack
 
 import (
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"net/http"
 	"net/url"
@@ -33,7 +34,7 @@ func (c *Cloud) neutron() {
 				return
 			}
 		}
-		refuse(w, r, http.StatusNotFound, "Network "+r.PathValue("id")+" could not be found.")
+		reply(w, http.StatusNotFound, object{"NeutronError": object{"type": "NetworkNotFound", "message": "Network " + r.PathValue("id") + " could not be found.", "detail": ""}})
 	}))
 	c.mux.HandleFunc("GET /network/v2.0/quotas/{project}", c.authed(c.networkQuota))
 	c.mux.HandleFunc("GET /network/v2.0/floatingips", c.authed(c.listFloating))
@@ -72,6 +73,9 @@ func (c *Cloud) network(n world.Network, t *token) object {
 	}
 	if t.admin() {
 		o["provider:network_type"], o["provider:physical_network"], o["provider:segmentation_id"] = orNull(n.Type), orNull(n.Physical), nil
+		if n.Type == "vxlan" || n.Type == "vlan" || n.Type == "gre" {
+			o["provider:segmentation_id"] = 1 + crc32.ChecksumIEEE([]byte(n.ID))%4094
+		}
 	}
 	return c.asOf(o)
 }
@@ -110,13 +114,22 @@ func (c *Cloud) listNetworks(w http.ResponseWriter, r *http.Request, t *token) {
 			}
 			all = all[at+1:]
 		}
+		links := []object{}
+		link := func(rel, marker string, more url.Values) {
+			values := maps.Clone(query)
+			values.Set("limit", fmt.Sprint(limit))
+			values.Set("marker", marker)
+			maps.Copy(values, more)
+			links = append(links, object{"rel": rel, "href": c.Base() + r.URL.Path + "?" + values.Encode()})
+		}
 		if len(all) >= limit { // also where nothing follows
 			all = all[:limit]
-			next := maps.Clone(query)
-			next.Set("limit", fmt.Sprint(limit))
-			next.Set("marker", all[limit-1]["id"].(string))
-			body["networks_links"] = []object{{"rel": "next", "href": c.Base() + r.URL.Path + "?" + next.Encode()}}
+			link("next", all[limit-1]["id"].(string), nil)
 		}
+		if len(all) > 0 { // also where nothing is before it
+			link("previous", all[0]["id"].(string), url.Values{"page_reverse": {"True"}})
+		}
+		body["networks_links"] = links
 	}
 	if fields := query["fields"]; len(fields) > 0 {
 		for _, o := range all {

@@ -112,6 +112,12 @@ func (b *container) bytes() (n int64) {
 	return n
 }
 
+// Content types of Swift's answers.
+const (
+	htmlType = "text/html; charset=UTF-8"
+	jsonType = "application/json; charset=utf-8"
+)
+
 // swiftPath is where the accounts are.
 const swiftPath = "/object-store/v1/AUTH_"
 
@@ -133,6 +139,7 @@ func (c *Cloud) swift() {
 		switch {
 		case t == nil:
 			w.Header().Set("WWW-Authenticate", `Swift realm="AUTH_`+project+`"`)
+			w.Header().Add("WWW-Authenticate", `Keystone uri="`+c.Base()+`/identity"`)
 			q.refuse(http.StatusUnauthorized, "This server could not verify that you are authorized to access the document you requested.")
 		case !account:
 			q.refuse(http.StatusPreconditionFailed, "Bad URL")
@@ -166,7 +173,7 @@ func (q *swiftCall) refuse(status int, message string) {
 		reply(q.w, status, object{"Code": strings.ReplaceAll(title, " ", ""), "Message": message, "RequestId": q.w.Header().Get("X-Trans-Id"), "HostId": "rgw-default"})
 		return
 	}
-	q.w.Header().Set("Content-Type", "text/html; charset=UTF-8")
+	q.w.Header().Set("Content-Type", htmlType)
 	q.w.WriteHeader(status)
 	if q.r.Method != http.MethodHead {
 		fmt.Fprintf(q.w, "<html><h1>%s</h1><p>%s</p></html>", title, message)
@@ -237,7 +244,11 @@ func (q *swiftCall) makeContainer(b *container) {
 		status = http.StatusAccepted
 	}
 	q.changed(q.c.storage.make(q.project, q.name, q.c.now()).meta, "X-Container-")
+	q.w.Header().Set("Content-Type", htmlType)
 	q.w.WriteHeader(status)
+	if status == http.StatusAccepted {
+		fmt.Fprint(q.w, "<html><h1>Accepted</h1><p>The request is accepted for processing.</p></html>")
+	}
 }
 
 func (q *swiftCall) changeContainer(b *container) {
@@ -258,6 +269,13 @@ func (q *swiftCall) changed(meta http.Header, prefix string) {
 
 func (q *swiftCall) showContainer(b *container) {
 	q.describe(b)
+	q.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if q.r.Header.Get("Accept") != "" {
+		q.w.Header().Set("Vary", "Accept")
+	}
+	if q.asJSON() {
+		q.w.Header().Set("Content-Type", jsonType)
+	}
 	q.w.WriteHeader(http.StatusNoContent)
 }
 
@@ -270,6 +288,8 @@ func (q *swiftCall) describe(b *container) {
 	h.Set("X-Container-Bytes-Used", strconv.FormatInt(b.bytes(), 10))
 	h.Set("X-Timestamp", stamped(b.created))
 	h.Set("X-Storage-Policy", "Policy-0")
+	h.Set("Last-Modified", b.created.UTC().Format(http.TimeFormat))
+	h.Set("Accept-Ranges", "bytes")
 }
 
 func (q *swiftCall) deleteContainer(b *container) {
@@ -278,6 +298,7 @@ func (q *swiftCall) deleteContainer(b *container) {
 		return
 	}
 	delete(q.c.storage.accounts[q.project], q.name)
+	q.w.Header().Set("Content-Type", htmlType)
 	q.w.WriteHeader(http.StatusNoContent)
 }
 
@@ -300,13 +321,14 @@ func (q *swiftCall) putObject(b *container) {
 	case q.c.opts.Storage.Full:
 		q.refuse(http.StatusInsufficientStorage, "There was not enough space to save the resource.")
 	case said != "" && said != hex.EncodeToString(sum[:]):
+		q.w.Header().Set("Last-Modified", q.c.now().UTC().Format(http.TimeFormat))
 		q.refuse(http.StatusUnprocessableEntity, "Unable to process the contained instructions")
 	default:
 		meta := http.Header{}
 		q.changed(meta, "X-Object-")
 		o := b.put(q.object, q.r.Header.Get("Content-Type"), body, meta, q.c.now())
 		q.head(o)
-		q.w.Header().Set("Content-Type", "text/html; charset=UTF-8")
+		q.w.Header().Set("Content-Type", htmlType)
 		q.w.WriteHeader(http.StatusCreated)
 	}
 }
@@ -333,6 +355,14 @@ func (q *swiftCall) getObject(b *container) {
 	}
 	h.Set("Content-Type", o.contentType)
 	h.Set("X-Timestamp", stamped(o.at))
+	h.Set("Accept-Ranges", "bytes")
+	if match := q.r.Header.Get("If-None-Match"); match != "" && !strings.Contains(match, `"`) { // sums stand without quotes, too
+		if strings.Contains(match, o.sum) {
+			q.w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		q.r.Header.Del("If-None-Match")
+	}
 	http.ServeContent(q.w, q.r, "", o.at, strings.NewReader(string(o.body)))
 }
 
@@ -353,5 +383,6 @@ func (q *swiftCall) deleteObject(b *container) {
 		return
 	}
 	delete(b.objects, q.object)
+	q.w.Header().Set("Content-Type", htmlType)
 	q.w.WriteHeader(http.StatusNoContent)
 }

@@ -75,14 +75,18 @@ func (q *swiftCall) page(names []string, delimiter string) ([]string, bool) {
 	return page, true
 }
 
+func (q *swiftCall) asJSON() bool {
+	return q.r.URL.Query().Get("format") == "json" || strings.Contains(q.r.Header.Get("Accept"), "application/json")
+}
+
 // list answers as JSON to who asks for it, else with a name a line.
 func (q *swiftCall) list(names []string, entry func(string) object) {
-	if q.r.URL.Query().Get("format") == "json" || strings.Contains(q.r.Header.Get("Accept"), "application/json") {
+	if q.asJSON() {
 		all := make([]object, len(names))
 		for i, name := range names {
 			all[i] = entry(name)
 		}
-		replyAs(q.w, http.StatusOK, "application/json; charset=utf-8", all)
+		replyAs(q.w, http.StatusOK, jsonType, all)
 		return
 	}
 	q.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
