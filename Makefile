@@ -60,8 +60,9 @@ bench: ## Measure fedsite as a process of its own: 400,000 VMs, and 100 shares (
 benchmarks: ## Run the Go benchmarks, BENCHTIME each (1s)
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(TESTFLAGS) ./...
 
-bench-peers: caso-venv ## Measure cASO beside fedsite on the same emulated cloud, 1,000 and 10,000 VMs
-	CGO_ENABLED=0 FEDSITE_CASO=$(abspath $(CASO_VENV))/bin/caso-extract $(GO) run -tags peers ./test/peers/bench $(BENCHFLAGS)
+bench-peers: caso-venv cloud-info-venv ## Measure cASO and cloud-info-provider beside fedsite on the same emulated cloud (BENCHFLAGS='-only discovery', or accounting)
+	CGO_ENABLED=0 FEDSITE_CASO=$(abspath $(CASO_VENV))/bin/caso-extract FEDSITE_CLOUD_INFO=$(abspath $(CLOUD_INFO_VENV))/bin/cloud-info-provider-service \
+		$(GO) run -tags peers ./test/peers/bench $(BENCHFLAGS)
 
 browser: ## Look at the web pages in Debian's Chromium (packages chromium, fonts-dejavu-core)
 	CGO_ENABLED=0 $(GO) test -tags browser -count=1 $(TESTFLAGS) ./test/browser

@@ -39,6 +39,7 @@ type Ready struct {
 	AuthURL    string    `json:"auth_url"` // of Keystone
 	GOCDB      string    `json:"gocdb"`    // URL of its public interface, which knows the cloud
 	CA         string    `json:"ca"`       // file of the authority that GOCDB and the broker have certificates of
+	Proxy      string    `json:"proxy"`    // URL of the proxy by which the host of -gocdb-as is GOCDB
 	Region     string    `json:"region"`
 	At         time.Time `json:"at"` // the world's present at the start
 	Offset     string    `json:"offset"`
@@ -66,10 +67,11 @@ func main() {
 	flag.IntVar(&s.changedAfter, "changed-after", 0, "of the VMs, how many are stopped in the hour after the start")
 	flag.IntVar(&s.months, "months", 1, "calendar months, the present one included, over which the VMs' creations spread and that are accounted (accounting.since)")
 	flag.BoolVar(&s.offers, "offers", false, "flavors and images say what discovery publishes, as the federation's do, and each project has the same number of VMs")
+	gocdbAs := flag.String("gocdb-as", "", "host as which GOCDB is reached by a proxy, for programs that ask it alone")
 	delay := flag.Duration("delay", 0, "time that the cloud waits before each answer")
 	receive := flag.Bool("receive", true, "verify messages and load them as the accounting server does; false only counts them")
 	flag.Parse()
-	if err := run(s, dir, at, *receive, *delay); err != nil {
+	if err := run(s, dir, at, *gocdbAs, *receive, *delay); err != nil {
 		fmt.Fprintln(os.Stderr, "emulator:", err)
 		os.Exit(1)
 	}
@@ -82,7 +84,7 @@ func (c *clock) offset() time.Duration { return time.Duration(c.ahead.Load()) }
 
 func (c *clock) now() time.Time { return time.Now().UTC().Round(0).Add(c.offset()) }
 
-func run(s shape, dir, at string, receive bool, delay time.Duration) error {
+func run(s shape, dir, at, gocdbAs string, receive bool, delay time.Duration) error {
 	if dir == "" {
 		return errors.New("name a directory with -dir")
 	}
@@ -133,6 +135,14 @@ func run(s shape, dir, at string, receive bool, delay time.Duration) error {
 		Control: "http://" + l.Addr().String(), Dir: f.dir, Config: f.path(configFile), Clouds: f.path(cloudsFile), AuthURL: cloud.AuthURL(), Region: w.Region,
 		GOCDB: fed.GOCDBURL(), CA: f.path("ca.pem"),
 		At: start, Offset: c.offset().String(), VMs: s.vms, Users: owners, EndedSoon: s.endedAfter, ChangeSoon: s.changedAfter,
+	}
+	if gocdbAs != "" {
+		proxy, stop, err := fed.Proxy(map[string]http.Handler{gocdbAs: fed.GOCDB})
+		if err != nil {
+			return err
+		}
+		defer stop()
+		ready.Proxy = proxy
 	}
 	for _, p := range w.Projects {
 		ready.Projects = append(ready.Projects, p.ID)

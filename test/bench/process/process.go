@@ -41,8 +41,10 @@ type Emulator struct {
 	Config   string   `json:"config"` // fedsite.yaml
 	Clouds   string   `json:"clouds"` // clouds.yaml; its entry accounting is a reader
 	AuthURL  string   `json:"auth_url"`
-	GOCDB    string   `json:"gocdb"`    // URL of its public interface
-	CA       string   `json:"ca"`       // file of GOCDB's authority
+	GOCDB    string   `json:"gocdb"` // URL of its public interface
+	CA       string   `json:"ca"`    // file of GOCDB's authority
+	Proxy    string   `json:"proxy"` // by which GOCDB has another name
+	Region   string   `json:"region"`
 	Projects []string `json:"projects"` // ids, the largest project first
 	Users    int      `json:"users"`
 
