@@ -20,7 +20,7 @@ import (
 
 // cloud does something with the emulated cloud: "cloud fails STATUS [SERVICE]" lets all that is asked fail, or all of one
 // service; "cloud works" ends that; "cloud retires FLAVOR" takes a flavor away, by its id; "cloud refuses PROJECT" lets nobody
-// sign in to a project, by its name.
+// sign in to a project, by its name; "cloud rests DURATION" declares a downtime in GOCDB.
 func cloud(ts *testscript.TestScript, neg bool, args []string) {
 	d := ts.Value(emulated{}).(*emulated)
 	switch {
@@ -42,8 +42,13 @@ func cloud(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("the cloud has no project %s", args[1])
 		}
 		d.Disturb(faults.Fault{Service: "identity", Method: http.MethodPost, Times: -1, Fits: ofProject(d.World.Projects[i].ID), Effect: faults.Effect{Status: http.StatusUnauthorized}})
+	case !neg && len(args) == 2 && args[0] == "rests":
+		long, err := time.ParseDuration(args[1])
+		ts.Check(err)
+		now := time.Now().Add(d.Ahead())
+		d.Federation.Downtime("DEMO-SITE", true, now.Add(-time.Minute), now.Add(long), "new switches")
 	default:
-		ts.Fatalf("usage: cloud fails STATUS [SERVICE], cloud works, cloud retires FLAVOR, cloud refuses PROJECT")
+		ts.Fatalf("usage: cloud fails STATUS [SERVICE], cloud works, cloud retires FLAVOR, cloud refuses PROJECT, cloud rests DURATION")
 	}
 }
 
@@ -97,6 +102,20 @@ func ask(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 1 && len(args) != 3 {
 		ts.Fatalf("usage: ask URL [HEADER VALUE]")
 	}
+	text, err := answer(ts, args...)
+	if neg {
+		if err == nil {
+			ts.Fatalf("%s answers %s", args[0], text)
+		}
+		return
+	}
+	ts.Check(err)
+	_, err = io.WriteString(ts.Stdout(), text)
+	ts.Check(err)
+}
+
+// answer gives what ask prints.
+func answer(ts *testscript.TestScript, args ...string) (string, error) {
 	at := args[0]
 	if e := ts.Value(emulated{}).(*emulated); strings.HasPrefix(at, "/") && e.unit != nil {
 		if all := shows.FindAllStringSubmatch(e.unit.Said(), -1); len(all) > 0 {
@@ -104,23 +123,24 @@ func ask(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	r, err := http.NewRequest(http.MethodGet, at, http.NoBody)
-	ts.Check(err)
+	if err != nil {
+		return "", err
+	}
 	if len(args) == 3 {
 		r.Header.Set(args[1], args[2])
 	}
 	client := http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	answer, err := client.Do(r)
-	if neg {
-		if err == nil {
-			ts.Fatalf("%s answers %s", args[0], answer.Status)
-		}
-		return
+	response, err := client.Do(r)
+	if err != nil {
+		return "", err
 	}
-	ts.Check(err)
-	defer answer.Body.Close() //nolint:errcheck // it was read
-	fmt.Fprintln(ts.Stdout(), answer.Status)
-	ts.Check(answer.Header.Write(ts.Stdout()))
-	fmt.Fprintln(ts.Stdout())
-	_, err = io.Copy(ts.Stdout(), answer.Body)
-	ts.Check(err)
+	defer response.Body.Close() //nolint:errcheck // it was read
+	var b bytes.Buffer
+	fmt.Fprintln(&b, response.Status)
+	err = response.Header.Write(&b)
+	b.WriteByte('\n')
+	if _, rerr := io.Copy(&b, response.Body); err == nil {
+		err = rerr
+	}
+	return b.String(), err
 }

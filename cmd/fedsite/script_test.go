@@ -158,7 +158,7 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Defer(func() { ts.Check(d.Stop()) })
 }
 
-// eventually runs a program until its output has a pattern: "eventually PATTERN PROGRAM ARGS…".
+// eventually runs a program, or asks, until its output has a pattern: "eventually PATTERN PROGRAM ARGS…".
 func eventually(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: eventually PATTERN PROGRAM ARGS…")
@@ -168,6 +168,12 @@ func eventually(ts *testscript.TestScript, neg bool, args []string) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); <-tick.C {
+		if args[1] == "ask" {
+			if text, err := answer(ts, args[2:]...); err == nil && pattern.MatchString(text) {
+				return
+			}
+			continue
+		}
 		if ts.Exec(args[1], args[2:]...) == nil && pattern.MatchString(ts.ReadFile("stdout")) {
 			return
 		}
