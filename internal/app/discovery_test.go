@@ -69,7 +69,9 @@ func (e *estate) overhear(next http.Handler) http.Handler {
 			r.Body = io.NopCloser(bytes.NewReader(body))
 			var asked struct {
 				Auth struct {
-					Identity struct{ Password struct{ User struct{ Name string } } }
+					Identity struct {
+						Password struct{ User struct{ Name string } }
+					}
 				}
 			}
 			if json.Unmarshal(body, &asked) == nil && asked.Auth.Identity.Password.User.Name != "" {
