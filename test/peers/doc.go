@@ -6,6 +6,6 @@
 //
 // The peer is cASO, of the release in requirements.txt, in a virtual environment of its own. make e2e runs it on a real
 // OpenStack (test/e2e); the tests here compare what it made of recorded clouds; make bench-peers measures it beside
-// fedsite. Why records differ is said to site administrators in docs/explanation/caso.md, under the headings that the
+// fedsite, and cloud-info-provider, too, whose documents test/e2e and protocol/glue compare. Why records differ is said to site administrators in docs/explanation/caso.md, under the headings that the
 // catalogue names.
 package peers
