@@ -55,10 +55,14 @@ func (s *Site) share(vo string) (Share, bool) {
 	return s.Shares[i], true
 }
 
+// projects are those of all shares, each once: a VO has a share of one project in every region.
 func (s *Site) projects() []Project {
-	all := make([]Project, len(s.Shares))
-	for i, h := range s.Shares {
-		all[i] = Project{ID: h.Project, Name: h.VO}
+	all, seen := make([]Project, 0, len(s.Shares)), make(map[Project]bool, len(s.Shares))
+	for _, h := range s.Shares {
+		if p := (Project{ID: h.Project, Name: h.VO}); !seen[p] {
+			seen[p] = true
+			all = append(all, p)
+		}
 	}
 	return all
 }

@@ -37,7 +37,7 @@ func (c *Catalogue) sites(vo, name string, projects bool) []siteShape {
 	return shapes
 }
 
-// images are those of the first share of a VO at each site, or of all shares.
+// images are those of a VO's shares at each site, or of all shares.
 func (c *Catalogue) images(vo string, onlyEGI bool) []Image {
 	all := []Image{}
 	for i := range c.Sites {
@@ -46,20 +46,27 @@ func (c *Catalogue) images(vo string, onlyEGI bool) []Image {
 	return all
 }
 
+// images are those of all shares, or of a VO's. What an earlier share of the VO has is not told again: regions may have one
+// store of images.
 func (s *Site) images(vo string, onlyEGI bool) []Image {
-	shares := s.Shares
-	if vo != "" {
-		h, has := s.share(vo)
-		if !has {
-			return nil
-		}
-		shares = []Share{h}
+	shares := map[string]int{} // by VO
+	for _, h := range s.Shares {
+		shares[h.VO]++
 	}
-	all := []Image{}
-	for _, h := range shares {
+	all, seen := []Image{}, map[Image]bool{}
+	for _, h := range s.Shares {
+		if vo != "" && h.VO != vo {
+			continue
+		}
+		had := len(all)
 		for _, i := range h.Images {
-			if !onlyEGI || i.EGIID != "" {
+			if (!onlyEGI || i.EGIID != "") && !seen[i] {
 				all = append(all, i)
+			}
+		}
+		if shares[h.VO] > 1 { // else nothing can come again
+			for _, i := range all[had:] {
+				seen[i] = true
 			}
 		}
 	}

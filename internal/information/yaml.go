@@ -16,8 +16,8 @@ func (s *Site) fedcloudclient() []byte {
 		return []byte(b.String())
 	}
 	b.WriteString("vos:\n")
-	for _, h := range s.Shares {
-		fmt.Fprintf(&b, "- auth:\n    project_id: %s\n  name: %s\n", scalar(h.Project), scalar(h.VO))
+	for _, p := range s.projects() {
+		fmt.Fprintf(&b, "- auth:\n    project_id: %s\n  name: %s\n", scalar(p.ID), scalar(p.Name))
 	}
 	return []byte(b.String())
 }
