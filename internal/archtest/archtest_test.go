@@ -52,7 +52,7 @@ func TestWrongArrows(t *testing.T) {
 		{"internal/health", []string{"internal/notify", "internal/run", "internal/store"}, ""},
 		{"internal/information", []string{"internal/discovery"}, "internal/information → internal/discovery: internal/information serves anybody's documents"},
 		{"internal/information", []string{"internal/web"}, "internal/information → internal/web: internal/information serves anybody's documents"},
-		{"internal/information", []string{"protocol/glue", "protocol/gocdb", "internal/run", "internal/transport", "net/http", "golang.org/x/net/netutil"}, ""},
+		{"internal/information", []string{"protocol/glue", "protocol/gocdb", "internal/run", "internal/transport", "internal/listen", "net/http", "golang.org/x/net/netutil"}, ""},
 		{"internal/notify", []string{"internal/run"}, "internal/notify → internal/run: internal/store, internal/transport and internal/notify know no domain"},
 		{"internal/web", []string{"internal/accounting", "internal/discovery"}, "internal/web → internal/discovery: only internal/app and cmd/fedsite import more than one pipeline"},
 		{"internal/web", []string{"internal/discovery", "internal/discovery/catalog"}, ""},

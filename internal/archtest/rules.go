@@ -17,7 +17,7 @@ var layers = [][]string{
 	{"internal/app/..."},
 	{"internal/accounting/...", "internal/discovery/...", "internal/images/...", "internal/access/...", "internal/web/...", "internal/information/...", "internal/directory/...", "internal/doctor/...",
 		"internal/tasks/...", "internal/health/...", "internal/config/...", "internal/telemetry/...", "internal/emulator/..."},
-	{"internal/openstack/...", "internal/credential/...", "internal/store/...", "internal/audit/...", "internal/transport/...", "internal/notify/..."},
+	{"internal/openstack/...", "internal/credential/...", "internal/store/...", "internal/audit/...", "internal/transport/...", "internal/listen/...", "internal/notify/..."},
 	{"internal/site/...", "internal/run/..."},
 	{"protocol/..."},
 }
@@ -58,7 +58,7 @@ var rules = []rule{
 	{from: []string{"internal/site/...", "internal/run/..."}, only: []string{"protocol/...", std}, words: "internal/site and internal/run are values and rules, on protocol/ alone"},
 	{from: []string{"internal/config/..."}, only: []string{"internal/site", "github.com/goccy/...", "gopkg.in/ini.v1", std}, words: "internal/config knows internal/site and its parsers, nothing else"},
 	{from: []string{"internal/store/...", "internal/transport/...", "internal/notify/..."}, unless: testSupport, to: []string{"internal/..."}, words: "internal/store, internal/transport and internal/notify know no domain"},
-	{from: []string{"internal/information/..."}, only: []string{"protocol/...", "internal/run", "internal/transport", "golang.org/x/...", std}, words: "internal/information serves anybody's documents, and knows no part that makes them"},
+	{from: []string{"internal/information/..."}, only: []string{"protocol/...", "internal/run", "internal/transport", "internal/listen", "golang.org/x/...", std}, words: "internal/information serves anybody's documents, and knows no part that makes them"},
 	{from: []string{"internal/health/..."}, to: pipelines, words: "internal/health judges by what parts report in internal/run's terms, and knows none of them"},
 	{from: everything, unless: testSupport, to: append([]string{"testing/..."}, testSupport...), words: "what runs in production imports nothing made for tests"},
 }

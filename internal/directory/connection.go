@@ -8,6 +8,8 @@ import (
 	"net"
 	"runtime/debug"
 	"time"
+
+	"github.com/fedsite/fedsite/internal/listen"
 )
 
 // connection serves one client, one request after the other.
@@ -25,7 +27,7 @@ type connection struct {
 
 func newConnection(s *Server, n net.Conn) *connection {
 	return &connection{
-		server: s, net: n, origin: origin(n.RemoteAddr()),
+		server: s, net: n, origin: listen.Origin(n.RemoteAddr()),
 		r: bufio.NewReader(n), w: bufio.NewWriterSize(timedWriter{n, s.limits.Write}, 32<<10),
 	}
 }

@@ -2,8 +2,6 @@ package directory
 
 import (
 	"cmp"
-	"net"
-	"net/netip"
 	"time"
 )
 
@@ -34,20 +32,4 @@ func (l Limits) withDefaults() Limits {
 		Write:       cmp.Or(l.Write, 30*time.Second),
 		Grace:       cmp.Or(l.Grace, 5*time.Second),
 	}
-}
-
-// origin is what connections from one place have in common: an IPv4 address, or the IPv6 network that one host can choose
-// its addresses from.
-func origin(a net.Addr) string {
-	p, err := netip.ParseAddrPort(a.String())
-	if err != nil {
-		return a.String()
-	}
-	ip := p.Addr().Unmap().WithZone("")
-	if ip.Is6() {
-		if network, err := ip.Prefix(64); err == nil {
-			return network.String()
-		}
-	}
-	return ip.String()
 }

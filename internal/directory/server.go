@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/fedsite/fedsite/internal/listen"
 )
 
 // Port is where a site BDII is asked.
@@ -45,7 +47,7 @@ type Server struct {
 	stopping atomic.Bool
 	mu       sync.Mutex
 	open     map[*connection]bool
-	from     map[string]int // connections by origin
+	from     *listen.Room // connections by origin
 	serving  sync.WaitGroup
 }
 
@@ -54,8 +56,9 @@ func New(o Options) *Server {
 	s := &Server{
 		source: o.Source, log: o.Log, limits: o.Limits.withDefaults(), every: cmp.Or(o.Every, 15*time.Second),
 		answered: o.Answered, refused: o.Refused, empty: newTree(nil, "", nil),
-		open: map[*connection]bool{}, from: map[string]int{},
+		open: map[*connection]bool{},
 	}
+	s.from = listen.NewRoom(s.limits.PerAddress)
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -157,11 +160,10 @@ func (s *Server) take(n net.Conn) {
 		reason, message = "stopping", "the service is stopping"
 	case len(s.open) >= s.limits.Connections:
 		reason, message = "connections", "there are too many connections"
-	case s.from[c.origin] >= s.limits.PerAddress:
+	case !s.from.Enter(c.origin):
 		reason, message = "address", "there are too many connections from this address"
 	default:
 		s.open[c] = true
-		s.from[c.origin]++
 		s.serving.Add(1)
 	}
 	s.mu.Unlock()
@@ -184,9 +186,7 @@ func (s *Server) forget(c *connection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, c)
-	if s.from[c.origin]--; s.from[c.origin] == 0 {
-		delete(s.from, c.origin)
-	}
+	s.from.Leave(c.origin)
 }
 
 // stop ends all connections: idle ones now, others when they have their answer or the grace is over.

@@ -364,19 +364,3 @@ func TestListen(t *testing.T) {
 		}
 	}
 }
-
-// TestOrigin: an IPv6 host can choose among 2⁶⁴ addresses, and counts as one.
-func TestOrigin(t *testing.T) {
-	for address, want := range map[string]string{
-		"192.0.2.1:5": "192.0.2.1", "[::ffff:192.0.2.1]:5": "192.0.2.1", "[2001:db8::1]:5": "2001:db8::/64", "[2001:db8::2]:6": "2001:db8::/64",
-		"[fe80::1%eth0]:5": "fe80::/64", "[::1]:9": "::/64",
-	} {
-		a, err := net.ResolveTCPAddr("tcp", address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := origin(a); got != want {
-			t.Errorf("%s: %s, want %s", address, got, want)
-		}
-	}
-}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/net/netutil"
+
+	"github.com/fedsite/fedsite/internal/listen"
 )
 
 // Limits of the server. All images of a large federation are some MB, for clients far away.
@@ -21,6 +23,7 @@ const (
 	idleTimeout   = 60 * time.Second
 	maxHeader     = 16 << 10
 	maxOpen       = 512             // connections at once
+	maxEach       = 32              // of them from one place; a browser opens 6, a program with threads more
 	grace         = 5 * time.Second // for answers that are under way when the service stops
 )
 
@@ -37,7 +40,12 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %q: %w", addr, err)
 	}
-	return netutil.LimitListener(l, maxOpen), nil
+	return bounded(l), nil
+}
+
+// bounded bounds the connections at once: one more than all waits, one more than one place may have is closed.
+func bounded(l net.Listener) net.Listener {
+	return netutil.LimitListener(listen.Each(l, maxEach), maxOpen)
 }
 
 // NewHTTPServer gives the server for the handler, with time-outs and limits. Log takes what the server itself has to say.
