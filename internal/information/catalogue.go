@@ -63,11 +63,59 @@ func (h Hosts) find(s Site) (id, host string) {
 	return found.Found[0].Service.Key, found.Found[0].Service.Host
 }
 
+// standing tells what a document's key is worth beside others of its site: a publisher can write any.
+type standing int
+
+const (
+	ofAnother standing = iota // GOCDB has it for another URL or site
+	unheard                   // GOCDB does not have it, or is not known, or the document has none
+	confirmed                 // GOCDB has it for the URL, or has no URL to say otherwise
+)
+
+// standing tells what the key of a site's document is worth.
+func (h Hosts) standing(s Site) standing {
+	i := slices.IndexFunc(h, func(o gocdb.Service) bool { return o.Key == s.ID })
+	if s.ID == "" || i < 0 {
+		return unheard
+	}
+	if found, err := gocdb.Match(h[i:i+1], gocdb.Wanted{URL: s.URL, Site: s.Name}); err == nil && len(found.Found) > 0 {
+		return confirmed
+	}
+	if h[i].Site == s.Name && h[i].URL == "" && !slices.ContainsFunc(h[i].Endpoints, func(e gocdb.Endpoint) bool { return e.URL != "" }) {
+		return confirmed
+	}
+	return ofAnother
+}
+
 // entry is a reading with its site as it will be served.
 type entry struct {
 	*Reading
-	site Site
-	key  string // URL as it is compared
+	site     Site
+	key      string // URL as it is compared
+	standing standing
+}
+
+// age is the number by which the endpoints of a site are ordered. A key that is another's has none.
+func (e entry) age() int {
+	if e.standing == ofAnother {
+		return -1
+	}
+	return number(e.site.ID)
+}
+
+// compareNewest orders the endpoints of a site: the first has its name. Ours come before others, whatever these write.
+func compareNewest(a, b entry) int {
+	return cmp.Or(ownFirst(a, b), -cmp.Compare(a.standing, b.standing), -cmp.Compare(a.age(), b.age()), -cmp.Compare(a.site.ID, b.site.ID), cmp.Compare(a.key, b.key))
+}
+
+func ownFirst(a, b entry) int {
+	switch {
+	case a.Document.Own == b.Document.Own:
+		return 0
+	case a.Document.Own:
+		return -1
+	}
+	return 1
 }
 
 // NewCatalogue makes the catalogue of readings. Their order does not matter.
@@ -81,23 +129,30 @@ func NewCatalogue(readings []*Reading, t Terms) *Catalogue {
 			groups[r.Site.Name] = append(groups[r.Site.Name], e)
 		}
 	}
-	var older []entry
+	var ranks [4][]entry // names are given in this order: to ours, then to those that have a right to their names
 	for _, name := range slices.Sorted(maps.Keys(groups)) {
 		group := c.single(groups[name])
 		for i := range group {
 			group[i].site.ID, group[i].site.Hostname = t.Hosts.find(group[i].site)
+			group[i].standing = t.Hosts.standing(group[i].site)
 			if u, err := url.Parse(group[i].site.URL); err == nil && group[i].site.Hostname == "" {
 				group[i].site.Hostname = u.Hostname()
 			}
 		}
-		slices.SortStableFunc(group, func(a, b entry) int {
-			return cmp.Or(-cmp.Compare(number(a.site.ID), number(b.site.ID)), -cmp.Compare(a.site.ID, b.site.ID), cmp.Compare(a.key, b.key))
-		})
-		c.add(group[0])
-		older = append(older, group[1:]...)
+		slices.SortStableFunc(group, compareNewest)
+		for i, e := range group {
+			rank := 0
+			if !e.Document.Own {
+				rank = 2
+			}
+			if i > 0 {
+				rank++
+				e.site.Name += "-" + cmp.Or(e.site.ID, e.site.Hostname)
+			}
+			ranks[rank] = append(ranks[rank], e)
+		}
 	}
-	for _, e := range older { // after all that have a right to their names
-		e.site.Name += "-" + cmp.Or(e.site.ID, e.site.Hostname)
+	for _, e := range slices.Concat(ranks[:]...) {
 		c.add(e)
 	}
 	slices.SortFunc(c.Sites, func(a, b Site) int { return strings.Compare(a.Name, b.Name) })
@@ -145,13 +200,7 @@ func (c *Catalogue) counts(r *Reading, t Terms) bool {
 // single leaves one document for each endpoint: our own, else the newest.
 func (c *Catalogue) single(group []entry) []entry {
 	slices.SortFunc(group, func(a, b entry) int {
-		own := 0
-		if a.Document.Own != b.Document.Own {
-			if own = 1; a.Document.Own {
-				own = -1
-			}
-		}
-		return cmp.Or(cmp.Compare(a.key, b.key), own, b.Made.Compare(a.Made), cmp.Compare(a.Document.Source, b.Document.Source), cmp.Compare(a.Document.Name, b.Document.Name))
+		return cmp.Or(cmp.Compare(a.key, b.key), ownFirst(a, b), b.Made.Compare(a.Made), cmp.Compare(a.Document.Source, b.Document.Source), cmp.Compare(a.Document.Name, b.Document.Name))
 	})
 	var left []entry
 	for _, e := range group {

@@ -17,7 +17,7 @@ import (
 // Site is an endpoint of a site, as the answers have it.
 type Site struct {
 	ID       string // GOCDB's key of the service; "" = not known
-	Name     string // of the site in GOCDB; the older endpoints of one site have -ID, or -Hostname, after it
+	Name     string // of the site in GOCDB; the other endpoints of one site have -ID, or -Hostname, after it
 	URL      string // Keystone's
 	Hostname string // of the service in GOCDB, else the URL's
 	Shares   []Share
