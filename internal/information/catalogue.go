@@ -19,6 +19,7 @@ import (
 type Catalogue struct {
 	Sites   []Site // by name
 	Dropped []Dropped
+	Ended   []Dropped // our own that are older than they say they count: nothing newer was published, and they count no more
 	Stale   []Dropped // they count all the same, but are older than they say they count
 	Until   time.Time // when a document ceases to count; zero = none will
 
@@ -41,7 +42,7 @@ func (d Dropped) String() string { return fmt.Sprintf("%s in %s: %s", d.Document
 // Terms are what a catalogue is made under.
 type Terms struct {
 	Now           time.Time
-	CheckValidity bool // drop documents that are older than they say they count
+	CheckValidity bool // drop others' documents that are older than they say they count; our own are dropped always
 	Hosts         Hosts
 }
 
@@ -160,6 +161,7 @@ func NewCatalogue(readings []*Reading, t Terms) *Catalogue {
 		c.byName[s.Name] = i
 	}
 	slices.SortFunc(c.Dropped, compareDropped)
+	slices.SortFunc(c.Ended, compareDropped)
 	slices.SortFunc(c.Stale, compareDropped)
 	c.list()
 	return c
@@ -189,6 +191,10 @@ func (c *Catalogue) counts(r *Reading, t Terms) bool {
 		return true
 	}
 	reason := fmt.Sprintf("it is of %s and counted until %s", r.Made.Format(time.RFC3339), r.Until.Format(time.RFC3339))
+	if r.Document.Own { // what we say ourselves holds, or we would tell of a cloud that we look at no more
+		c.Ended = append(c.Ended, Dropped{r.Document.Source, r.Document.Name, reason})
+		return false
+	}
 	if t.CheckValidity {
 		c.drop(r, "%s", reason)
 		return false

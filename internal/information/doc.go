@@ -10,6 +10,7 @@
 //   - One bad document spoils itself alone. What was read of it before stays for a bounded time (Options.Keep).
 //   - A source that does not answer keeps its last documents; so do GOCDB and the Operations Portal.
 //   - Of two documents of one endpoint of one site, our own counts, else the newer one.
+//   - Our own documents count as long as they say. Others' count longer, unless Options.CheckValidity says otherwise.
 //   - Requests never wait for a source, but for the very first look.
 //   - Names are a publisher's or a tenant's to choose. They are data in every answer, and never a path on this machine.
 package information

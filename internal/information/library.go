@@ -27,6 +27,7 @@ const (
 // present is what is served at a time.
 type present struct {
 	*Catalogue
+	made   time.Time
 	vos    []string
 	voList *answer
 }
@@ -150,7 +151,8 @@ func (l *library) refresh(ctx context.Context) {
 // renew makes another catalogue when it is time.
 func (l *library) renew(now time.Time, changed bool) {
 	old := l.now.Load()
-	if old != nil && !changed && (old.Until.IsZero() || now.Before(old.Until)) {
+	// what counted no more counts again when the clock is set back
+	if old != nil && !changed && !now.Before(old.made) && (old.Until.IsZero() || now.Before(old.Until)) {
 		return
 	}
 	// until anybody answered, an empty list would be a lie
@@ -181,7 +183,7 @@ func (l *library) make(now time.Time) *present {
 		}
 	}
 	c := NewCatalogue(readings, Terms{Now: now, CheckValidity: l.o.CheckValidity, Hosts: l.hosts.value})
-	p := &present{Catalogue: c, vos: c.VOs()}
+	p := &present{Catalogue: c, made: now, vos: c.VOs()}
 	if !l.portal.at.IsZero() {
 		p.vos = l.portal.value
 	}
@@ -189,6 +191,6 @@ func (l *library) make(now time.Time) *present {
 		p.vos = []string{}
 	}
 	p.voList = jsonAnswer(p.vos).kept()
-	l.o.Log.Info("documents were read", "documents", len(readings), "sites", len(c.Sites), "dropped", len(c.Dropped), "stale", len(c.Stale))
+	l.o.Log.Info("documents were read", "documents", len(readings), "sites", len(c.Sites), "dropped", len(c.Dropped), "ended", len(c.Ended), "stale", len(c.Stale))
 	return p
 }

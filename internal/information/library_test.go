@@ -86,13 +86,44 @@ func TestValidityEnds(t *testing.T) {
 	list := Published("own", func(context.Context) ([]Document, string, error) {
 		return []Document{{Name: "a", Body: text}}, "1", nil
 	})
-	s := serve(t, Options{Sources: []Source{list}, CheckValidity: true, Now: at.now, Every: 9999 * time.Hour})
-	for _, want := range []string{`["A"]`, `[]`} {
-		if got := sitesOf(t, s); got != want {
-			t.Errorf("at %v: %s, want %s", at.at, got, want)
+	told := func(s *Server) (words string) {
+		for _, c := range s.Status().Checks() {
+			if c.State == run.CheckWarn {
+				words += c.Name + ": " + c.Reason
+			}
 		}
-		at.at = noon.Add(12 * time.Hour)
-		s.Refresh(t.Context())
+		return words
+	}
+	for _, check := range []bool{true, false} { // of our own it is checked always
+		at.at = noon
+		s := serve(t, Options{Sources: []Source{list}, CheckValidity: check, Now: at.now, Every: 9999 * time.Hour})
+		for _, c := range []struct {
+			after       time.Duration
+			sites, told string
+		}{
+			{12*time.Hour - time.Second, `["A"]`, ""},
+			{12 * time.Hour, `[]`, "own documents that are not served any more: a in own: it is of 2026-11-23T12:00:00Z and counted until 2026-11-24T00:00:00Z"},
+			{time.Hour, `["A"]`, ""}, // the clock had been ahead
+		} {
+			at.at = noon.Add(c.after)
+			s.Refresh(t.Context())
+			if got := sitesOf(t, s); got != c.sites || told(s) != c.told {
+				t.Errorf("checked %t, at %v: %s, told %q; want %s, %q", check, at.at, got, told(s), c.sites, c.told)
+			}
+		}
+	}
+}
+
+// TestOthersCountForOurs shows that a document of others counts when our own of the same endpoint counts no more.
+func TestOthersCountForOurs(t *testing.T) {
+	text := body(t, offer(t, "A", "1G0", "https://a.example.org/v3"))
+	newer := offer(t, "A", "1G0", "https://a.example.org/v3", "ops")
+	newer.Services[0].CreationTime = noon.Add(time.Hour)
+	readings := []*Reading{Read(Document{Source: "own", Own: true, Body: text}), Read(Document{Source: "other", Body: body(t, newer)})}
+	for after, vos := range map[time.Duration]int{11 * time.Hour: 0, 12 * time.Hour: 1} {
+		if c := NewCatalogue(readings, Terms{Now: noon.Add(after)}); len(c.Sites) != 1 || len(c.VOs()) != vos {
+			t.Errorf("after %v: %v", after, c.Sites)
+		}
 	}
 }
 

@@ -18,7 +18,7 @@ type Options struct {
 	Registry      Registry // GOCDB; nil = host names are those of the sites' URLs
 	Portal        *Portal  // nil = the VOs are those of the documents
 	Disciplines   []Discipline
-	CheckValidity bool          // drop documents that are older than they say they count, as the original does unless it is told not to
+	CheckValidity bool          // drop others' documents, too, that are older than they say they count, as the original does unless it is told not to
 	Every         time.Duration // how often sources are asked at most; 10 s when it is 0
 	Keep          time.Duration // how long what a document said counts after the document cannot be used any more; 1 h when it is 0
 	BaseURL       string        // under which others reach us, "https://is.example.org"; "" = as each request says

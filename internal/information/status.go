@@ -15,8 +15,9 @@ type Status struct {
 	Sites    int
 	VOs      int
 	Dropped  []Dropped // documents that do not count
+	Ended    []Dropped // our own that are older than they say they count, and do not count any more
 	Kept     []Dropped // documents that cannot be read any more, and of which what was read before counts
-	Stale    []Dropped // documents that are older than they say they count
+	Stale    []Dropped // documents of others that are older than they say they count
 	Left     []Dropped // parts of documents that are left out
 	Registry AskedStatus
 	Portal   AskedStatus
@@ -63,7 +64,7 @@ func (l *library) tell() *Status {
 		}
 	}
 	if p := l.now.Load(); p != nil {
-		st.Sites, st.VOs, st.Dropped, st.Stale = len(p.Sites), len(p.vos), p.Dropped, p.Stale
+		st.Sites, st.VOs, st.Dropped, st.Ended, st.Stale = len(p.Sites), len(p.vos), p.Dropped, p.Ended, p.Stale
 	}
 	slices.SortFunc(st.Kept, compareDropped)
 	slices.SortFunc(st.Left, compareDropped)
@@ -100,6 +101,7 @@ func (s Status) Checks() []run.Check {
 		add("", name, run.CheckWarn, strings.Join(words, "; "), remedy)
 	}
 	group("documents that are not served", s.Dropped, "tell their publishers, or remove what is of no use any more")
+	group("own documents that are not served any more", s.Ended, "nothing newer was published: see how discovery of the site is, and whether it is still active; a site that shall not be there is taken out of the configuration")
 	group("documents that cannot be read any more", s.Kept, "what they said before is served for a while: tell their publishers")
 	group("old documents", s.Stale, "they are served: tell their publishers that nothing new comes")
 	group("parts of documents", s.Left, "they are left out: tell their publishers")
