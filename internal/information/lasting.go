@@ -25,7 +25,8 @@ func (l *lasting[T]) refresh(ctx context.Context, now time.Time) bool {
 	if l.err != nil {
 		wait = min(again, wait)
 	}
-	if l.get == nil || !l.tried.IsZero() && now.Sub(l.tried) < wait {
+	// a clock that was set back must not end the asking until it has caught up
+	if l.get == nil || !l.tried.IsZero() && now.Sub(l.tried).Abs() < wait {
 		return false
 	}
 	l.tried = now
@@ -89,7 +90,7 @@ func reread(old *Reading, d Document, now time.Time, keep time.Duration) *Readin
 		return r
 	}
 	since := now
-	if old.bad != nil {
+	if old.bad != nil && !old.bad.since.After(now) { // else the clock was set back
 		since = old.bad.since
 	}
 	if now.Sub(since) >= keep {

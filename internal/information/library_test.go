@@ -44,6 +44,8 @@ func TestKeeps(t *testing.T) {
 	docs.docs["a"] = good[:100]
 	step("half a document", time.Minute, `["A","B"]`, 1, 0)
 	step("still", 59*time.Minute, `["A","B"]`, 1, 0)
+	step("the clock is set back", -10*time.Hour, `["A","B"]`, 1, 0)
+	step("counted from then", 59*time.Minute, `["A","B"]`, 1, 0)
 	step("too long", time.Minute, `["B"]`, 0, 1)
 	docs.docs["a"] = good
 	step("good again", time.Minute, `["A","B"]`, 0, 0)
@@ -179,6 +181,16 @@ func TestOthersMayFail(t *testing.T) {
 	if register.asked != asked {
 		t.Error("GOCDB was asked too soon")
 	}
+	before := portal.asked
+	step("set back by less than the interval", -100*time.Minute, "keystone.example.org", `["biomed","ops"]`, 0)
+	if register.asked != asked || portal.asked != before {
+		t.Error("GOCDB or the Portal was asked too soon after the clock was set back")
+	}
+	step("set back by a year", -365*24*time.Hour, "keystone.example.org", `["biomed","ops"]`, 0)
+	if register.asked != asked+1 || portal.asked != before+1 {
+		t.Error("GOCDB and the Portal are asked no more until the clock has caught up")
+	}
+	step("and asked as before", 119*time.Minute, "keystone.example.org", `["biomed","ops"]`, 0)
 	register.services, portal.body = nil, `{"data":[]}`
 	step("empty answers are none", 2*time.Minute, "keystone.example.org", `["biomed","ops"]`, 2)
 	portal.body = `<html>`
