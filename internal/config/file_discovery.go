@@ -62,7 +62,7 @@ type fileAMSSink struct {
 type fileAPI struct {
 	said
 	Listen       address          `key:"listen" default:"127.0.0.1:8471" doc:"Address that it is served at, as [::]:8080 for everybody. Sites that name the same one share it, and say the same of it."`
-	OpsPortalKey secret           `key:"ops_portal_key" doc:"Key of the Operations Portal's API, for VOs and disciplines. Left out: these are not served."`
+	OpsPortalKey secret           `key:"ops_portal_key" doc:"Key of the Operations Portal's API, for the list of all VOs. Left out: /vos/ lists the VOs of the documents."`
 	Directory    text             `key:"directory" format:"path" doc:"Directory with documents of other publishers, served too."`
 	Container    *fileSwiftSink   `key:"container" doc:"Container of Swift with documents of other publishers, served too."`
 	BaseURL      text             `key:"base_url" format:"url" words:"https://is.example.org" doc:"URL by which others reach it, where a proxy stands before it. Left out: as each of them asks for."`
