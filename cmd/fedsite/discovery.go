@@ -13,6 +13,8 @@ import (
 	"github.com/fedsite/fedsite/internal/app"
 	"github.com/fedsite/fedsite/internal/config"
 	"github.com/fedsite/fedsite/internal/discovery"
+	"github.com/fedsite/fedsite/internal/run"
+	"github.com/fedsite/fedsite/internal/site"
 	"github.com/fedsite/fedsite/protocol/glue"
 )
 
@@ -22,7 +24,7 @@ func (c *cli) discovery() *cobra.Command {
 
   shares → catalog → render → publish`,
 		Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	cmd.AddCommand(c.offerShow(), c.offerPublish(), c.offerDiff())
+	cmd.AddCommand(c.offerShow(), c.offerPublish(), c.offerDiff(), c.offerRemove())
 	return cmd
 }
 
@@ -37,7 +39,8 @@ func (c *cli) offerShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show", Short: "Show what each share is offered, as it was last known", Args: noArgs,
 		Long: `Show what each share is offered as fedsite last knew it: how fresh it is, and what went wrong. Nobody is asked; a site
-that never was is asked first, as by discovery publish --dry-run. The other formats are the document as it is published.`,
+that never was is asked first, as by discovery publish --dry-run. The other formats are the document as it is published: of an active
+site without the VOs that only observe.`,
 		Example: "  fedsite discovery show\n  fedsite discovery show --format glue21json > site.json\n  fedsite discovery show --format ldif --site EXAMPLE-CLOUD",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if format != asTable && format != asGLUE && format != asLDIF {
@@ -59,11 +62,13 @@ that never was is asked first, as by discovery publish --dry-run. The other form
 				if format == asTable {
 					return c.offerTables(a, all)
 				}
-				if len(all) != 1 {
+				switch {
+				case len(all) == 0:
+					return &exit{code: run.ExitFailed, err: errors.New("nothing is known yet: there is no document"), hint: "fedsite discovery publish --dry-run says why"}
+				case len(all) > 1:
 					return usage(cmd, fmt.Errorf("there are %d documents: choose one by --site, and --endpoint where a site has several", len(all)))
 				}
-				base := glue.ResourceBase()
-				body, err := discovery.Body(discovery.Format(format), all[0].doc, base)
+				body, err := discovery.Body(discovery.Format(format), all[0].published, glue.ResourceBase())
 				if err != nil {
 					return err
 				}
@@ -85,6 +90,8 @@ type offered struct {
 	catalog  discovery.Catalog
 	doc      glue.Document
 	findings []glue.Finding
+
+	published glue.Document // without the shares that only observe
 }
 
 // offered gives what is known of a site, which is asked if it never was.
@@ -105,9 +112,10 @@ func (c *cli) offered(cmd *cobra.Command, a *app.App, s config.Site) ([]offered,
 		}
 	}
 	var all []offered
-	for _, catalog := range catalogs {
+	published := a.Documents(s, catalogs)
+	for i, catalog := range catalogs {
 		doc, findings := discovery.Render(catalog, rendering)
-		all = append(all, offered{s, catalog, doc, append(findings, glue.Validate(doc)...)})
+		all = append(all, offered{s, catalog, doc, append(findings, glue.Validate(doc)...), published[i].Document})
 	}
 	return all, nil
 }
@@ -135,19 +143,21 @@ func (c *cli) offerTables(a *app.App, all []offered) error {
 		rows := [][]string{}
 		for _, sh := range status.Shares {
 			limit := "-"
-			for _, g := range o.doc.Shares {
-				if g.ProjectID == sh.Project && g.MaxVM != nil {
-					limit = fmt.Sprint(*g.MaxVM)
-				}
+			if sh.MaxVM != nil {
+				limit = fmt.Sprint(*sh.MaxVM)
 			}
-			rows = append(rows, []string{sh.VO, cmp.Or(sh.Name, sh.Project), sh.Cloud, string(sh.State), stamp(sh.AsOf), fmt.Sprint(sh.VMs), limit, fmt.Sprint(sh.Flavors), fmt.Sprint(sh.Images)})
+			state := string(sh.State)
+			if sh.Mode == site.Observe && o.site.Discovery.Mode == site.Active {
+				state += ", observes"
+			}
+			rows = append(rows, []string{sh.VO, cmp.Or(sh.Name, sh.Project), sh.Cloud, state, stamp(sh.AsOf), fmt.Sprint(sh.VMs), limit, fmt.Sprint(sh.Flavors), fmt.Sprint(sh.Images)})
 		}
 		if err := c.table([]string{"VO", "PROJECT", "CLOUD", "STATE", "AS OF (UTC)", "VMS", "LIMIT", "FLAVORS", "IMAGES"}, rows); err != nil {
 			return err
 		}
 		for _, sh := range status.Shares {
 			for _, t := range sh.Troubles {
-				fmt.Fprintf(c.out, "  %s  VO %s: %s: %s\n", paint(c.outTerminal, yellow, "warn"), sh.VO, t, t.Reason)
+				fmt.Fprintf(c.out, "  %s  VO %s: %s: %s\n", paint(c.outTerminal, yellow, "warn"), visible(sh.VO), t, visible(t.Reason))
 				if t.Hint != "" {
 					fmt.Fprintf(c.out, "        → %s\n", t.Hint)
 				}
@@ -180,7 +190,7 @@ func (c *cli) findings(all []glue.Finding) {
 		if f.Level >= glue.LevelError {
 			word, colour = "warn", yellow
 		}
-		fmt.Fprintf(c.out, "  %s  %s\n", paint(c.outTerminal, colour, word), strings.TrimPrefix(f.String(), f.Level.String()+": "))
+		fmt.Fprintf(c.out, "  %s  %s\n", paint(c.outTerminal, colour, word), visible(strings.TrimPrefix(f.String(), f.Level.String()+": ")))
 	}
 }
 
@@ -222,7 +232,7 @@ output, whatever the mode.`,
 				}
 				return out.runReports(form.value, "discovery publish", reports, []counted{
 					{name: "shares", word: "shares", always: true}, {name: "images", word: "images", always: true}, {name: "flavors", word: "flavors", always: true},
-					{name: "documents_published", word: "documents published", always: true}, {name: "bytes_published", word: "in all", bytes: true}})
+					{name: "documents_published", word: "documents published", always: true}, {name: "documents_refused", word: "documents refused"}})
 			})
 		},
 	}
@@ -284,6 +294,36 @@ func (c *cli) offerDiff() *cobra.Command {
 	return cmd
 }
 
+func (c *cli) offerRemove() *cobra.Command {
+	var (
+		prune, dryRun bool
+		form          *form
+	)
+	cmd := &cobra.Command{
+		Use: "remove", Short: "Take away what was published of sites that are gone", Args: noArgs,
+		Long: `Take away the documents of sites and endpoints that the configuration has no more, from sinks with delete_removed; what is
+to stay is read back first. The service does so every hour; of more than three sites at once only with --prune.`,
+		Example: "  fedsite discovery remove --dry-run\n  fedsite discovery remove --prune",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a, done, err := c.open(cmd.Context(), app.Options{})
+			if err != nil {
+				return err
+			}
+			defer done()
+			report, err := a.Remove(cmd.Context(), prune, dryRun)
+			if err != nil {
+				return err
+			}
+			return c.runReports(form.value, "discovery remove", []app.SiteReport{{Site: "all sites", Report: report}}, []counted{
+				{name: "documents_removed", word: "documents removed", always: true}, {name: "documents_left", word: "documents left"}})
+		},
+	}
+	form = forms(cmd)
+	cmd.Flags().BoolVar(&prune, "prune", false, "also of more than three sites at once")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would go; take nothing away")
+	return cmd
+}
+
 // mostChanges is how many changed objects of a document are listed.
 const mostChanges = 200
 
@@ -296,7 +336,7 @@ func (c *cli) changes(all []discovery.ChangedDocument) {
 		if d.Since.IsZero() {
 			since = "never published"
 		}
-		fmt.Fprintf(c.out, "%s  %s  sink %s, %s: %s\n", d.Site, d.Endpoint, d.Sink, since, several(int64(len(d.Changes)), "objects differ"))
+		fmt.Fprintf(c.out, "%s  %s  sink %s, %s: %s\n", d.Site, d.Endpoint, d.Sink, since, several(int64(len(d.Changes)), "differences"))
 		if d.FormerName != "" {
 			fmt.Fprintf(c.out, "  its name there changes from %s to %s\n", d.FormerName, d.Name)
 		}
@@ -316,18 +356,18 @@ func (c *cli) changedObjects(all []glue.Change) {
 		}
 		fmt.Fprintf(c.out, "  %-8s %s %q", ch.Kind, ch.Class, ch.ID)
 		if ch.Name != "" {
-			fmt.Fprintf(c.out, " (%s)", ch.Name)
+			fmt.Fprintf(c.out, " (%s)", visible(ch.Name))
 		}
 		if ch.Share != "" {
 			share := ch.Share
 			if _, short, ok := strings.Cut(share, "_share_"); ok { // VO and project
 				share = short
 			}
-			fmt.Fprint(c.out, ", share ", share)
+			fmt.Fprint(c.out, ", share ", visible(share))
 		}
 		fmt.Fprintln(c.out)
 		for _, v := range ch.Values {
-			fmt.Fprintf(c.out, "           %s: %s → %s\n", v.Attribute, cmp.Or(v.From, "-"), cmp.Or(v.To, "-"))
+			fmt.Fprintf(c.out, "           %s: %s → %s\n", v.Attribute, cmp.Or(visible(v.From), "-"), cmp.Or(visible(v.To), "-"))
 		}
 	}
 }

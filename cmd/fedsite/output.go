@@ -20,6 +20,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
@@ -83,8 +84,30 @@ func (c *cli) encode(form string, value any) error {
 	return e.Encode(value)
 }
 
+// visible shows what a terminal would act on, or not show, by its code: tenants choose names.
+func visible(text string) string {
+	text = strings.ToValidUTF8(text, "\ufffd")
+	if !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+	}
+	return b.String()
+}
+
 // table writes rows in columns, two blanks apart; columns of numbers stand to the right.
 func (c *cli) table(head []string, rows [][]string) error {
+	for _, row := range rows {
+		for i := range row {
+			row[i] = visible(row[i])
+		}
+	}
 	widths, numeric := make([]int, len(head)), make([]bool, len(head))
 	for i := range head {
 		numeric[i] = len(rows) > 0

@@ -79,6 +79,11 @@ func (a *App) Offered(ctx context.Context, s config.Site) ([]discovery.Catalog, 
 	return catalogs, t.Settings.Rendering, err
 }
 
+// Documents makes the documents of a site's catalogs as they are published, in their order.
+func (a *App) Documents(s config.Site, catalogs []discovery.Catalog) []discovery.Rendered {
+	return discovery.Documents(a.published(s), catalogs)
+}
+
 // OfferStatus tells how a site's discovery is.
 func (a *App) OfferStatus(ctx context.Context, s config.Site) (discovery.Status, error) {
 	return discovery.ReadStatus(ctx, a.db, a.published(s))
@@ -139,9 +144,22 @@ func (a *App) removes() bool {
 // configuration without being told.
 func deletes(c config.Sink) bool { return c.DeleteRemoved || c.API != nil || c.LDAP != nil }
 
-// remove takes away what was published of sites and endpoints that are not configured any more.
+// Remove takes away what was published of sites and endpoints that are not configured any more; with prune also of many at
+// once. A dry run only tells.
+func (a *App) Remove(ctx context.Context, prune, dryRun bool) (run.Report, error) {
+	return a.task(ctx, taskRemove, "", func(ctx context.Context, r *run.Recorder) error { return a.removing(ctx, r, prune, dryRun) })
+}
+
 func (a *App) remove(ctx context.Context, r *run.Recorder) error {
-	removal := discovery.Removal{}
+	return a.removing(ctx, r, len(a.cfg.Includes) > 0 && !slices.ContainsFunc(a.cfg.Includes, func(i config.Include) bool { return !i.Prune }), false)
+}
+
+func (a *App) removing(ctx context.Context, r *run.Recorder, prune, dryRun bool) error {
+	if lost := a.unserved(); len(lost) > 0 { // what they had is not known: it must not be taken for gone
+		r.Problem(run.Problem{Object: "site files", Step: "remove", Reason: fmt.Sprintf("%d cannot be used, %s among them: nothing is taken away before they can", len(lost), lost[0].File), Hint: "mend them: fedsite config check"})
+		return nil
+	}
+	removal := discovery.Removal{Prune: prune, DryRun: dryRun}
 	for _, s := range a.cfg.Sites {
 		t := a.published(s)
 		for i, c := range s.Discovery.Publish {
@@ -157,6 +175,5 @@ func (a *App) remove(ctx context.Context, r *run.Recorder) error {
 			removal.Configured = append(removal.Configured, known)
 		}
 	}
-	removal.Prune = len(a.cfg.Includes) > 0 && !slices.ContainsFunc(a.cfg.Includes, func(i config.Include) bool { return !i.Prune })
 	return discovery.RemoveGone(ctx, a.offers(r), removal)
 }

@@ -198,7 +198,7 @@ discovery:
 
 	a = open(t, configure("SITE"))
 	publish(t, a)
-	r, err := a.Remove(t.Context())
+	r, err := a.Remove(t.Context(), false, false)
 	if err != nil || r.Outcome == run.Done || of("A") != 1 || len(r.Problems) == 0 {
 		t.Errorf("five sites are gone at once: %v, %+v, %q", err, r, e.cloud.Objects())
 	}
@@ -206,7 +206,7 @@ discovery:
 
 	a = open(t, configure("SITE", "A", "B", "C"))
 	publish(t, a)
-	r, err = a.Remove(t.Context())
+	r, err = a.Remove(t.Context(), false, false)
 	if err != nil || r.Outcome != run.Done || of("A") != 1 || of("D") != 0 || of("E") != 0 || of("OTHER") != 1 {
 		t.Errorf("two sites are gone: %v, %+v, %q", err, r, e.cloud.Objects())
 	}

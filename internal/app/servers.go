@@ -26,6 +26,7 @@ import (
 type Server struct {
 	Kind    string // config.SinkAPI, config.SinkLDAP
 	Address string
+	gocdb   string // that the API asks
 	api     *config.APISink
 	at      config.Site // the first site that names it, through which a container is reached
 	sinks   []ownSink
@@ -45,7 +46,7 @@ func (a *App) Servers() []Server {
 			one := Server{Kind: c.Kind(), at: s}
 			switch {
 			case c.API != nil:
-				one.Address, one.api = c.API.Listen, c.API
+				one.Address, one.api, one.gocdb = c.API.Listen, c.API, fmt.Sprintf("%v", s.Discovery.GOCDB)
 			case c.LDAP != nil:
 				one.Address = c.LDAP.Listen
 			default:
@@ -64,7 +65,7 @@ func (a *App) Servers() []Server {
 
 // same tells whether a running server need not be made anew for the configuration.
 func (s Server) same(o Server) bool {
-	if s.Kind != o.Kind || s.Address != o.Address || (s.api == nil) != (o.api == nil) {
+	if s.gocdb != o.gocdb || s.Kind != o.Kind || s.Address != o.Address || (s.api == nil) != (o.api == nil) {
 		return false
 	}
 	if s.api == nil {
@@ -268,6 +269,10 @@ func (r *running) api(ctx context.Context, a *App, log *slog.Logger) (func(conte
 	}
 	r.addr = l.Addr()
 	if c.TLS != nil {
+		if _, err := tls.LoadX509KeyPair(c.TLS.Cert, c.TLS.Key); err != nil {
+			server.Close()
+			return nil, errors.Join(fmt.Errorf("tls: %w", err), l.Close())
+		}
 		l = tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, Time: a.Now, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			cert, err := tls.LoadX509KeyPair(c.TLS.Cert, c.TLS.Key) // read anew, so that a renewed one counts
 			return &cert, err

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/fedsite/fedsite/internal/directory"
 	"github.com/fedsite/fedsite/internal/discovery"
@@ -85,19 +86,36 @@ func (o *own) Documents(ctx context.Context) ([]directory.Document, string, erro
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	parsed := map[[3]string]glue.Document{}
+	ended, now := 0, o.app.Now()
 	all := make([]directory.Document, 0, len(served))
 	for _, d := range served {
 		key := [3]string{d.SiteID, d.Endpoint, d.Digest + d.Delivered.String()}
 		doc, ok := o.parsed[key]
 		if !ok {
 			if doc, _, err = glue.Parse(bytes.NewReader(d.Body), glue.Limits{}); err != nil {
-				return nil, "", fmt.Errorf("document %s: %w", d.Name, err)
+				o.app.opts.Log.Error("a published document cannot be read back: LDAP goes without it", "document", d.Name, "error", err)
+				err = nil
+				continue
 			}
 			doc = discovery.WithTraffic(doc)
 		}
 		parsed[key] = doc
+		if past(doc, now) { // the site observes by now, or nothing could be published: who asks is not told what is no more
+			ended++
+			continue
+		}
 		all = append(all, directory.Document{Site: d.Site, Name: d.Name, Document: doc})
 	}
 	o.parsed = parsed
-	return all, version, nil
+	return all, fmt.Sprintf("%s, %d ended", version, ended), nil
+}
+
+// past tells whether a document is older than it says that it counts.
+func past(doc glue.Document, now time.Time) bool {
+	for _, s := range doc.Services {
+		if !s.CreationTime.IsZero() && s.Validity > 0 && now.After(s.CreationTime.Add(s.Validity)) {
+			return true
+		}
+	}
+	return false
 }

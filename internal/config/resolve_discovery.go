@@ -108,7 +108,7 @@ func (l *loader) swift(cfg *Config, f *fileSwiftSink) *SwiftSink {
 		case l.isPartly(name.V):
 		case c.Basic != nil || c.Certificate != nil:
 			l.fail(name.at, "%s is of the kind %s, which OpenStack does not take", name.V, c.Kind())
-		case c.Site == "" && c.OSCloud == "":
+		case c.Site == "" && c.OSCloud == "" && c.Kind() != KindApplication: // which is of a project by itself
 			l.fail(name.at, "%s does not say at whose cloud: site and vo name the share there", name.V)
 		}
 	}

@@ -119,6 +119,9 @@ func (c *taker) cloud(ctx context.Context) (Region, error) {
 	if err != nil {
 		return Region{}, err
 	}
+	if kept, err = c.moved(ctx, kept); err != nil {
+		return Region{}, err
+	}
 	at := c.d.Now().UTC()
 	projects, err := c.c.Source.Projects(ctx)
 	if ctx.Err() != nil {
@@ -169,6 +172,23 @@ func (c *taker) cloud(ctx context.Context) (Region, error) {
 		return keepState(tx, c.t.Site.ID, c.c.EP, c.c.Cloud.ID, at, cloudState{Version: region.Version, Trouble: region.Trouble})
 	})
 	return region, err
+}
+
+// moved forgets what is kept of a cloud that was another endpoint when it was last asked: what that one offered, this one need
+// not.
+func (c *taker) moved(ctx context.Context, kept []keptProject) ([]keptProject, error) {
+	asked := false
+	err := read(ctx, c.d, func(tx *store.Tx) error {
+		return tx.QueryRow(`SELECT count(*) > 0 FROM endpoint_state WHERE site = $1 AND endpoint = $2 AND cloud = $3`, c.t.Site.ID, c.c.EP, c.c.Cloud.ID).Scan(&asked)
+	})
+	if err != nil || asked || len(kept) == 0 {
+		return kept, err
+	}
+	var ids []string
+	for _, k := range kept {
+		ids = append(ids, k.id)
+	}
+	return nil, forgetProjects(ctx, c.d, c.t.Site.ID, c.c.Cloud.ID, ids)
 }
 
 // region gives the region's name where the endpoint has several clouds.

@@ -23,6 +23,7 @@ type Rendered struct {
 	Document glue.Document
 	Findings []glue.Finding // of rendering
 	Observe  bool           // nothing of it is active: it is not handed to any sink
+	Unknown  string         // why it says nothing of any share, where it should: what was published before is better; "" = it does
 }
 
 // Publishing says how documents are published.
@@ -142,6 +143,11 @@ func (p *publisher) prepare(docs []Rendered) ([]*preparedDocument, error) {
 	var all []*preparedDocument
 	for _, doc := range docs {
 		p.d.Run.Count("documents", 1)
+		if doc.Unknown != "" {
+			p.d.Run.Count("documents_refused", 1)
+			p.refuse(doc, run.Problem{Object: documentOf(doc.Endpoint), Reason: "not published, and what was published before stays: " + doc.Unknown, Hint: "what is said of the cloud tells what to do"})
+			continue
+		}
 		if !p.valid(doc) {
 			continue
 		}
@@ -189,9 +195,18 @@ func (p *publisher) valid(doc Rendered) bool {
 		return true
 	}
 	p.d.Run.Count("documents_refused", 1)
-	p.fail(run.Problem{Object: object, Reason: said(glue.LevelFatal, "not published, as the federation would drop it, and what was published before stays"),
+	p.refuse(doc, run.Problem{Object: object, Reason: said(glue.LevelFatal, "not published, as the federation would drop it, and what was published before stays"),
 		Hint: "an endpoint that is not found in GOCDB needs gocdb_id in the configuration; of anything else, " + show})
 	return false
+}
+
+// refuse tells that a document does not go out: a failure, but where nothing would have gone out anyway.
+func (p *publisher) refuse(doc Rendered, q run.Problem) {
+	if doc.Observe || p.t.Settings.Mode != site.Active {
+		p.problem(q.Object, q)
+		return
+	}
+	p.fail(q)
 }
 
 func plural(n int64, word string) string {

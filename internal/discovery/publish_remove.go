@@ -56,8 +56,9 @@ func RemoveGone(ctx context.Context, d Deps, r Removal) error {
 			x.names[NameOf(f, c.Site, c.Endpoint)] = true
 		}
 	}
-	rows = x.pruned(rows)
-	for _, g := range x.groups() {
+	groups := x.groups()
+	rows = x.pruned(rows, groups)
+	for _, g := range groups {
 		if err := x.group(ctx, g, rows); err != nil {
 			return err
 		}
@@ -79,11 +80,18 @@ func (x *remover) gone(r published) bool {
 	return r.replaced != 0 || x.here[[2]string{r.site, r.endpoint}] == nil
 }
 
-// pruned leaves out the rows of sites that are gone, when they are too many at once.
-func (x *remover) pruned(rows []published) []published {
+// pruned leaves out the rows of sites that are gone, when they are too many at once. Those count of which something would be
+// taken away: what stays for good, at sinks that delete nothing, was decided before.
+func (x *remover) pruned(rows []published, groups []RemovalSink) []published {
 	var ids, names []string
+	deletes := func(r published) bool {
+		return slices.ContainsFunc(groups, func(g RemovalSink) bool {
+			_, can := g.Sink.(Remover)
+			return can && g.Delete && g.Name() == r.sink && placeOf(g.Sink) == r.place
+		})
+	}
 	for _, r := range rows {
-		if !x.sites[r.site] && !slices.Contains(ids, r.site) {
+		if !x.sites[r.site] && deletes(r) && !slices.Contains(ids, r.site) {
 			ids, names = append(ids, r.site), append(names, r.siteName)
 		}
 	}
@@ -93,7 +101,7 @@ func (x *remover) pruned(rows []published) []published {
 	shown := names[:maxGone]
 	x.d.Run.Problem(run.Problem{Object: "sites that are gone", Step: "remove", Permanent: true,
 		Reason: fmt.Sprintf("%d sites that were published are not configured any more (%s …): more than %d at once, so that their documents stay", len(ids), strings.Join(shown, ", "), maxGone),
-		Hint:   "if that is meant, say prune: true; else put their files back"})
+		Hint:   "if that is meant: fedsite discovery remove --prune, or prune: true beside include; else put them back"})
 	return slices.DeleteFunc(slices.Clone(rows), func(r published) bool { return !x.sites[r.site] })
 }
 

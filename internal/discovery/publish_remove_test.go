@@ -82,6 +82,30 @@ func TestRemoveGone(t *testing.T) {
 	})
 }
 
+// TestSitesThatLeaveOneByOne: however many have left before, at a sink where documents stay for good, the next one is taken
+// away where they do not.
+func TestSitesThatLeaveOneByOne(t *testing.T) {
+	s, archive := newShelf("s"), newShelf("archive")
+	a := newDesk(t, onDisk(t), s, archive)
+	a.publish(everything, a.doc(firstEP, 1))
+	for i := range 6 {
+		b := a.other(fmt.Sprintf("b%d", i), fmt.Sprintf("SITE-B%d", i), a.target.Sinks...)
+		b.publish(everything, b.doc(firstEP, 1))
+		deps := a.deps()
+		if err := discovery.RemoveGone(t.Context(), deps, discovery.Removal{Configured: []discovery.Configured{a.configured(firstEP)},
+			Sinks: []discovery.RemovalSink{{Sink: s, Delete: true}, {Sink: archive}}}); err != nil {
+			t.Fatal(err)
+		}
+		if r := deps.Run.Finish(); r.Outcome != run.Done {
+			t.Errorf("%d: %+v", i, r.Problems)
+		}
+		a.holds(fmt.Sprintf("%d have left", i+1), s, nameOf("SITE.A", firstEP))
+	}
+	if got := archive.names(); len(got) != 7 {
+		t.Errorf("%q", got)
+	}
+}
+
 // TestNothingGoesBeforeTheRestIsThere: whatever keeps what is to stay from being read back keeps what is gone, too.
 func TestNothingGoesBeforeTheRestIsThere(t *testing.T) {
 	for name, c := range map[string]struct {

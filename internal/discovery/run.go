@@ -3,6 +3,7 @@ package discovery
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/fedsite/fedsite/internal/site"
 )
@@ -66,9 +67,36 @@ func Documents(t *Target, catalogs []Catalog) []Rendered {
 	for _, c := range catalogs {
 		c, observe := active(c, t.Settings.Mode)
 		doc, findings := Render(c, t.Settings.Rendering)
-		all = append(all, Rendered{Endpoint: c.EP, Site: c.Site, GOCDBKey: c.Registration.Value.Key, Document: doc, Findings: findings, Observe: observe})
+		all = append(all, Rendered{Endpoint: c.EP, Site: c.Site, GOCDBKey: c.Registration.Value.Key, Document: doc, Findings: findings, Observe: observe, Unknown: unknown(c, t.Settings.KeepFor)})
 	}
 	return all
+}
+
+// unknown tells why a document would say nothing of any share though there are, or may be, some: the cloud could not be asked,
+// and nothing is kept, as after a database was lost. When that has lasted for as long as what is known is kept, it is how
+// things are: then it is "".
+func unknown(c Catalog, keepFor time.Duration) string {
+	var first *Trouble
+	note := func(t *Trouble) {
+		if t != nil && (first == nil || t.Since.Before(first.Since)) {
+			first = t
+		}
+	}
+	for _, r := range c.Regions {
+		note(r.Trouble)
+		for _, s := range r.Shares {
+			if s.Offer.IsKnown() {
+				return ""
+			}
+			for _, t := range s.Offer.Troubles() {
+				note(&t)
+			}
+		}
+	}
+	if first == nil || c.Made.Sub(first.Since) >= keepFor {
+		return ""
+	}
+	return "nothing is known of any share: " + first.String()
 }
 
 // active gives what is published of a catalog, and whether that only observes.

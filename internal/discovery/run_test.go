@@ -271,3 +271,67 @@ func TestCheck(t *testing.T) {
 		}
 	})
 }
+
+// TestNothingKnownReplacesNothing: after the database was lost, or on a first run, a cloud that cannot be asked does not make
+// an empty document take the place of the good one; only when it has lasted for as long as what is known is kept.
+func TestNothingKnownReplacesNothing(t *testing.T) {
+	for name, f := range map[string]faults.Fault{
+		"the cloud is away": {Service: "identity", Times: -1, Effect: faults.Effect{Status: 503}},
+		"it refuses":        {Service: "identity", Method: "POST", Times: -1, Effect: faults.Effect{Status: 401}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBed(t, told(t, "01-single-vo"), emulated.Current, onDisk(t), "ops=p-ops")
+			dir := b.inDirectory()
+			b.faults.Add(f)
+			for range 2 {
+				if r := b.run(discovery.Publishing{}); r.Outcome != run.Failed || r.Counts["documents_published"] != 0 || r.Counts["documents_refused"] != 1 {
+					t.Errorf("%+v", r)
+				}
+				if _, err := os.Stat(dir); !os.IsNotExist(err) {
+					t.Fatalf("an empty document was published: %v", err)
+				}
+				b.pass(5 * time.Hour)
+			}
+			b.pass(5 * time.Hour)
+			b.run(discovery.Publishing{})
+			if doc := b.read(dir); len(doc.Shares) != 0 || doc.Endpoints[0].HealthState == glue.HealthOK {
+				t.Errorf("%+v", doc.Endpoints)
+			}
+		})
+	}
+}
+
+// TestObservingWithoutKey: a site that GOCDB does not know yet can look at what would be published; that is no failure.
+func TestObservingWithoutKey(t *testing.T) {
+	b := newBed(t, told(t, "01-single-vo"), emulated.Current, onDisk(t), "ops=p-ops")
+	b.inDirectory()
+	b.target.Clouds[0].GOCDBKey = ""
+	b.target.Settings.Mode = site.Observe
+	if r := b.run(discovery.Publishing{}); r.Outcome != run.Partial || !strings.Contains(strings.Join(b.problems(), "\n"), "gocdb_id") {
+		t.Errorf("%s: %q", r.Outcome, b.problems())
+	}
+	b.target.Settings.Mode = site.Active
+	if r := b.run(discovery.Publishing{}); r.Outcome != run.Failed {
+		t.Errorf("%s: %q", r.Outcome, b.problems())
+	}
+}
+
+// TestMovedCloud: a cloud that keeps its name and is another endpoint now is not shown with what the former one offered.
+func TestMovedCloud(t *testing.T) {
+	b := newBed(t, told(t, "01-single-vo"), emulated.Current, onDisk(t), "ops=p-ops")
+	dir := b.inDirectory()
+	b.run(discovery.Publishing{})
+	b.target.Clouds[0].EP = "http://127.0.0.1:1/v3"
+	b.target.Clouds[0].Source = b.source("http://127.0.0.1:1/v3", "")
+	if r := b.run(discovery.Publishing{}); r.Counts["documents_published"] != 0 {
+		t.Errorf("%+v", r)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("%v, %v", entries, err)
+	}
+	for _, s := range b.status().Endpoints[0].Shares {
+		if s.State != discovery.Unknown {
+			t.Errorf("%+v", s)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/fedsite/fedsite/internal/openstack"
 )
@@ -34,24 +35,32 @@ func (a *amsSink) Probe(ctx context.Context) error {
 	return nil
 }
 
-// Probe tells whether the directory is there, or can be made.
-func (s *directorySink) Probe(context.Context) error { return probeDirectory(s.path) }
+// Probe tells whether the directory is there, or can be made by the first publication, and may be written to.
+func (s *directorySink) Probe(context.Context) error {
+	err := probeDirectory(s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = probeDirectory(filepath.Dir(s.path))
+	}
+	return err
+}
 
-// Probe tells the same of the file's directory.
+// Probe tells the same of the file's directory, which is not made.
 func (s *fileSink) Probe(context.Context) error { return probeDirectory(filepath.Dir(s.path)) }
 
 func probeDirectory(dir string) error {
 	info, err := os.Stat(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		if info, err = os.Stat(filepath.Dir(dir)); err == nil && info.IsDir() {
-			return nil // it is made by the first publication
-		}
-	}
 	switch {
 	case err != nil:
-		return fileFailure(err, dir)
 	case !info.IsDir():
-		return fileFailure(fmt.Errorf("%s is no directory", dir), dir)
+		err = fmt.Errorf("%s is no directory", dir)
+	default:
+		const write, enter = 2, 1
+		if err = syscall.Access(dir, write|enter); err != nil {
+			err = &fs.PathError{Op: "write to", Path: dir, Err: err}
+		}
+	}
+	if err != nil {
+		return fileFailure(err, dir)
 	}
 	return nil
 }

@@ -44,7 +44,9 @@ type ShareStatus struct {
 	State                      ShareState
 	AsOf                       time.Time `json:",omitzero"` // how old the oldest part is that is shown; zero = nothing is
 	Troubles                   []Trouble `json:",omitempty"`
-	Images, Flavors, VMs       int
+	Images, Flavors            int       // in the document
+	VMs                        int
+	MaxVM                      *int64 `json:",omitempty"` // nil = without limit, or not known
 }
 
 // ShareState says how fresh what is known of a share is.
@@ -77,12 +79,55 @@ func StatusOf(c Catalog, d glue.Document, findings int) EndpointStatus {
 			s.Health, s.HealthInfo = e.HealthState, e.HealthStateInfo
 		}
 	}
+	inDoc := inDocumentOf(d)
 	for _, r := range c.Regions {
 		for _, sh := range r.Shares {
-			s.Shares = append(s.Shares, shareStatus(r, sh))
+			one, in := shareStatus(r, sh), inDoc[[2]string{sh.VO, sh.Project}]
+			one.Images, one.Flavors, one.MaxVM = in.images, in.flavors, in.maxVM
+			s.Shares = append(s.Shares, one)
 		}
 	}
 	return s
+}
+
+// inDocument is what a document has of a VO's project.
+type inDocument struct {
+	images, flavors int
+	maxVM           *int64
+}
+
+// inDocumentOf counts what a document has of each VO and project. In several regions the largest counts.
+func inDocumentOf(d glue.Document) map[[2]string]inDocument {
+	images, flavors := map[string]int{}, map[string]int{}
+	for _, i := range d.Images {
+		for _, id := range i.Shares {
+			images[id]++
+		}
+	}
+	for _, t := range d.InstanceTypes {
+		for _, id := range t.Shares {
+			flavors[id]++
+		}
+	}
+	vos := map[string]string{}
+	for _, m := range d.MappingPolicies {
+		for _, id := range m.Shares {
+			for _, vo := range m.UserDomains {
+				vos[id] = vo
+			}
+		}
+	}
+	all := map[[2]string]inDocument{}
+	for _, s := range d.Shares {
+		key := [2]string{vos[s.ID], s.ProjectID}
+		was := all[key]
+		one := inDocument{images: max(was.images, images[s.ID]), flavors: max(was.flavors, flavors[s.ID]), maxVM: was.maxVM}
+		if s.MaxVM != nil && (one.maxVM == nil || *s.MaxVM > *one.maxVM) {
+			one.maxVM = s.MaxVM
+		}
+		all[key] = one
+	}
+	return all
 }
 
 func distinct[T any](all []T, id func(T) string) int {
@@ -95,7 +140,7 @@ func distinct[T any](all []T, id func(T) string) int {
 
 func shareStatus(r Region, sh Share) ShareStatus {
 	s := ShareStatus{Cloud: r.Name, Region: r.Region, VO: sh.VO, Project: sh.Project, Name: sh.Offer.Scope.Value.Name, Mode: sh.Mode, State: Fresh,
-		Troubles: sh.Offer.Troubles(), Images: len(sh.Offer.Images.Value), Flavors: len(sh.Offer.Flavors.Value), VMs: sh.Offer.VMs.Value.Total}
+		Troubles: sh.Offer.Troubles(), VMs: sh.Offer.VMs.Value.Total}
 	known, stale, lacking := false, false, false
 	for i, p := range offerParts(&sh.Offer) {
 		if i == 0 {

@@ -77,7 +77,7 @@ func (s Status) takenCheck(now time.Time) run.Check {
 
 // check says how fresh a share is, with the reason.
 func (s ShareStatus) check(keepFor time.Duration) run.Check {
-	found := run.Check{Cloud: s.Cloud, Name: "share", Object: fmt.Sprintf("VO %s, project %s", line(s.VO, 100), s.Project), State: run.CheckOK, Reason: fmt.Sprintf("%d images, %d flavors", s.Images, s.Flavors)}
+	found := run.Check{Cloud: s.Cloud, Name: "share", Object: fmt.Sprintf("VO %s, project %s", line(s.VO, 100), s.Project), State: run.CheckOK, Reason: fmt.Sprintf("%d %s, %d %s", s.Images, plural(int64(s.Images), "image"), s.Flavors, plural(int64(s.Flavors), "flavor"))}
 	if len(s.Troubles) == 0 {
 		if s.State == Unknown {
 			found.State, found.Reason = run.CheckFail, "nothing is known of it yet"
@@ -113,7 +113,7 @@ func (k SinkStatus) check(now time.Time) run.Check {
 		found.State, found.Reason = run.CheckFail, "what it has is of "+k.Delivered.Format("2006-01-02 15:04")+" UTC"
 	}
 	if found.State != run.CheckOK {
-		found.Remedy = "the last run of discovery.publish says why: fedsite tasks show discovery.publish"
+		found.Remedy = "the last run of discovery.publish says why; fedsite discovery publish tries now, and says so, too"
 	}
 	return found
 }

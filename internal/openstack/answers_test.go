@@ -279,7 +279,7 @@ func TestProjectProperties(t *testing.T) {
 		t.Fatal(err)
 	}
 	text, err := json.Marshal(got)
-	want := `[{"ID":"p1","Name":"one","Domain":"d","Enabled":false,"Properties":{"egi.VO":"ops, biomed"},"Tags":["a","egi.VO=x"]},{"ID":"p2","Name":"two","Domain":"","Enabled":true,"Properties":{},"Tags":null}]`
+	want := `[{"ID":"p1","Name":"one","Domain":"d","Enabled":false,"Properties":{"egi.VO":"ops, biomed"},"Tags":["a","egi.VO=x"],"Of":null},{"ID":"p2","Name":"two","Domain":"","Enabled":true,"Properties":{},"Tags":null,"Of":null}]`
 	if d := cmp.Diff(want, string(text)); d != "" || err != nil {
 		t.Error(d, err)
 	}

@@ -368,7 +368,7 @@ func TestWhoeverAsks(t *testing.T) {
 				for _, i := range got.Images {
 					images = append(images, i.ID)
 				}
-				if len(images) != 5 || images[3] != "own" || images[4] != "accepted" || len(got.Flavors) != 6 || len(got.Networks) != 2 {
+				if len(images) != 6 || images[4] != "own" || images[5] != "accepted" || len(got.Flavors) != 6 || len(got.Networks) != 2 {
 					t.Errorf("images %v, %d flavors, %d networks", images, len(got.Flavors), len(got.Networks))
 				}
 				continue
