@@ -257,7 +257,41 @@ func (p *publisher) hand(ctx context.Context, sinks []Sink, docs []*preparedDocu
 		wg.Go(func() { errs[i] = p.sink(ctx, s, rows, docs) })
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	return errors.Join(append(errs, p.tidy(ctx))...)
+}
+
+// tidy forgets documents that no sink has any more. Each note does so, too; but of two that are written at once on PostgreSQL
+// neither sees that the other leaves a document.
+func (p *publisher) tidy(ctx context.Context) error {
+	var left []string
+	err := p.d.DB.Read(ctx, func(tx *store.Tx) error {
+		left = nil
+		rows, err := tx.Query(`SELECT DISTINCT endpoint FROM document WHERE site = $1 AND NOT EXISTS
+			(SELECT 1 FROM publication p WHERE p.site = document.site AND p.endpoint = document.endpoint AND p.digest = document.digest)`, p.t.Site.ID)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var endpoint string
+			if err := rows.Scan(&endpoint); err != nil {
+				return err
+			}
+			left = append(left, endpoint)
+		}
+		return rows.Err()
+	})
+	if err != nil || len(left) == 0 {
+		return err
+	}
+	return p.d.DB.Write(ctx, func(tx *store.Tx) error {
+		for _, endpoint := range left {
+			if err := forgetDocuments(tx, p.t.Site.ID, endpoint); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // sink gives a sink its documents.
