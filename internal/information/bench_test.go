@@ -59,7 +59,7 @@ func BenchmarkFederation(b *testing.B) {
 	}
 	before := heap()
 	s := serve(b, Options{Sources: []Source{late()}})
-	if n := len(s.library.now.Load().Sites); n != 100 {
+	if n := len(s.holdings.now.Load().Sites); n != 100 {
 		b.Fatalf("%d sites", n)
 	}
 	held := float64(heap()-before) / (1 << 20)

@@ -39,7 +39,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	if err != nil { // what of it can be read counts, as with the original
 		s.log.Debug("a part of a query cannot be read", "path", r.URL.Path)
 	}
-	a := &asked{w: w, r: r, path: path, q: &query{values: values}, now: s.library.look(r.Context())}
+	a := &asked{w: w, r: r, path: path, q: &query{values: values}, now: s.holdings.look(r.Context())}
 	if a.now == nil {
 		s.fail(w, http.StatusServiceUnavailable, "No document could be read yet")
 		return

@@ -31,7 +31,7 @@ const patience = 10 * time.Second
 
 // Server answers all requests. It is an http.Handler.
 type Server struct {
-	library     *library
+	holdings    *holdings
 	ldifs       *ldifs
 	disciplines *answer
 	base        string // without slash at its end
@@ -59,7 +59,7 @@ func New(o Options) (*Server, error) {
 		return nil, errors.New("the base URL cannot be used: write it as https://HOST or https://HOST/PATH")
 	}
 	return &Server{
-		library:     newLibrary(o),
+		holdings:    newHoldings(o),
 		ldifs:       newLDIFs(),
 		disciplines: jsonAnswer(o.Disciplines).kept(),
 		base:        strings.TrimRight(o.BaseURL, "/"),
@@ -68,13 +68,13 @@ func New(o Options) (*Server, error) {
 }
 
 // Refresh looks at everything now. Requests do so by themselves from time to time.
-func (s *Server) Refresh(ctx context.Context) { s.library.refresh(ctx) }
+func (s *Server) Refresh(ctx context.Context) { s.holdings.refresh(ctx) }
 
 // Handler is the server itself.
 func (s *Server) Handler() http.Handler { return s }
 
 // Close ends what is under way in the background. Requests are still answered, from what was read.
-func (s *Server) Close() { s.library.close() }
+func (s *Server) Close() { s.holdings.close() }
 
 // headers of every answer. None of them is a page.
 var headers = map[string]string{

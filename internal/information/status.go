@@ -40,19 +40,19 @@ type AskedStatus struct {
 
 // Status tells how it stands, by the last look. It waits for nothing.
 func (s *Server) Status() Status {
-	if st := s.library.status.Load(); st != nil {
+	if st := s.holdings.status.Load(); st != nil {
 		return *st
 	}
 	return Status{}
 }
 
-// tell is how it stands now; the caller holds the library.
-func (l *library) tell() *Status {
+// tell is how it stands now; the caller has its lock.
+func (h *holdings) tell() *Status {
 	st := &Status{
-		Registry: AskedStatus{l.hosts.get != nil, l.hosts.at, l.hosts.err},
-		Portal:   AskedStatus{l.portal.get != nil, l.portal.at, l.portal.err},
+		Registry: AskedStatus{h.hosts.get != nil, h.hosts.at, h.hosts.err},
+		Portal:   AskedStatus{h.portal.get != nil, h.portal.at, h.portal.err},
 	}
-	for _, f := range l.sources {
+	for _, f := range h.sources {
 		st.Sources = append(st.Sources, SourceStatus{f.Name(), len(f.readings), f.at, f.err})
 		for _, r := range f.readings {
 			if r.bad != nil {
@@ -63,7 +63,7 @@ func (l *library) tell() *Status {
 			}
 		}
 	}
-	if p := l.now.Load(); p != nil {
+	if p := h.now.Load(); p != nil {
 		st.Sites, st.VOs, st.Dropped, st.Ended, st.Stale = len(p.Sites), len(p.vos), p.Dropped, p.Ended, p.Stale
 	}
 	slices.SortFunc(st.Kept, compareDropped)

@@ -32,8 +32,8 @@ type present struct {
 	voList *answer
 }
 
-// library holds what was read, and reads what changed. Requests see the present, and never wait for its successor.
-type library struct {
+// holdings holds what was read, and reads what changed. Requests see the present, and never wait for its successor.
+type holdings struct {
 	o      Options
 	now    atomic.Pointer[present]
 	status atomic.Pointer[Status]
@@ -49,15 +49,15 @@ type library struct {
 	stop     context.CancelFunc
 }
 
-func newLibrary(o Options) *library {
-	l := &library{o: o}
-	l.stopping, l.stop = context.WithCancel(context.Background())
+func newHoldings(o Options) *holdings {
+	h := &holdings{o: o}
+	h.stopping, h.stop = context.WithCancel(context.Background())
 	for _, s := range o.Sources {
-		l.sources = append(l.sources, &followed{Source: s})
+		h.sources = append(h.sources, &followed{Source: s})
 	}
-	l.hosts.every, l.portal.every = everyRegistry, everyPortal
+	h.hosts.every, h.portal.every = everyRegistry, everyPortal
 	if o.Registry != nil {
-		l.hosts.get = func(ctx context.Context) (Hosts, error) {
+		h.hosts.get = func(ctx context.Context) (Hosts, error) {
 			services, _, err := o.Registry.Services(ctx, gocdb.Query{Type: gocdb.Nova})
 			if err == nil && len(services) == 0 {
 				err = fmt.Errorf("GOCDB has no service of the type %s", gocdb.Nova)
@@ -66,107 +66,107 @@ func newLibrary(o Options) *library {
 		}
 	}
 	if o.Portal != nil {
-		l.portal.get = o.Portal.VOs
+		h.portal.get = o.Portal.VOs
 	}
-	return l
+	return h
 }
 
 // look gives the present, and sees to it that a newer one is made when it is time. Only the first look is waited for.
-func (l *library) look(ctx context.Context) *present {
-	done := l.poke()
-	if p := l.now.Load(); p != nil {
+func (h *holdings) look(ctx context.Context) *present {
+	done := h.poke()
+	if p := h.now.Load(); p != nil {
 		return p
 	}
 	select {
 	case <-done:
 	case <-ctx.Done():
 	}
-	return l.now.Load()
+	return h.now.Load()
 }
 
 // poke begins a refresh when it is time and none is under way, and gives what is closed at its end.
-func (l *library) poke() <-chan struct{} {
-	l.asked.Lock()
-	defer l.asked.Unlock()
-	if l.under != nil {
-		return l.under
+func (h *holdings) poke() <-chan struct{} {
+	h.asked.Lock()
+	defer h.asked.Unlock()
+	if h.under != nil {
+		return h.under
 	}
-	now := l.o.Now()
-	if !l.last.IsZero() && now.Sub(l.last) < l.o.Every && !now.Before(l.last) || l.stopping.Err() != nil {
+	now := h.o.Now()
+	if !h.last.IsZero() && now.Sub(h.last) < h.o.Every && !now.Before(h.last) || h.stopping.Err() != nil {
 		done := make(chan struct{})
 		close(done)
 		return done
 	}
 	done := make(chan struct{})
-	l.last, l.under = now, done
+	h.last, h.under = now, done
 	go func() {
 		defer func() {
 			if p := recover(); p != nil {
-				l.o.Log.Error("documents could not be looked at", "panic", p, "stack", string(debug.Stack()))
+				h.o.Log.Error("documents could not be looked at", "panic", p, "stack", string(debug.Stack()))
 			}
-			l.asked.Lock()
-			l.under = nil
-			l.asked.Unlock()
+			h.asked.Lock()
+			h.under = nil
+			h.asked.Unlock()
 			close(done)
 		}()
-		l.refresh(l.stopping)
+		h.refresh(h.stopping)
 	}()
 	return done
 }
 
 // close ends what is under way.
-func (l *library) close() {
-	l.stop()
-	l.asked.Lock()
-	done := l.under
-	l.asked.Unlock()
+func (h *holdings) close() {
+	h.stop()
+	h.asked.Lock()
+	done := h.under
+	h.asked.Unlock()
 	if done != nil {
 		<-done
 	}
 }
 
 // refresh asks everybody, and makes another catalogue when anything changed.
-func (l *library) refresh(ctx context.Context) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := l.o.Now()
+func (h *holdings) refresh(ctx context.Context) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.o.Now()
 	ctx, cancel := context.WithTimeout(ctx, patienceSource)
 	defer cancel()
-	changed := make([]bool, len(l.sources)+2)
+	changed := make([]bool, len(h.sources)+2)
 	var wg sync.WaitGroup
-	for i, f := range l.sources {
-		wg.Go(func() { changed[i] = l.ask(f, func() bool { return f.refresh(ctx, now, l.o.Keep) }) })
+	for i, f := range h.sources {
+		wg.Go(func() { changed[i] = h.ask(f, func() bool { return f.refresh(ctx, now, h.o.Keep) }) })
 	}
 	wg.Go(func() {
-		changed[len(l.sources)] = l.ask(nil, func() bool { return l.hosts.refresh(ctx, now) })
+		changed[len(h.sources)] = h.ask(nil, func() bool { return h.hosts.refresh(ctx, now) })
 	})
 	wg.Go(func() {
-		changed[len(l.sources)+1] = l.ask(nil, func() bool { return l.portal.refresh(ctx, now) })
+		changed[len(h.sources)+1] = h.ask(nil, func() bool { return h.portal.refresh(ctx, now) })
 	})
 	wg.Wait()
-	l.renew(now, slices.Contains(changed, true))
-	l.status.Store(l.tell())
+	h.renew(now, slices.Contains(changed, true))
+	h.status.Store(h.tell())
 }
 
 // renew makes another catalogue when it is time.
-func (l *library) renew(now time.Time, changed bool) {
-	old := l.now.Load()
+func (h *holdings) renew(now time.Time, changed bool) {
+	old := h.now.Load()
 	// what counted no more counts again when the clock is set back
 	if old != nil && !changed && !now.Before(old.made) && (old.Until.IsZero() || now.Before(old.Until)) {
 		return
 	}
 	// until anybody answered, an empty list would be a lie
-	if old == nil && len(l.sources) > 0 && !slices.ContainsFunc(l.sources, func(f *followed) bool { return !f.at.IsZero() }) {
+	if old == nil && len(h.sources) > 0 && !slices.ContainsFunc(h.sources, func(f *followed) bool { return !f.at.IsZero() }) {
 		return
 	}
-	l.now.Store(l.make(now))
+	h.now.Store(h.make(now))
 }
 
 // ask lets nobody who panics take the others along.
-func (l *library) ask(f *followed, refresh func() bool) (changed bool) {
+func (h *holdings) ask(f *followed, refresh func() bool) (changed bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			l.o.Log.Error("a source of documents panicked", "panic", p, "stack", string(debug.Stack()))
+			h.o.Log.Error("a source of documents panicked", "panic", p, "stack", string(debug.Stack()))
 			if f != nil {
 				f.err = fmt.Errorf("%s: an internal error: the log has more", f.Name())
 			}
@@ -175,22 +175,22 @@ func (l *library) ask(f *followed, refresh func() bool) (changed bool) {
 	return refresh()
 }
 
-func (l *library) make(now time.Time) *present {
+func (h *holdings) make(now time.Time) *present {
 	var readings []*Reading
-	for _, f := range l.sources {
+	for _, f := range h.sources {
 		for _, r := range f.readings {
 			readings = append(readings, r)
 		}
 	}
-	c := NewCatalogue(readings, Terms{Now: now, CheckValidity: l.o.CheckValidity, Hosts: l.hosts.value})
+	c := NewCatalogue(readings, Terms{Now: now, CheckValidity: h.o.CheckValidity, Hosts: h.hosts.value})
 	p := &present{Catalogue: c, made: now, vos: c.VOs()}
-	if !l.portal.at.IsZero() {
-		p.vos = l.portal.value
+	if !h.portal.at.IsZero() {
+		p.vos = h.portal.value
 	}
 	if p.vos == nil {
 		p.vos = []string{}
 	}
 	p.voList = jsonAnswer(p.vos).kept()
-	l.o.Log.Info("documents were read", "documents", len(readings), "sites", len(c.Sites), "dropped", len(c.Dropped), "ended", len(c.Ended), "stale", len(c.Stale))
+	h.o.Log.Info("documents were read", "documents", len(readings), "sites", len(c.Sites), "dropped", len(c.Dropped), "ended", len(c.Ended), "stale", len(c.Stale))
 	return p
 }

@@ -20,9 +20,9 @@ func (c *clock) now() time.Time { return c.at }
 
 // settle waits for the look that a request may have begun, so that a test can change what is looked at.
 func settle(s *Server) {
-	s.library.asked.Lock()
-	under := s.library.under
-	s.library.asked.Unlock()
+	s.holdings.asked.Lock()
+	under := s.holdings.under
+	s.holdings.asked.Unlock()
 	if under != nil {
 		<-under
 	}
@@ -76,18 +76,18 @@ func TestUnchangedIsNotReadAgain(t *testing.T) {
 		"b": string(body(t, offer(t, "B", "2G0", "https://b.example.org/v3"))),
 	}}
 	s := serve(t, Options{Sources: []Source{docs}})
-	f := s.library.sources[0]
-	a, b, before := f.readings["a"], f.readings["b"], s.library.now.Load()
+	f := s.holdings.sources[0]
+	a, b, before := f.readings["a"], f.readings["b"], s.holdings.now.Load()
 	docs.docs["b"] = string(body(t, offer(t, "B", "2G0", "https://b.example.org/v3", "ops")))
 	s.Refresh(t.Context())
-	if f.readings["a"] != a || f.readings["b"] == b || s.library.now.Load() == before {
+	if f.readings["a"] != a || f.readings["b"] == b || s.holdings.now.Load() == before {
 		t.Error("the wrong documents were read again")
 	}
 	list := Published("own", func(context.Context) ([]Document, string, error) { return nil, "1", nil })
 	s = serve(t, Options{Sources: []Source{list}})
-	before = s.library.now.Load()
+	before = s.holdings.now.Load()
 	s.Refresh(t.Context())
-	if s.library.now.Load() != before {
+	if s.holdings.now.Load() != before {
 		t.Error("nothing changed, but the catalogue was made again")
 	}
 }
