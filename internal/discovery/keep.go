@@ -62,9 +62,21 @@ type cloudState struct {
 	Trouble *Trouble `json:",omitempty"`
 }
 
-func read(ctx context.Context, d Deps, fn func(*store.Tx) error) error { return d.DB.Read(ctx, fn) }
+// read and write ask the store. One that was interrupted says for what the run was ended.
+func read(ctx context.Context, d Deps, fn func(*store.Tx) error) error {
+	return ended(ctx, d.DB.Read(ctx, fn))
+}
 
-func write(ctx context.Context, d Deps, fn func(*store.Tx) error) error { return d.DB.Write(ctx, fn) }
+func write(ctx context.Context, d Deps, fn func(*store.Tx) error) error {
+	return ended(ctx, d.DB.Write(ctx, fn))
+}
+
+func ended(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
 
 // keptProjects lists the projects of a cloud of which something is kept, by their ids.
 func keptProjects(tx *store.Tx, siteID, cloud string) ([]keptProject, error) {

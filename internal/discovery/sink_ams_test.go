@@ -80,7 +80,7 @@ func TestAMSSink(t *testing.T) {
 		format discovery.Format
 		zipped bool
 	}{{discovery.JSON, true}, {discovery.LDIF, false}} {
-		c := sinktest.Case{Limit: ams.MaxData(ams.DefaultLimit) + 100}
+		c := sinktest.Case{Final: true, Limit: ams.MaxData(ams.DefaultLimit) + 100}
 		if kind.zipped {
 			c.Limit = 3 << 20 // becomes more than zippedLimit
 		}

@@ -23,7 +23,7 @@ func TestSinks(t *testing.T) {
 		t.Run("directory of "+string(f), func(t *testing.T) { sinktest.Run(t, sinktest.Case{New: directory(f)}) })
 	}
 	t.Run("stdout", func(t *testing.T) {
-		sinktest.Run(t, sinktest.Case{New: func(*testing.T) sinktest.Bed {
+		sinktest.Run(t, sinktest.Case{Final: true, New: func(*testing.T) sinktest.Bed {
 			var out stream
 			return sinktest.Bed{Sink: discovery.NewStdout("stdout", &out, discovery.JSON), Read: out.newest, Breaks: map[string]func(*testing.T) func(){
 				"a closed pipe": func(*testing.T) func() { out.closed = true; return func() { out.closed = false } },

@@ -39,7 +39,7 @@ func FuzzContainer(f *testing.F) {
 	f.Add(422, "", `{"Code":"x"}`)
 	f.Fuzz(func(t *testing.T, status int, etag, body string) {
 		if status < 200 || status > 999 || status/100 == 3 || strings.ContainsAny(etag, "\r\n") {
-			t.Skip()
+			return // no answer that a server gives
 		}
 		own := &http.Client{Transport: parrot{status, etag, body}}
 		c, err := connect(t, "http://keystone/v3", password("me", "hunter2"), func(cfg *openstack.Config) { cfg.HTTP = own }).Container(t.Context(), oddProject, "c")

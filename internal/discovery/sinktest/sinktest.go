@@ -22,9 +22,11 @@ type Case struct {
 	New func(t *testing.T) Bed
 	// Limit is how many bytes a document may have: a larger one is refused whole. 0 = 20 MB must go.
 	Limit int
+	// Final says that what was delivered cannot be taken back: the sink is no Remover. A Remover that says so fails.
+	Final bool
 }
 
-// Bed is a sink under test, with what is behind it. All but Sink may be nil.
+// Bed is a sink under test, with what is behind it. All but Sink and Breaks may be nil.
 type Bed struct {
 	Sink discovery.Sink
 	// Again gives another sink to the same place, as another process has it.
@@ -94,6 +96,7 @@ type bed struct {
 	Bed
 	t     *testing.T
 	limit int
+	final bool
 }
 
 // Run holds a kind of sink to all that is asked of sinks.
@@ -115,7 +118,7 @@ func Run(t *testing.T, c Case) {
 		{"is one with another process", twice},
 		{"holds and removes", removes},
 	} {
-		t.Run(s.name, func(t *testing.T) { s.test(&bed{Bed: c.New(t), t: t, limit: c.Limit}) })
+		t.Run(s.name, func(t *testing.T) { s.test(&bed{Bed: c.New(t), t: t, limit: c.Limit, final: c.Final}) })
 	}
 }
 
@@ -142,7 +145,7 @@ func (b *bed) read(p discovery.Publication) ([]byte, bool) {
 	}
 	r, ok := b.Sink.(discovery.Remover)
 	if !ok {
-		b.t.Skip("a sink that is no Remover needs Read to be looked into")
+		b.t.Fatal("a sink that is no Remover needs Read to be looked into")
 	}
 	body, err := r.Held(context.WithoutCancel(b.t.Context()), p.Name)
 	if errors.Is(err, discovery.ErrNotHeld) {

@@ -123,7 +123,7 @@ func cancelled(b *bed) {
 // broken breaks a first delivery, and one that replaces another; then all is well again.
 func broken(b *bed) {
 	if len(b.Breaks) == 0 {
-		b.t.Skip("there is nothing of it that can break")
+		b.t.Fatal("nothing of it breaks: no sink is so good")
 	}
 	before := b.others()
 	for i, name := range sorted(b.Breaks) {
@@ -279,8 +279,11 @@ func twice(b *bed) {
 
 func removes(b *bed) {
 	r, ok := b.Sink.(discovery.Remover)
-	if !ok {
-		b.t.Skip("it is no Remover")
+	if ok == b.final {
+		b.t.Fatalf("a Remover: %v, and what it was given is final: %v", ok, b.final)
+	}
+	if b.final {
+		return
 	}
 	before := b.others()
 	one, two := b.doc("SITE-A", 1), b.doc("SITE-B", 2)
