@@ -58,7 +58,7 @@ func Register(ctx context.Context, d Deps, t *Target, wanted []Wanted) (map[stri
 		err = r.downtimes(asking)
 	}
 	if ctx.Err() != nil {
-		return nil, ctx.Err()
+		return nil, context.Cause(ctx)
 	}
 	if err != nil {
 		r.silent(err)

@@ -17,14 +17,9 @@ import (
 
 // Limits of the server. All images of a large federation are some MB, for clients far away.
 const (
-	headerTimeout = 5 * time.Second
-	readTimeout   = 10 * time.Second
-	writeTimeout  = 60 * time.Second
-	idleTimeout   = 60 * time.Second
-	maxHeader     = 16 << 10
-	maxOpen       = 512             // connections at once
-	maxEach       = 32              // of them from one place; a browser opens 6, a program with threads more
-	grace         = 5 * time.Second // for answers that are under way when the service stops
+	writeTimeout = 60 * time.Second
+	maxOpen      = 512 // connections at once
+	maxEach      = 32  // of them from one place; a browser opens 6, a program with threads more
 )
 
 // Listen opens an address, "[::]:8480" say, port 0 for a free one. Everything here is for everybody, so that it may be any
@@ -50,32 +45,10 @@ func bounded(l net.Listener) net.Listener {
 
 // NewHTTPServer gives the server for the handler, with time-outs and limits. Log takes what the server itself has to say.
 func NewHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // mostly of clients that went away
-	}
+	return listen.NewHTTPServer(handler, log, writeTimeout)
 }
 
 // Serve answers on the listener until ctx ends; then it lets answers under way be finished, for a short grace.
 func Serve(ctx context.Context, l net.Listener, srv *http.Server) error {
-	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(l) }()
-	select {
-	case err := <-failed:
-		return fmt.Errorf("information API on %s: %w", l.Addr(), err)
-	case <-ctx.Done():
-	}
-	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-	defer cancel()
-	err := srv.Shutdown(patience)
-	if err != nil {
-		err = errors.Join(fmt.Errorf("information API on %s: answers were cut off: %w", l.Addr(), err), srv.Close())
-	}
-	<-failed
-	return err
+	return listen.ServeHTTP(ctx, l, srv, "information API")
 }

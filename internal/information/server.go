@@ -6,10 +6,11 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/fedsite/fedsite/internal/listen"
 )
 
 // Options are what a server is made from. Only Sources are needed.
@@ -84,34 +85,15 @@ var headers = map[string]string{
 	"Referrer-Policy":         "no-referrer",
 }
 
-// ServeHTTP answers a request, and never with a word of what went wrong inside.
+// ServeHTTP answers a request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	began := time.Now()
-	a := &noted{ResponseWriter: w}
-	for name, value := range headers {
-		w.Header().Set(name, value)
-	}
-	defer func() {
-		if p := recover(); p != nil {
-			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-				panic(p)
-			}
-			s.log.Error("a request panicked", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
-			if a.status != 0 {
-				panic(http.ErrAbortHandler) // half an answer must not look like a whole one
-			}
-			s.fail(a, http.StatusInternalServerError, "Internal Server Error")
-		}
-		s.log.Debug("answered", "method", r.Method, "path", r.URL.Path, "status", a.status, "took", time.Since(began))
-	}()
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
-		s.fail(a, http.StatusMethodNotAllowed, "Method Not Allowed")
-		return
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), patience)
-	defer cancel()
-	s.route(a, r.WithContext(ctx))
+	listen.Guarded{Log: s.log, Headers: headers,
+		Fail: func(w http.ResponseWriter, _ *http.Request, status int) { s.fail(w, status, http.StatusText(status)) },
+		Answer: func(w http.ResponseWriter, r *http.Request) {
+			ctx, cancel := context.WithTimeout(r.Context(), patience)
+			defer cancel()
+			s.route(w, r.WithContext(ctx))
+		}}.ServeHTTP(w, r)
 }
 
 // fail answers as the original does: {"detail": …}.
@@ -127,20 +109,3 @@ func (s *Server) fail(w http.ResponseWriter, status int, what any) {
 	w.WriteHeader(status)
 	_, _ = w.Write(a.body)
 }
-
-// noted notes the status, for the log and for what can still be said.
-type noted struct {
-	http.ResponseWriter
-	status int
-}
-
-// WriteHeader notes the status.
-func (n *noted) WriteHeader(status int) {
-	if n.status == 0 {
-		n.status = status
-	}
-	n.ResponseWriter.WriteHeader(status)
-}
-
-// Unwrap lets http.ResponseController through.
-func (n *noted) Unwrap() http.ResponseWriter { return n.ResponseWriter }

@@ -1,5 +1,5 @@
-// Package listen bounds how many connections those who come from one place may have of a server at once, so that one of them
-// cannot take the room of all others.
+// Package listen is how we are asked by strangers: how many connections those who come from one place may have at once, so
+// that one of them cannot take the room of all others; how long they may take; and what they are told when something fails.
 package listen
 
 import (

@@ -6,10 +6,10 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"runtime/debug"
 	"slices"
 	"strings"
-	"time"
+
+	"github.com/fedsite/fedsite/internal/listen"
 )
 
 // headers of every answer. A page needs its own style sheet and its own icon, and nothing else of anybody.
@@ -24,37 +24,18 @@ var headers = map[string]string{
 	"Cache-Control":                "no-store",
 }
 
-// ServeHTTP answers a request: with the headers of every answer, only when it was meant for us and only reads, and never
-// with a word of what went wrong inside.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	began := time.Now()
-	a := &answer{ResponseWriter: w}
-	for name, value := range headers {
-		w.Header().Set(name, value)
-	}
-	defer func() {
-		if p := recover(); p != nil {
-			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-				panic(p)
-			}
-			s.log.Error("a page panicked", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
-			if a.status != 0 {
-				panic(http.ErrAbortHandler) // half an answer must not look like a whole one
-			}
-			s.fail(a, r, http.StatusInternalServerError)
+// guarded answers requests with the headers of every answer, only when they were meant for us.
+func (s *Server) guarded() http.Handler {
+	return listen.Guarded{Log: s.log, Headers: headers, Fail: s.fail, Answer: s.mux.ServeHTTP, Refuse: func(r *http.Request) int {
+		if !s.meant(r.Host) {
+			return http.StatusMisdirectedRequest
 		}
-		s.log.Debug("answered", "method", r.Method, "path", r.URL.Path, "status", a.status, "took", time.Since(began))
-	}()
-	switch {
-	case !s.meant(r.Host):
-		s.fail(a, r, http.StatusMisdirectedRequest)
-	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		w.Header().Set("Allow", "GET, HEAD")
-		s.fail(a, r, http.StatusMethodNotAllowed)
-	default:
-		s.mux.ServeHTTP(a, r)
-	}
+		return 0
+	}}
 }
+
+// ServeHTTP answers a request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.guarded().ServeHTTP(w, r) }
 
 // meant tells whether a request's Host is ours. A page elsewhere can have its own name lead to 127.0.0.1 and then read what
 // is there as if it were its own; but the browser still sends that name. Programs that send none are no browsers.
@@ -71,31 +52,6 @@ func (s *Server) meant(host string) bool {
 	}
 	return slices.ContainsFunc(s.names, func(name string) bool { return strings.EqualFold(name, host) })
 }
-
-// answer notes the status, for the log and for what can still be said.
-type answer struct {
-	http.ResponseWriter
-	status int
-}
-
-// WriteHeader notes the status.
-func (a *answer) WriteHeader(status int) {
-	if a.status == 0 {
-		a.status = status
-	}
-	a.ResponseWriter.WriteHeader(status)
-}
-
-// Write is what says 200 when nothing else was said.
-func (a *answer) Write(p []byte) (int, error) {
-	if a.status == 0 {
-		a.status = http.StatusOK
-	}
-	return a.ResponseWriter.Write(p)
-}
-
-// Unwrap lets http.ResponseController through.
-func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // said are the words of an answer that is none. They are the same for everybody, whatever happened.
 var said = map[int]string{

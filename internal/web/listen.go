@@ -12,17 +12,14 @@ import (
 	"time"
 
 	"golang.org/x/net/netutil"
+
+	"github.com/fedsite/fedsite/internal/listen"
 )
 
 // Limits of the server. A page is small and comes from our own database: who needs longer is no reader.
 const (
-	headerTimeout = 5 * time.Second
-	readTimeout   = 10 * time.Second
-	writeTimeout  = 30 * time.Second
-	idleTimeout   = 60 * time.Second
-	maxHeader     = 16 << 10
-	maxOpen       = 256             // connections at once
-	grace         = 5 * time.Second // for answers that are under way when the service stops
+	writeTimeout = 30 * time.Second
+	maxOpen      = 256 // connections at once
 )
 
 // Listen opens the address, "127.0.0.1:8470" say, port 0 for a free one. Until there is sign-in it must be a loopback
@@ -55,32 +52,10 @@ func refused(addr, port string) error {
 
 // NewHTTPServer gives the server for the handler, with time-outs and limits. Log takes what the server itself has to say.
 func NewHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // mostly of clients that went away
-	}
+	return listen.NewHTTPServer(handler, log, writeTimeout)
 }
 
 // Serve answers on the listener until ctx ends; then it lets answers under way be finished, for a short grace.
 func Serve(ctx context.Context, l net.Listener, srv *http.Server) error {
-	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(l) }()
-	select {
-	case err := <-failed:
-		return fmt.Errorf("web server on %s: %w", l.Addr(), err)
-	case <-ctx.Done():
-	}
-	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-	defer cancel()
-	err := srv.Shutdown(patience)
-	if err != nil {
-		err = errors.Join(fmt.Errorf("web server on %s: answers were cut off: %w", l.Addr(), err), srv.Close())
-	}
-	<-failed
-	return err
+	return listen.ServeHTTP(ctx, l, srv, "web server")
 }
