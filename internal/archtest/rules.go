@@ -28,7 +28,7 @@ var (
 	pipelines   = []string{"internal/accounting/...", "internal/discovery/...", "internal/images/...", "internal/access/..."}
 	drivers     = []string{"modernc.org/...", "github.com/jackc/...", "github.com/pressly/goose/..."}
 	gophercloud = []string{"github.com/gophercloud/..."}
-	testSupport = []string{"internal/archtest/...", "internal/prerequisite/...", "internal/store/storetest/...", "internal/web/webtest/...", "internal/app/daemontest/...", "internal/discovery/sinktest/..."}
+	testSupport = []string{"internal/archtest/...", "internal/prerequisite/...", "internal/store/storetest/...", "internal/web/webtest/...", "internal/app/daemontest/...", "protocol/glue/slapdtest", "internal/discovery/sinktest/..."}
 	std         = "std" // the standard library
 )
 

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/fedsite/fedsite/protocol/glue/slapdtest"
 )
 
 const (
@@ -199,7 +201,7 @@ var different = map[string]string{
 // TestSlapd asks a real server that holds the same documents the same as this one, with the real ldapsearch: entries, their
 // values, the result and how far the base was found are the same, but for the list of differences, which all are some.
 func TestSlapd(t *testing.T) {
-	slapd := startSlapd(t)
+	slapd := slapdtest.Start(t)
 	load(t, slapd, some())
 	_, address, _ := start(t, Options{}, some()...)
 	both := func(line string) (theirs, ours outcome) {

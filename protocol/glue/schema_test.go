@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/fedsite/fedsite/protocol/glue/slapdtest"
 )
 
 var (
@@ -47,8 +49,8 @@ func TestAttributesAreTheSchemas(t *testing.T) {
 		t.Fatalf("%d attributes were read", len(schema))
 	}
 	base := map[string]string{}
-	if stat(glue20Schema) == nil {
-		base = readSchema(t, glue20Schema)
+	if _, err := os.Stat(slapdtest.GLUE20); err == nil {
+		base = readSchema(t, slapdtest.GLUE20)
 	}
 	for _, o := range []object{&Service{}, &Manager{}, &Endpoint{}, &Image{}, &InstanceType{}, &VirtualAccelerator{}, &Share{}, &MappingPolicy{}, &AccessPolicy{}} {
 		check := func(name string, want ...string) {

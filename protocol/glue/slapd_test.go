@@ -3,131 +3,13 @@ package glue
 import (
 	"bytes"
 	"fmt"
-	"net"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/fedsite/fedsite/protocol/glue/slapdtest"
 )
-
-const glue20Schema = "/etc/ldap/schema/GLUE20.schema"
-
-// needSlapd skips where OpenLDAP is missing, unless FEDSITE_REQUIRE names it.
-func needSlapd(t *testing.T) string {
-	t.Helper()
-	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
-	path, err := exec.LookPath("slapd")
-	for _, need := range []error{err, lookPath("ldapadd"), lookPath("ldapsearch"), stat(glue20Schema)} {
-		if need == nil {
-			continue
-		}
-		const how = "OpenLDAP or its GLUE 2.0 schema was not found: apt-get install --no-install-recommends slapd ldap-utils glue-schema"
-		if slices.Contains(strings.Split(os.Getenv("FEDSITE_REQUIRE"), ","), "slapd") {
-			t.Fatal(how)
-		}
-		t.Skip(how)
-	}
-	return path
-}
-
-func lookPath(name string) error { _, err := exec.LookPath(name); return err }
-func stat(name string) error     { _, err := os.Stat(name); return err }
-
-// startSlapd starts a server of the test's own that holds o=glue, and gives its URL.
-func startSlapd(t *testing.T) string {
-	t.Helper()
-	program := needSlapd(t)
-	dir := t.TempDir()
-	schema, err := filepath.Abs("testdata/glue21-cloud.schema")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(filepath.Join(dir, "db"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	conf := fmt.Sprintf(`include /etc/ldap/schema/core.schema
-include %s
-include %s
-modulepath /usr/lib/ldap
-moduleload back_mdb
-sizelimit unlimited
-sockbuf_max_incoming_auth 8388608
-database mdb
-maxsize 268435456
-suffix "o=glue"
-rootdn "o=glue"
-rootpw secret
-directory %s/db
-dbnosync
-`, glue20Schema, schema, dir)
-	file := filepath.Join(dir, "slapd.conf")
-	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var log bytes.Buffer
-	for range 5 { // the port may be taken between the two
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		address := l.Addr().String()
-		l.Close()
-		cmd := exec.Command(program, "-f", file, "-h", "ldap://"+address+"/", "-d", "0")
-		cmd.Stderr = &log
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		ended := make(chan struct{})
-		go func() {
-			cmd.Wait()
-			close(ended)
-		}()
-		if answers(address, ended) {
-			t.Cleanup(func() {
-				cmd.Process.Signal(os.Interrupt)
-				<-ended
-			})
-			return "ldap://" + address
-		}
-		cmd.Process.Kill()
-		<-ended
-	}
-	t.Fatalf("slapd does not start: %s", log.String())
-	return ""
-}
-
-// answers waits until something takes connections, or the server has ended.
-func answers(address string, ended chan struct{}) bool {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for late := time.After(time.Minute); ; {
-		if c, err := net.Dial("tcp", address); err == nil {
-			c.Close()
-			return true
-		}
-		select {
-		case <-tick.C:
-		case <-ended:
-			return false
-		case <-late:
-			return false
-		}
-	}
-}
-
-// load adds entries to a server; its answer is the error.
-func load(url string, ldif []byte) error {
-	cmd := exec.Command("ldapadd", "-x", "-H", url, "-D", "o=glue", "-w", "secret")
-	cmd.Stdin = bytes.NewReader(ldif)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-		return fmt.Errorf("%w: %s", err, strings.Join(lines[max(0, len(lines)-4):], " | "))
-	}
-	return nil
-}
 
 // held gives what a server has, by DN.
 func held(t *testing.T, url string) map[string][]string {
@@ -173,7 +55,7 @@ func longIDs() Document {
 // TestSlapd loads documents into a real server with the schema, under both trees, and gets every value back as it was: the
 // example, the clouds of the vectors, and hostile names.
 func TestSlapd(t *testing.T) {
-	url := startSlapd(t)
+	url := slapdtest.Start(t)
 	documents := []Document{exampleDocument(), exampleDocument().Merged(), longIDs()}
 	for _, v := range variants {
 		documents = append(documents, v.document(t, time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)))
@@ -214,7 +96,7 @@ func TestSlapd(t *testing.T) {
 	if err := WriteLDIF(&ldif, all); err != nil {
 		t.Fatal(err)
 	}
-	if err := load(url, ldif.Bytes()); err != nil {
+	if err := slapdtest.Add(url, ldif.Bytes()); err != nil {
 		t.Fatal(err)
 	}
 	got := held(t, url)

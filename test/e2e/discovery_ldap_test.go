@@ -7,16 +7,13 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"net"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/fedsite/fedsite/internal/discovery"
+	"github.com/fedsite/fedsite/protocol/glue/slapdtest"
 )
 
 // load loads the LDIF into a real slapd that has the schema.
@@ -24,7 +21,7 @@ func (o *offering) load(t *testing.T) {
 	if o.slapd = startSlapd(o.t); o.slapd == "" {
 		t.FailNow()
 	}
-	if err := ldapadd(o.slapd, o.read(t, discovery.LDIF, "ldif", siteName)); err != nil {
+	if err := slapdtest.Add(o.slapd, o.read(t, discovery.LDIF, "ldif", siteName)); err != nil {
 		t.Fatal(err)
 	}
 	shares := ldapsearch(t, o.slapd, "-b", resourceBase, "(objectClass=GLUE2CloudComputingShare)")
@@ -94,58 +91,8 @@ func compareEntries(t *testing.T, what string, want, got map[string][]string) {
 // startSlapd starts a real server of the test's own that has the schema, and what is above published entries, and gives its URL.
 func startSlapd(t *testing.T) string {
 	t.Helper()
-	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
-	const glue20 = "/etc/ldap/schema/GLUE20.schema"
-	program, err := exec.LookPath("slapd")
-	_, client := exec.LookPath("ldapsearch")
-	_, missing := os.Stat(glue20)
-	if err := errors.Join(err, client, missing); err != nil {
-		t.Fatalf("%v: apt-get install --no-install-recommends slapd ldap-utils glue-schema", err)
-	}
-	dir := t.TempDir()
-	schema, err := filepath.Abs("../../protocol/glue/testdata/glue21-cloud.schema")
-	if err != nil {
-		t.Fatal(err)
-	}
-	conf := strings.Join([]string{
-		"include /etc/ldap/schema/core.schema", "include " + glue20, "include " + schema,
-		"modulepath /usr/lib/ldap", "moduleload back_mdb", "sizelimit unlimited", "sockbuf_max_incoming_auth 8388608",
-		"database mdb", "maxsize 268435456", `suffix "o=glue"`, `rootdn "cn=manager,o=glue"`, "rootpw secret", "directory " + dir, "dbnosync", "",
-	}, "\n")
-	file := filepath.Join(dir, "slapd.conf")
-	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
-	cmd := exec.Command(program, "-f", file, "-h", "ldap://"+address+"/", "-d", "0")
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		_ = cmd.Wait()
-		close(ended)
-	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		<-ended
-	})
-	eventually(t, "slapd does not start", func() bool {
-		select {
-		case <-ended:
-			t.Fatalf("slapd has ended: %s", &said)
-		default:
-		}
-		c, err := net.DialTimeout("tcp", address, time.Second)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
-	})
-	url := "ldap://" + address
-	if err := ldapadd(url, []byte(base)); err != nil {
+	url := slapdtest.Start(t)
+	if err := slapdtest.Add(url, []byte(base)); err != nil {
 		t.Fatal(err)
 	}
 	return url
@@ -153,17 +100,6 @@ func startSlapd(t *testing.T) string {
 
 // base is what is above the entries that are published, as a BDII has it.
 const base = "dn: o=glue\nobjectClass: organization\no: glue\n\ndn: " + resourceBase + "\nobjectClass: GLUE2Group\nGLUE2GroupID: resource\n"
-
-// ldapadd adds entries to slapd.
-func ldapadd(url string, ldif []byte) error {
-	cmd := exec.Command("ldapadd", "-x", "-H", url, "-D", "cn=manager,o=glue", "-w", "secret")
-	cmd.Stdin = bytes.NewReader(ldif)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-		return fmt.Errorf("ldapadd: %w: %s", err, strings.Join(lines[max(0, len(lines)-4):], " | "))
-	}
-	return nil
-}
 
 // ldapsearch gives the entries that a server answers with, by DN, each with its values as sorted lines "name: value". A
 // base that is not there has none, nor has a server that does not know anything yet.

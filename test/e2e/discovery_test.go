@@ -22,6 +22,7 @@ import (
 	"github.com/fedsite/fedsite/internal/discovery"
 	"github.com/fedsite/fedsite/internal/emulator/federation"
 	"github.com/fedsite/fedsite/protocol/glue"
+	"github.com/fedsite/fedsite/protocol/glue/slapdtest"
 )
 
 // TestDiscovery publishes what the real cloud offers, everywhere at once: to files in both forms, to the real Swift, to the
@@ -258,7 +259,7 @@ func (o *offering) changes(t *testing.T) {
 	if i := slices.IndexFunc(published.CloudComputingImage, func(i struct{ ID, Name string }) bool { return i.ID == id }); i < 0 || published.CloudComputingImage[i].Name != name {
 		t.Errorf("the image of a tenant is not in the document as it is: %v", published.CloudComputingImage)
 	}
-	if err := ldapadd(startSlapd(t), o.read(t, discovery.LDIF, "ldif", siteName)); err != nil {
+	if err := slapdtest.Add(startSlapd(t), o.read(t, discovery.LDIF, "ldif", siteName)); err != nil {
 		t.Errorf("the LDIF does not load any more: %v", err)
 	}
 	o.l.openstack(t.Context(), t, owner, "image", "delete", id)
