@@ -163,14 +163,10 @@ func some(n int, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// refusal is a failed call to a cloud as a check. What may pass by itself is a warning: when it lasts, what was collected
-// becomes too old, and that fails.
+// refusal is a failed call to a cloud as a check.
 func refusal(name, object string, err error) run.Check {
-	p := openstackProblem("", "", object, err)
-	found := run.Check{Name: name, Object: object, State: run.CheckFail, Reason: p.Reason, Remedy: p.Hint}
-	if errors.Is(err, openstack.ErrUnavailable) {
-		found.State = run.CheckWarn
-	}
+	found := openstack.Refusal(name, object, err)
+	found.Remedy = openstackProblem("", "", object, err).Hint
 	return found
 }
 

@@ -67,12 +67,3 @@ func with[K comparable, V any](m map[K]V, key K, value V) map[K]V {
 	m[key] = value
 	return m
 }
-
-// lower gives the mode that does less; "" is no mode of its own.
-func lower(a, b site.Mode) site.Mode {
-	rank := map[site.Mode]int{site.Disabled: 0, site.Observe: 1, site.Active: 2, "": 3}
-	if rank[b] < rank[a] {
-		return b
-	}
-	return a
-}

@@ -168,8 +168,8 @@ func (l *loader) vos(cfg *Config, f *fileSite, clouds []Cloud) {
 			if v.Clouds.isSet() && !named[c.Cloud.Name] {
 				continue
 			}
-			vo.Mode = lower(c.ModeOf(site.Accounting), site.Mode(v.Mode.of(site.Accounting).V))
-			vo.Discovery = lower(c.ModeOf(site.Discovery), site.Mode(v.Mode.of(site.Discovery).V))
+			vo.Mode = site.Lowest(c.ModeOf(site.Accounting), site.Mode(v.Mode.of(site.Accounting).V))
+			vo.Discovery = site.Lowest(c.ModeOf(site.Discovery), site.Mode(v.Mode.of(site.Discovery).V))
 			c.Cloud.VOs = append(c.Cloud.VOs, vo)
 			for _, p := range parts {
 				l.projectCredential(c, p, v)

@@ -274,7 +274,7 @@ func (l *loader) partCredentials(s Site, f fileCloud, c Cloud) {
 		if part == site.Discovery {
 			mode = s.Discovery.Mode
 		}
-		if _, said := f.Credential.own[part]; !said && lower(mode, c.ModeOf(part)) != site.Disabled {
+		if _, said := f.Credential.own[part]; !said && site.Lowest(mode, c.ModeOf(part)) != site.Disabled {
 			l.missing(n, string(part), "is required, unless the mode of "+string(part)+" is disabled")
 		}
 	}

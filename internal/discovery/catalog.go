@@ -104,7 +104,7 @@ var errNoProject = &openstack.Error{Kind: openstack.ErrNoRole, Service: "identit
 
 // cloud asks all projects of the cloud that have shares.
 func (c *taker) cloud(ctx context.Context) (Region, error) {
-	region := Region{Cloud: c.c.Cloud.ID, Name: c.c.Cloud.Name, Region: c.region(), Mode: lowest(c.t.Settings.Mode, c.c.Mode)}
+	region := Region{Cloud: c.c.Cloud.ID, Name: c.c.Cloud.Name, Region: c.region(), Mode: site.Lowest(c.t.Settings.Mode, c.c.Mode)}
 	var (
 		kept []keptProject
 		last cloudState

@@ -80,14 +80,10 @@ func (c *checker) publishes(s run.CheckState) run.CheckState {
 	return s
 }
 
-// refusedCheck is a failed call to a cloud as a check. What may pass by itself is a warning: when it lasts, what is known of
-// the shares becomes too old, and that fails.
+// refusedCheck is a failed call to a cloud as a check.
 func refusedCheck(name, object string, err error) run.Check {
-	p := openstack.Problem(err)
-	found := run.Check{Name: name, Object: object, State: run.CheckFail, Reason: line(p.Reason, longestReason), Remedy: hint(err)}
-	if errors.Is(err, openstack.ErrUnavailable) {
-		found.State = run.CheckWarn
-	}
+	found := openstack.Refusal(name, object, err)
+	found.Reason, found.Remedy = line(found.Reason, longestReason), hint(err)
 	return found
 }
 

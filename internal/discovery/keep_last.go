@@ -18,7 +18,7 @@ func Last(ctx context.Context, d Deps, t *Target) ([]Catalog, error) {
 	err := read(ctx, d, func(tx *store.Tx) error {
 		catalogs = nil
 		for _, target := range t.Clouds {
-			if lowest(t.Settings.Mode, target.Mode) == site.Disabled {
+			if site.Lowest(t.Settings.Mode, target.Mode) == site.Disabled {
 				continue
 			}
 			c := &taker{t: t, c: target}
@@ -59,7 +59,7 @@ func (c *taker) last(tx *store.Tx, now time.Time) (region Region, asked time.Tim
 	if err := lastState(tx, c.t.Site.ID, c.c.EP, c.c.Cloud.ID, &state); err != nil {
 		return Region{}, asked, err
 	}
-	region = Region{Cloud: c.c.Cloud.ID, Name: c.c.Cloud.Name, Region: c.region(), Mode: lowest(c.t.Settings.Mode, c.c.Mode), Version: state.Version, Trouble: state.Trouble}
+	region = Region{Cloud: c.c.Cloud.ID, Name: c.c.Cloud.Name, Region: c.region(), Mode: site.Lowest(c.t.Settings.Mode, c.c.Mode), Version: state.Version, Trouble: state.Trouble}
 	shares, _ := chosen(site.Merge(c.c.Cloud, remembered(c.c.Cloud, kept)).Shares, now)
 	offers := map[string]Offer{}
 	for _, k := range kept {
@@ -78,5 +78,5 @@ func (c *taker) last(tx *store.Tx, now time.Time) (region Region, asked time.Tim
 
 // share makes a share of a catalog.
 func (c *taker) share(s site.Share, mode site.Mode, offers map[string]Offer) Share {
-	return Share{VO: s.VO, Project: s.Project.ID, Mode: lowest(mode, s.Mode), DefaultNetworkType: s.DefaultNetwork, PublicNetwork: s.PublicNetwork, Offer: offers[s.Project.ID]}
+	return Share{VO: s.VO, Project: s.Project.ID, Mode: site.Lowest(mode, s.Mode), DefaultNetworkType: s.DefaultNetwork, PublicNetwork: s.PublicNetwork, Offer: offers[s.Project.ID]}
 }

@@ -61,7 +61,7 @@ func TestLowestMode(t *testing.T) {
 		{nil, ""}, {[]site.Mode{"", ""}, ""}, {[]site.Mode{site.Active, ""}, site.Active}, {[]site.Mode{site.Active, site.Observe}, site.Observe},
 		{[]site.Mode{site.Observe, site.Active, site.Disabled}, site.Disabled},
 	} {
-		if got := lowest(c.modes...); got != c.want {
+		if got := site.Lowest(c.modes...); got != c.want {
 			t.Errorf("%v: %q, want %q", c.modes, got, c.want)
 		}
 	}

@@ -19,11 +19,7 @@ func Run(ctx context.Context, d Deps, t *Target, o Publishing) error {
 	if err := Enrol(ctx, d, t, catalogs); err != nil {
 		return err
 	}
-	var all []EndpointStatus
-	for _, c := range catalogs {
-		doc, findings := Render(c, t.Settings.Rendering)
-		all = append(all, StatusOf(c, doc, len(findings)))
-	}
+	docs, all := documents(t, catalogs)
 	if err := keepStatus(ctx, d, t, d.Now(), all); err != nil {
 		return err
 	}
@@ -31,7 +27,7 @@ func Run(ctx context.Context, d Deps, t *Target, o Publishing) error {
 		d.Run.Count("images", int64(s.Images))
 		d.Run.Count("flavors", int64(s.InstanceTypes))
 	}
-	return Publish(ctx, d, t, Documents(t, catalogs), o)
+	return Publish(ctx, d, t, docs, o)
 }
 
 // Enrol puts into the catalogs how their endpoints stand in GOCDB.
@@ -63,13 +59,31 @@ func (t *Target) keyOf(ep string) string {
 // Documents makes the documents of the catalogs as they are published: of an active site without the shares that only
 // observe; of others with all.
 func Documents(t *Target, catalogs []Catalog) []Rendered {
-	var all []Rendered
+	docs, _ := documents(t, catalogs)
+	return docs
+}
+
+// documents gives with each document how all shares of its catalog are, those too that are not in it.
+func documents(t *Target, catalogs []Catalog) (docs []Rendered, status []EndpointStatus) {
 	for _, c := range catalogs {
-		c, observe := active(c, t.Settings.Mode)
 		doc, findings := Render(c, t.Settings.Rendering)
-		all = append(all, Rendered{Endpoint: c.EP, Site: c.Site, GOCDBKey: c.Registration.Value.Key, Document: doc, Findings: findings, Observe: observe, Unknown: unknown(c, t.Settings.KeepFor)})
+		status = append(status, StatusOf(c, doc, len(findings)))
+		published, observe := active(c, t.Settings.Mode)
+		if !observe && shares(published) < shares(c) { // a large document is not made twice for nothing
+			doc, findings = Render(published, t.Settings.Rendering)
+		}
+		docs = append(docs, Rendered{Endpoint: c.EP, Site: c.Site, GOCDBKey: c.Registration.Value.Key, Document: doc, Findings: findings, Observe: observe, Unknown: unknown(published, t.Settings.KeepFor)})
 	}
-	return all
+	return docs, status
+}
+
+// shares counts a catalog's regions and shares.
+func shares(c Catalog) int {
+	n := len(c.Regions)
+	for _, r := range c.Regions {
+		n += len(r.Shares)
+	}
+	return n
 }
 
 // unknown tells why a document would say nothing of any share though there are, or may be, some: the cloud could not be asked,
@@ -137,4 +151,6 @@ func Recall(ctx context.Context, d Deps, t *Target) ([]Catalog, error) {
 }
 
 // Publishes tells whether documents of one of the target's clouds are handed to sinks.
-func Publishes(t *Target, c CloudTarget) bool { return lowest(t.Settings.Mode, c.Mode) == site.Active }
+func Publishes(t *Target, c CloudTarget) bool {
+	return site.Lowest(t.Settings.Mode, c.Mode) == site.Active
+}

@@ -88,15 +88,3 @@ func lost(c site.Cloud, listed site.Merged, projects []site.Project, kept []kept
 	})
 	return site.Merge(c, remembered(c, kept)).Shares
 }
-
-// lowest gives the lowest of modes; "" says nothing.
-func lowest(modes ...site.Mode) site.Mode {
-	order := []site.Mode{site.Disabled, site.Observe, site.Active}
-	least := site.Mode("")
-	for _, m := range modes {
-		if m != "" && (least == "" || slices.Index(order, m) < slices.Index(order, least)) {
-			least = m
-		}
-	}
-	return least
-}

@@ -239,7 +239,7 @@ func sinkStatus(tx *store.Tx, t *Target, sink Sink) (SinkStatus, error) {
 	}
 	s.Documents = len(has)
 	for _, c := range t.Clouds {
-		if !has[c.EP] && lowest(t.Settings.Mode, c.Mode) == site.Active {
+		if !has[c.EP] && site.Lowest(t.Settings.Mode, c.Mode) == site.Active {
 			has[c.EP] = true
 			s.Missing = append(s.Missing, c.EP)
 		}

@@ -329,7 +329,7 @@ func TestListen(t *testing.T) {
 		}
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		go func() { ended <- Serve(ctx, l, NewHTTPServer(s.Handler(), s.log)) }()
+		go func() { ended <- Serve(ctx, l, NewHTTPServer(s, s.log)) }()
 		resp, err := http.Get("http://" + l.Addr().String() + "/sites/")
 		if err != nil || resp.StatusCode != http.StatusOK {
 			t.Errorf("%s: %v %v", addr, resp, err)

@@ -71,9 +71,6 @@ func New(o Options) (*Server, error) {
 // Refresh looks at everything now. Requests do so by themselves from time to time.
 func (s *Server) Refresh(ctx context.Context) { s.holdings.refresh(ctx) }
 
-// Handler is the server itself.
-func (s *Server) Handler() http.Handler { return s }
-
 // Close ends what is under way in the background. Requests are still answered, from what was read.
 func (s *Server) Close() { s.holdings.close() }
 

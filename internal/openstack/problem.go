@@ -21,3 +21,13 @@ func Problem(err error) run.Problem {
 	}
 	return p
 }
+
+// Refusal is a failed call to a cloud as a check. What may pass by itself is a warning: when it lasts, what was last got becomes
+// too old, and that fails. Its remedy is the caller's.
+func Refusal(name, object string, err error) run.Check {
+	found := run.Check{Name: name, Object: object, State: run.CheckFail, Reason: err.Error()}
+	if errors.Is(err, ErrUnavailable) {
+		found.State = run.CheckWarn
+	}
+	return found
+}

@@ -8,6 +8,7 @@ package site
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -102,3 +103,15 @@ const (
 	Observe  Mode = "observe"
 	Active   Mode = "active"
 )
+
+// Lowest gives the mode that does least; "" is no mode of its own.
+func Lowest(modes ...Mode) Mode {
+	order := []Mode{Disabled, Observe, Active}
+	least := Mode("")
+	for _, m := range modes {
+		if m != "" && (least == "" || slices.Index(order, m) < slices.Index(order, least)) {
+			least = m
+		}
+	}
+	return least
+}
