@@ -1,8 +1,9 @@
 // Package smime signs, verifies, encrypts and decrypts S/MIME messages in the forms that OpenSSL writes, which are those
-// of the federation's accounting messages. It does no I/O.
+// of the federation's accounting messages, and verifies the forms that image lists come in. It does no I/O.
 //
 // It wraps a CMS library and adds what that leaves open: the signer is the certificate that SignerInfo names, at least one
-// signer is required, chain and validity are checked at the caller's time, and the signed bytes are cut out exactly.
+// signer is required, chain and validity are checked at the caller's time, and the signed bytes are cut out exactly. Image
+// lists are signed in more ways than the library knows; VerifyDocument reads those by itself (cms.go, signer.go).
 package smime
 
 import (
@@ -25,6 +26,9 @@ var (
 	ErrSigner    = errors.New("the signer's certificate is not trusted")
 	ErrRecipient = errors.New("cannot be decrypted with this certificate and key")
 )
+
+// maxHeader is how long a header may be, in bytes: joining the folded lines of one takes time that grows with its square.
+const maxHeader = 64 << 10
 
 const textHeader = "Content-Type: text/plain\r\n\r\n"
 
@@ -75,8 +79,11 @@ func toCRLF(text []byte) []byte {
 // header is the part of a message before its first blank line, by lower-case name, with folded lines joined.
 func cutHeader(message []byte) (map[string]string, []byte, error) {
 	fields := map[string]string{}
-	name := ""
+	name, limit := "", len(message)-maxHeader
 	for len(message) > 0 {
+		if len(message) < limit {
+			return nil, nil, fmt.Errorf("%w: a header of more than %d bytes", ErrFormat, maxHeader)
+		}
 		line, rest, found := bytes.Cut(message, []byte("\n"))
 		message = rest
 		text := strings.TrimSuffix(string(line), "\r")
