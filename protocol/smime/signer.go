@@ -76,7 +76,7 @@ func (s signerInfo) signers(content []byte, known []*x509.Certificate, allowSHA1
 		return nil, err
 	}
 	var right []*x509.Certificate
-	err = errors.New("the signer's certificate is missing")
+	err = errors.New("the signer's certificate is missing: the message does not carry it, and it was not given otherwise")
 	for _, c := range known {
 		if !s.names(c) {
 			continue
