@@ -27,9 +27,9 @@ func VerifyDocument(message []byte, o VerifyOptions) (Verified, error) {
 	signed := part
 	signers, err := sd.verify(signed, o)
 	if errors.Is(err, ErrSignature) && !sd.attached {
-		if canonical := toCRLF(part); !bytes.Equal(canonical, part) {
-			signed = canonical
-			signers, err = sd.verify(signed, o)
+		canonical := toCRLF(part)
+		if again, other := sd.verify(canonical, o); other == nil || errors.Is(err, errDigest) { // else the first says more
+			signed, signers, err = canonical, again, other
 		}
 	}
 	if err != nil {

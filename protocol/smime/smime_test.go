@@ -239,8 +239,8 @@ func TestParseIdentity(t *testing.T) {
 	}
 }
 
-// TestOpenSSL checks both ways against the real thing.
-func TestOpenSSL(t *testing.T) {
+func findOpenSSL(t *testing.T) string {
+	t.Helper()
 	bin, err := exec.LookPath("openssl")
 	if err != nil {
 		if slices.Contains(strings.Split(os.Getenv("FEDSITE_REQUIRE"), ","), "openssl") {
@@ -248,6 +248,12 @@ func TestOpenSSL(t *testing.T) {
 		}
 		t.Skip("openssl was not found: apt-get install openssl")
 	}
+	return bin
+}
+
+// TestOpenSSL checks both ways against the real thing.
+func TestOpenSSL(t *testing.T) {
+	bin := findOpenSSL(t)
 	p := testPKI()
 	dir := t.TempDir()
 	file := func(name string, data []byte) string {
