@@ -59,6 +59,10 @@ func Read(dir fs.FS) (*Trust, []Warning, error) {
 			err = read(name, text, seen)
 		}
 		if err != nil {
+			var path *fs.PathError
+			if errors.As(err, &path) { // the name is said, and may be anything
+				err = path.Err
+			}
 			warnings = append(warnings, Warning{Object: shown(name), Text: err.Error()})
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/fedsite/fedsite/protocol/smime"
 )
@@ -15,10 +16,8 @@ func (t *Trust) Verify(c *x509.Certificate, others []*x509.Certificate, o Option
 		return Verdict{}, errors.New("verify a certificate: the time is required")
 	}
 	between := x509.NewCertPool()
-	for _, list := range [][]*x509.Certificate{t.between, others} {
-		for _, o := range list {
-			between.AddCert(o)
-		}
+	for _, authority := range slices.Concat(t.between, others) {
+		between.AddCert(authority)
 	}
 	usages := o.Usages
 	if len(usages) == 0 {
