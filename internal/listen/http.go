@@ -59,11 +59,13 @@ type Guarded struct {
 	Log     *slog.Logger
 	Headers map[string]string                  // of every answer
 	Refuse  func(r *http.Request) (status int) // before all else; 0 = it is answered. May be nil
+	Takes   func(r *http.Request) bool         // requests that change something and are answered all the same; nil = none
 	Fail    func(w http.ResponseWriter, r *http.Request, status int)
 	Answer  func(w http.ResponseWriter, r *http.Request)
 }
 
-// ServeHTTP answers a request, and never with a word of what went wrong inside. What changes something is refused.
+// ServeHTTP answers a request, and never with a word of what went wrong inside. What changes something is refused,
+// but for what Takes lets through.
 func (g Guarded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	n := &noted{ResponseWriter: w}
@@ -89,7 +91,7 @@ func (g Guarded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead && (g.Takes == nil || !g.Takes(r)) {
 		w.Header().Set("Allow", "GET, HEAD")
 		g.Fail(n, r, http.StatusMethodNotAllowed)
 		return

@@ -26,7 +26,7 @@ var headers = map[string]string{
 
 // guarded answers requests with the headers of every answer, only when they were meant for us.
 func (s *Server) guarded() http.Handler {
-	return listen.Guarded{Log: s.log, Headers: headers, Fail: s.fail, Answer: s.mux.ServeHTTP, Refuse: func(r *http.Request) int {
+	return listen.Guarded{Log: s.log, Headers: headers, Fail: s.fail, Answer: s.mux.ServeHTTP, Takes: s.takes, Refuse: func(r *http.Request) int {
 		if !s.meant(r.Host) {
 			return http.StatusMisdirectedRequest
 		}
@@ -55,6 +55,7 @@ func (s *Server) meant(host string) bool {
 
 // said are the words of an answer that is none. They are the same for everybody, whatever happened.
 var said = map[int]string{
+	http.StatusUnauthorized:        "Not allowed.",
 	http.StatusNotFound:            "There is nothing under this address.",
 	http.StatusMethodNotAllowed:    "Pages can only be read.",
 	http.StatusMisdirectedRequest:  "Nothing is served under this name. Use localhost or 127.0.0.1.",

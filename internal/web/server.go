@@ -32,6 +32,7 @@ type Options struct {
 	Metrics http.Handler                // what /metrics answers
 	Alive   func() error                // an error when the scheduler is stuck, for /healthz; it must not wait for anything
 	Ready   func(context.Context) error // an error when the service cannot do its work, for /readyz: a Reason is told, others are logged
+	Hook    *Hook                       // what POST /hooks/registry does; nil = nothing is there
 	Notice  string                      // stands on top of every page, as "DEMO: …"; none when empty
 	// Patience is how long the source may take; 10 s when it is 0.
 	Patience time.Duration
@@ -63,11 +64,12 @@ type Server struct {
 	pages    *template.Template
 	style    string // address of the style sheet, which changes with what is in it
 	mux      *http.ServeMux
+	hook     *Hook
 }
 
 // New makes a server.
 func New(o Options) *Server {
-	s := &Server{source: o.Source, log: o.Log, names: append([]string{"localhost"}, o.Names...), alive: o.Alive, ready: o.Ready, patience: o.Patience, notice: o.Notice, metrics: o.Metrics != nil}
+	s := &Server{source: o.Source, log: o.Log, names: append([]string{"localhost"}, o.Names...), alive: o.Alive, ready: o.Ready, patience: o.Patience, notice: o.Notice, metrics: o.Metrics != nil, hook: o.Hook}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -89,6 +91,9 @@ func New(o Options) *Server {
 	s.mux.HandleFunc("/static/icon.svg", file("image/svg+xml", icon))
 	s.mux.HandleFunc("/healthz", s.healthz)
 	s.mux.HandleFunc("/readyz", s.readyz)
+	if o.Hook != nil {
+		s.mux.HandleFunc(hookPath, s.called)
+	}
 	if o.Metrics != nil {
 		s.mux.Handle("/metrics", o.Metrics)
 	}
