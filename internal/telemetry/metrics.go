@@ -12,6 +12,8 @@ type Snapshot struct {
 	Credentials  []CredentialFigures
 	Publications []PublicationFigures
 	Shares       []ShareFigures
+	Images       []ImageFigures
+	ImageSources []ImageSourceFigures
 	Tasks        []TaskFigures
 	Parts        []PartFigures
 	Backup       time.Time // when the newest snapshot of the store was made; zero = none
@@ -66,6 +68,21 @@ type PublicationFigures struct {
 type ShareFigures struct {
 	Site, Cloud, VO string
 	Stale           time.Duration // since when not all of it could be asked; 0 = all of it could
+}
+
+// ImageFigures are those of the images that a VO is to have at a cloud.
+type ImageFigures struct {
+	Site, Cloud, VO string
+	Wanted, Present int
+	Behind          time.Duration // since the oldest image that lacks was published; 0 = none lacks, or that is not known
+}
+
+// ImageSourceFigures are of one source of images.
+type ImageSourceFigures struct {
+	Site, Name string
+	OK         bool          // it could be read, and is believed
+	Published  time.Time     // when its list was made; zero = it does not say: left out
+	Delay      time.Duration // from publication to Glance, of the image that came last; 0 = none came yet: left out
 }
 
 // TaskFigures are of one task.
@@ -192,6 +209,52 @@ var metrics = []metric{
 			}
 			for _, key := range order {
 				add(worst[key].Seconds(), key.Site, key.Cloud, key.VO)
+			}
+		}},
+	{name: "images_wanted", labels: []string{"site", "cloud", "vo"},
+		help: "Images that the VO is to have at the cloud, by what sources say.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			for _, f := range s.Images {
+				add(float64(f.Wanted), f.Site, f.Cloud, f.VO)
+			}
+		}},
+	{name: "images_present", labels: []string{"site", "cloud", "vo"},
+		help: "Those of them that are in Glance, in the version that the source has.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			for _, f := range s.Images {
+				add(float64(f.Present), f.Site, f.Cloud, f.VO)
+			}
+		}},
+	{name: "images_behind_seconds", labels: []string{"site", "cloud", "vo"},
+		help: "For how long the oldest image that lacks has been published; 0 when none lacks.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			for _, f := range s.Images {
+				add(f.Behind.Seconds(), f.Site, f.Cloud, f.VO)
+			}
+		}},
+	{name: "image_source_ok", labels: []string{"site", "name"},
+		help: "1 when the source of images could be read and is believed; else 0.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			for _, f := range s.ImageSources {
+				add(truth(f.OK), f.Site, f.Name)
+			}
+		}},
+	{name: "image_source_published_timestamp_seconds", labels: []string{"site", "name"},
+		help: "When the list that was last accepted was made.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			for _, f := range s.ImageSources {
+				if !f.Published.IsZero() {
+					add(seconds(f.Published), f.Site, f.Name)
+				}
+			}
+		}},
+	{name: "image_publication_delay_seconds", labels: []string{"site", "name"},
+		help: "How long the image of the source that came last took from its publication to Glance.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			for _, f := range s.ImageSources {
+				if f.Delay > 0 {
+					add(f.Delay.Seconds(), f.Site, f.Name)
+				}
 			}
 		}},
 	{name: "task_last_success_timestamp_seconds", labels: []string{"site", "task"},
