@@ -27,6 +27,7 @@ type Era struct {
 	ChecksProjects  bool // Nova asks Keystone whether the project is there whose quota is asked for
 	NeutronProjects bool // Neutron says project_id, beside tenant_id, and revision_number
 	NeutronPages    bool // Neutron lists in pages, for who asks
+	RouteQuota      bool // Neutron has a quota of a router's routes
 
 	GlanceMinor int  // Glance's newest version is v2.N
 	CinderV2    bool // the catalog has volumev2, and neither volumev3 nor block-storage
@@ -39,7 +40,7 @@ var (
 	// Current is 2026.2.
 	Current = Era{Name: "current", NovaMinor: 104, NovaV2: "DEPRECATED", BothHeaders: true, MembersWrite: true, ScopeChecked: true, FaultsListed: true, UsageCut: true,
 		KeystoneMinor: 14, KeystoneUpdated: "2020-04-07T00:00:00Z", ApplicationCredentials: true, SystemScope: true, RolesImply: true, ManagerRole: true, ReadsSelf: true,
-		ChecksProjects: true, NeutronProjects: true, NeutronPages: true, GlanceMinor: 17, CinderMinor: 71}
+		ChecksProjects: true, NeutronProjects: true, NeutronPages: true, RouteQuota: true, GlanceMinor: 17, CinderMinor: 71}
 
 	// Zed is of 2022. Readers may change VMs still: Nova enforces its new defaults from 2023.1 on (Nova's release notes,
 	// 27.0.0).

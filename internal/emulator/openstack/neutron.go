@@ -181,7 +181,12 @@ func (c *Cloud) networkQuota(w http.ResponseWriter, r *http.Request, t *token) {
 		return
 	}
 	p, _ := c.w.Project(id)
-	reply(w, http.StatusOK, object{"quota": quotas(networkQuotas, p.NetworkQuota)})
+	usual := networkQuotas
+	if c.opts.Era.RouteQuota {
+		usual = maps.Clone(usual)
+		usual["router_route"] = 30
+	}
+	reply(w, http.StatusOK, object{"quota": quotas(usual, p.NetworkQuota)})
 }
 
 // quotas gives those of a project: the usual ones, with its own in their places.
