@@ -85,6 +85,7 @@ func TestNames(t *testing.T) {
 		"namespaces":                    {"", `TO Issuer "/O=Grid/CN=Root" PERMIT Subject "/O=Grid/.*"`, g.host, nil},
 		"in small letters, two lines":   {"", "to issuer \"/O=Grid/CN=Root\" \\\n permit subject \"/O=Grid/.*\"", g.host, nil},
 		"namespaces of the whole name":  {"", `TO Issuer "/O=Grid/CN=Root" PERMIT Subject "/O=Grid"`, g.host, ErrName},
+		"namespaces from the start":     {"", `TO Issuer "/O=Grid/CN=Root" PERMIT Subject "Grid/.*"`, g.host, ErrName},
 		"a plus, escaped":               {"", `TO Issuer "/O=Grid/CN=Root" PERMIT Subject "/O=Grid\+.*"`, g.host, ErrName},
 		"denied":                        {"", namespace(`TO Issuer "/O=Grid/CN=Root" PERMIT Subject "/O=Grid/.*"`, `TO Issuer "/O=Grid/CN=Root" DENY Subject ".*host.*"`), g.host, ErrName},
 		"another is denied":             {"", namespace(`TO Issuer "/O=Grid/CN=Root" PERMIT Subject "/O=Grid/.*"`, `TO Issuer "/O=Grid/CN=Root" DENY Subject ".*user.*"`), g.host, nil},

@@ -289,6 +289,15 @@ func TestVerifyDocumentRefusesSigners(t *testing.T) {
 	host := cmsSigner{id: p.special(func(c *x509.Certificate) {
 		c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	})}
+	namesake := p.special(func(c *x509.Certificate) { c.SerialNumber = p.rsa.Certificate.SerialNumber }).Certificate
+	namesake.RawIssuer = nil // of the same number, by another authority
+	costly := p.special(func(c *x509.Certificate) {}).Certificate
+	huge := *p.rsa.Certificate.PublicKey.(*rsa.PublicKey)
+	huge.N = new(big.Int).SetBit(huge.N, maxRSABits, 1)
+	raw, err := x509.CreateCertificate(rand.Reader, costly, p.ca, &huge, p.caKey)
+	must(err)
+	costly, err = x509.ParseCertificate(raw)
+	must(err)
 	for name, c := range map[string]struct {
 		structure []byte
 		options   VerifyOptions
@@ -311,6 +320,7 @@ func TestVerifyDocumentRefusesSigners(t *testing.T) {
 		"RSA by an EC key":           {one(cmsSigner{id: p.ec}, document), VerifyOptions{}, ErrSignature, "another kind"},
 		"another content":            {one(cmsSigner{}, "other"), VerifyOptions{}, ErrSignature, "not what was signed"},
 		"another content, bare":      {one(cmsSigner{bare: true}, "other"), VerifyOptions{}, ErrSignature, "does not belong"},
+		"another content, by ECDSA":  {one(cmsSigner{id: p.ec, bare: true, algorithm: oid("1.2.840.10045.4.3.2")}, "other"), VerifyOptions{}, ErrSignature, "does not belong"},
 		"no content type":            {one(with(right), document), VerifyOptions{}, ErrSignature, "missing"},
 		"no digest":                  {one(with(kind), document), VerifyOptions{}, ErrSignature, "missing"},
 		"no attribute":               {one(with(), document), VerifyOptions{}, ErrSignature, "missing"},
@@ -323,14 +333,16 @@ func TestVerifyDocumentRefusesSigners(t *testing.T) {
 			c.certificates = append(c.certificates, p.ec.Certificate)
 			c.infos = append(c.infos, wrong)
 		}), VerifyOptions{}, ErrSignature, "not what was signed"},
-		"certificate of another":       {one(cmsSigner{}, document, foreign), VerifyOptions{}, ErrSignature, "certificate is missing"},
-		"key id of another":            {one(cmsSigner{keyID: true}, document, foreign), VerifyOptions{}, ErrSignature, "certificate is missing"},
-		"empty key id":                 {one(cmsSigner{id: p.special(func(c *x509.Certificate) { c.SubjectKeyId = nil }), keyID: true}, document), VerifyOptions{}, ErrSignature, "certificate is missing"},
-		"key that is for TLS":          {one(usage(x509.KeyUsageKeyEncipherment), document), VerifyOptions{}, ErrSigner, "key usage"},
-		"key that signs certificates":  {one(usage(x509.KeyUsageCertSign), document), VerifyOptions{}, ErrSigner, "key usage"},
-		"host, where e-mail is needed": {one(host, document), VerifyOptions{StrictPurpose: true}, ErrSigner, "incompatible key usage"},
-		"root not ours":                {one(cmsSigner{}, document), VerifyOptions{Roots: p.otherRoot}, ErrSigner, "unknown authority"},
-		"ended":                        {one(cmsSigner{}, document), VerifyOptions{Now: end.AddDate(0, 0, 1)}, ErrSigner, "expired"},
+		"certificate of another":        {one(cmsSigner{}, document, foreign), VerifyOptions{}, ErrSignature, "certificate is missing"},
+		"key id of another":             {one(cmsSigner{keyID: true}, document, foreign), VerifyOptions{}, ErrSignature, "certificate is missing"},
+		"number of another authority's": {one(cmsSigner{}, document, func(c *cms) { c.certificates = nil }), VerifyOptions{Certificates: []*x509.Certificate{namesake}}, ErrSignature, "certificate is missing"},
+		"a key that costs too much":     {one(cmsSigner{id: Identity{Certificate: costly, key: p.rsa.key}}, document), VerifyOptions{}, ErrSignature, "certificate is missing"},
+		"empty key id":                  {one(cmsSigner{id: p.special(func(c *x509.Certificate) { c.SubjectKeyId = nil }), keyID: true}, document), VerifyOptions{}, ErrSignature, "certificate is missing"},
+		"key that is for TLS":           {one(usage(x509.KeyUsageKeyEncipherment), document), VerifyOptions{}, ErrSigner, "key usage"},
+		"key that signs certificates":   {one(usage(x509.KeyUsageCertSign), document), VerifyOptions{}, ErrSigner, "key usage"},
+		"host, where e-mail is needed":  {one(host, document), VerifyOptions{StrictPurpose: true}, ErrSigner, "incompatible key usage"},
+		"root not ours":                 {one(cmsSigner{}, document), VerifyOptions{Roots: p.otherRoot}, ErrSigner, "unknown authority"},
+		"ended":                         {one(cmsSigner{}, document), VerifyOptions{Now: end.AddDate(0, 0, 1)}, ErrSigner, "expired"},
 		"revoked": {one(cmsSigner{}, document), VerifyOptions{CRLs: []*x509.RevocationList{{RawIssuer: p.ca.RawSubject, RevokedCertificateEntries: []x509.RevocationListEntry{{SerialNumber: p.rsa.Certificate.SerialNumber}}}}},
 			ErrSigner, "revoked"},
 	} {

@@ -53,6 +53,16 @@ func TestParseAppDB(t *testing.T) {
 	}
 }
 
+// A key that image and endorser both have is the image's.
+func TestAttributesOfTheImageFirst(t *testing.T) {
+	endorser := map[string]any{"hv:x509": map[string]any{"hv:email": "endorser", "hv:dn": "x", "more": 1}}
+	l := must(Parse(listOf(map[string]any{"hv:endorser": endorser}, map[string]any{"hv:image": imageOf(map[string]any{"hv:email": "image"})})))
+	var got map[string]string
+	if err := json.Unmarshal([]byte(l.Images[0].Attributes), &got); err != nil || got["hv:email"] != "image" || got["hv:dn"] != "x" || got["more"] != "" || strings.Count(l.Images[0].Attributes, "hv:email") != 1 {
+		t.Errorf("%s, %v", l.Images[0].Attributes, err)
+	}
+}
+
 func TestParseHEPiX(t *testing.T) {
 	l, err := Parse(read("json", "hepix-plain.json"))
 	if err != nil || len(l.Images) != 1 || l.VO != "" {
@@ -157,6 +167,7 @@ func TestImages(t *testing.T) {
 		"HTTP in capitals":       {map[string]any{"hv:uri": "HTTPS://x/"}, "", func(i Image) bool { return i.URI == "HTTPS://x/" }},
 		"no checksum":            {map[string]any{"sl:checksum:sha512": nil}, "sl:checksum:sha512 is missing", nil},
 		"a short one":            {map[string]any{"sl:checksum:sha512": long(127)}, "no checksum", nil},
+		"half a one":             {map[string]any{"sl:checksum:sha512": strings.Repeat("0a", 32)}, "no checksum", nil},
 		"no hexadecimal one":     {map[string]any{"sl:checksum:sha512": strings.Repeat("g", 128)}, "no checksum", nil},
 		"in capitals":            {map[string]any{"sl:checksum:sha512": strings.Repeat("0A", 64)}, "", func(i Image) bool { return i.SHA512 == strings.Repeat("0a", 64) }},
 		"its own end": {map[string]any{"dc:date:expires": "2027-01-01T01:00:00+01:00"}, "", func(i Image) bool {
@@ -304,7 +315,8 @@ func TestVersionless(t *testing.T) {
 		"https://appdb.egi.eu/store/vm/image/u:7920:1469784811/": "https://appdb.egi.eu/store/vm/image/u:7920",
 		"https://appdb.egi.eu/store/vo/image/u/":                 "https://appdb.egi.eu/store/vo/image/u",
 		"registry.egi.eu/egi_vm_images/ubuntu:22.04":             "registry.egi.eu/egi_vm_images/ubuntu:22.04",
-		"": "",
+		"https://appdb.egi.eu/u:":                                "https://appdb.egi.eu/u:",
+		"":                                                       "",
 	} {
 		if got := Versionless(mpuri); got != want {
 			t.Errorf("%s: %s", mpuri, got)

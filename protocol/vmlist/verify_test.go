@@ -232,6 +232,20 @@ func TestVerifySigned(t *testing.T) {
 	}
 }
 
+// One of several signers must be the endorser, whichever.
+func TestSeveralSigners(t *testing.T) {
+	var verdicts []gridtrust.Verdict
+	for _, name := range []string{"endorser-other.pem", "endorser.pem"} {
+		verdicts = append(verdicts, must(authorities().Verify(must(smime.ParseCertificate(read(name))), nil, gridtrust.Options{Now: day})))
+	}
+	if s, err := (Trust{}).endorsed(Endorser{DN: endorserDN, CA: rootDN}, verdicts); err != nil || s.DN != endorserDN || s.CA != rootDN {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if s, err := (Trust{}).endorsed(Endorser{DN: "/CN=x", CA: rootDN}, verdicts); !errors.Is(err, ErrEndorser) || !strings.Contains(err.Error(), "other.example.org") {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
 // Errors say what came instead of a list, without control characters and not at length.
 func TestWhatIsNoList(t *testing.T) {
 	for name, c := range map[string]struct {
