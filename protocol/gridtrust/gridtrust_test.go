@@ -12,6 +12,7 @@ import (
 	"maps"
 	"math/big"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -241,6 +242,35 @@ func TestStateTellsChanges(t *testing.T) {
 	}
 	if _, err := State(os.DirFS("testdata/none")); err == nil {
 		t.Error("a directory that is not there has a state")
+	}
+}
+
+// On disk the hashed names are links, and a new file behind a link is a change.
+func TestLinks(t *testing.T) {
+	g := grid()
+	dir, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "list")
+	write := func(list []byte) {
+		if err := errors.Join(os.WriteFile(filepath.Join(dir, "root.pem"), g.root.pem(), 0o600), os.WriteFile(elsewhere, list, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(g.root.list(9, nil))
+	for name, target := range map[string]string{"a.0": "root.pem", "a.r0": elsewhere, "b.0": "gone"} {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	trust, warnings, err := Read(os.DirFS(dir))
+	if err != nil || len(warnings) != 1 || warnings[0].Object != "b.0" {
+		t.Fatalf("%v, %v", warnings, err)
+	}
+	if a := trust.Authorities(); len(a) != 1 || !a[0].CRL {
+		t.Errorf("%+v", a)
+	}
+	before := must(State(os.DirFS(dir)))
+	write(g.root.list(9, []holder{g.host}))
+	if must(State(os.DirFS(dir))) == before {
+		t.Error("a list written anew behind a link is no change")
 	}
 }
 
