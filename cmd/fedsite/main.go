@@ -18,6 +18,7 @@ import (
 
 	"github.com/fedsite/fedsite/internal/app"
 	"github.com/fedsite/fedsite/internal/config"
+	"github.com/fedsite/fedsite/internal/conversion"
 	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/store"
 	"github.com/fedsite/fedsite/internal/tasks"
@@ -27,6 +28,9 @@ import (
 var version string
 
 func main() {
+	if conversion.Child(os.Args[1:]) {
+		os.Exit(127)
+	}
 	os.Exit(Main())
 }
 

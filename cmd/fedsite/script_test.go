@@ -19,10 +19,14 @@ import (
 
 	"github.com/fedsite/fedsite/internal/app/daemontest"
 	"github.com/fedsite/fedsite/internal/app/demo"
+	"github.com/fedsite/fedsite/internal/conversion"
 	"github.com/fedsite/fedsite/internal/emulator/world"
 )
 
 func TestMain(m *testing.M) {
+	if conversion.Child(os.Args[1:]) {
+		os.Exit(127)
+	}
 	if os.Getenv(victimEnv) != "" {
 		os.Exit(daemontest.Loopback(victim))
 	}
