@@ -1,0 +1,121 @@
+package images
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/fedsite/fedsite/protocol/vmlist"
+)
+
+// judge makes of a source's answer what the plan takes: who gets the images, which of them were chosen, and whether the list
+// is older than one that was accepted, by what is remembered or by the marks in Glance. The memory it gives is what is to be
+// remembered; of an answer that is not believed it is the old one.
+func judge(t SourceTarget, last Memory, marked Memory, a Answer, failed error, vos []string, now time.Time) (Verdict, Memory) {
+	v := Verdict{Source: t.Name(), Kind: t.Kind(), List: last.List, Asked: now}
+	if v.List == "" {
+		v.List = marked.List
+	}
+	if failed != nil {
+		if !errors.As(failed, &v.Failed) {
+			v.Failed = &Failure{Kind: Unreachable, Reason: failed.Error()}
+		}
+		return v, last
+	}
+	if f := older(last, marked, a, now); f != nil {
+		v.Failed = f
+		return v, last
+	}
+	v.List, v.Title, v.Signer, v.Version, v.Created, v.Complete, v.Notices, v.Bad = a.List, a.Title, a.Signer, a.Version, a.Created, a.Complete, a.Notices, slices.Concat(a.Bad, a.Gaps)
+	v.Changed = !a.Same && a.Body != last.Body
+	if !a.Expires.IsZero() && !now.Before(a.Expires) {
+		v.Expired = a.Expires
+	}
+	for _, e := range a.Entries {
+		e.Source, e.Kind = v.Source, v.Kind
+		if len(t.Images) > 0 && !slices.ContainsFunc(t.Images, e.is) {
+			continue
+		}
+		switch {
+		case slices.Contains(t.VOs, anyVO):
+			e.VOs = vos
+		case len(t.VOs) > 0:
+			e.VOs = t.VOs
+		}
+		if len(e.VOs) == 0 {
+			v.Failed = &Failure{Kind: NoVO, Reason: "the list names no VO, and the configuration neither", Hint: "say vos of the source", Permanent: true}
+			return v, last
+		}
+		v.Entries = append(v.Entries, e)
+	}
+	next := Memory{List: a.List, Version: a.Version, Created: a.Created, Asked: now, Changed: last.Changed, ETag: a.ETag, Modified: a.Modified, Body: a.Body, Missing: missing(last.Missing, marked.Missing, v, now)}
+	if v.Changed {
+		next.Changed = now
+	}
+	v.Missing = next.Missing
+	return v, next
+}
+
+// older tells whether a list is older than one that was accepted. The list that a source has is its own: another id in its
+// place is as if another source stood there, and is not believed either.
+func older(last, marked Memory, a Answer, now time.Time) *Failure {
+	const ahead = 24 * time.Hour // of a publisher's clock
+	if a.Created.Sub(now) > ahead {
+		return &Failure{Kind: Unusable, Reason: "it says it was made in the future, " + a.Created.UTC().Format(time.RFC3339), Hint: "look at the clocks here and at the publisher's"}
+	}
+	for _, m := range []Memory{last, marked} {
+		if m.List != "" && m.List != a.List {
+			return &Failure{Kind: Replayed, Permanent: true, Reason: fmt.Sprintf("it is list %.80q now, and was %.80q", a.List, m.List),
+				Hint: "when that is right, give the source another name: its images then count as those of a new one"}
+		}
+		if m.List == "" {
+			continue
+		}
+		if vmlist.Compare(a.edition(), m.edition()) < 0 {
+			return &Failure{Kind: Replayed, Permanent: true, Reason: fmt.Sprintf("version %.40s of %s is older than %.40s of %s, which was accepted", a.Version, day(a.Created), m.Version, day(m.Created)),
+				Hint: "somebody answers with an old list, or its publisher took a step back"}
+		}
+	}
+	return nil
+}
+
+func day(t time.Time) string {
+	if t.IsZero() {
+		return "unknown date"
+	}
+	return t.UTC().Format(time.DateTime)
+}
+
+// missing gives the ids that the source had and a complete listing lacks, since when. Those that were managed and are not
+// known to be missing begin now.
+func missing(last, managed map[string]time.Time, v Verdict, now time.Time) map[string]time.Time {
+	all := map[string]time.Time{}
+	has := func(id string) bool { return slices.ContainsFunc(v.Entries, func(e Entry) bool { return e.ID == id }) }
+	for id := range managed {
+		if has(id) {
+			continue
+		}
+		since, known := last[id]
+		switch {
+		case known:
+			all[id] = since
+		case v.Complete:
+			all[id] = now
+		}
+	}
+	return all
+}
+
+// askAll asks the sources, some at once, and gives what each said.
+func askAll(ctx context.Context, t *Target, memories map[string]Memory, now time.Time) ([]Answer, []error) {
+	answers, failed := make([]Answer, len(t.Sources)), make([]error, len(t.Sources))
+	atOnce(ctx, len(t.Sources), sourcesAtOnce, func(i int) {
+		answers[i], failed[i] = t.Sources[i].Ask(ctx, memories[t.Sources[i].Name()], now)
+	})
+	return answers, failed
+}
+
+// sourcesAtOnce is how many sources are asked at the same time.
+const sourcesAtOnce = 4

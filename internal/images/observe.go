@@ -1,0 +1,149 @@
+package images
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fedsite/fedsite/internal/run"
+	"github.com/fedsite/fedsite/internal/site"
+	"github.com/fedsite/fedsite/protocol/vmlist"
+)
+
+// sight is a cloud as it was seen, with the ways into its projects.
+type sight struct {
+	CloudState
+	stores map[string]Store // by project
+	sync.Mutex
+}
+
+// look observes the clouds of a target: who gets images, and what is in Glance at each place. A cloud that cannot be asked
+// is not among them, and is reported.
+func look(ctx context.Context, d Deps, t *Target) ([]*sight, error) {
+	d.Run.Step("observe")
+	var all []*sight
+	for _, c := range t.Clouds {
+		if site.Lowest(t.Settings.Mode, c.Mode) == site.Disabled {
+			continue
+		}
+		listed, err := c.Way.Projects(ctx)
+		if err != nil && len(listed) == 0 {
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			d.Run.Problem(problem(t, c.Cloud.Name, "cloud "+c.Cloud.Name, "observe", err, true))
+			continue
+		}
+		if err != nil {
+			d.Run.Problem(problem(t, c.Cloud.Name, "cloud "+c.Cloud.Name, "observe", err, false))
+		}
+		merged := site.Merge(c.Cloud, listed)
+		for _, diff := range merged.Differences {
+			d.Run.Problem(run.Problem{Site: t.Site.Name, Cloud: c.Cloud.Name, Object: diff.Object, Step: "observe", Reason: diff.Reason, Hint: diff.Hint})
+		}
+		s := &sight{CloudState: CloudState{ID: c.Cloud.ID, Name: c.Cloud.Name, Members: members(c, merged.Shares, t.Settings.Mode, d.Now()), Places: map[string]PlaceState{}}, stores: map[string]Store{}}
+		s.look(ctx, t, c)
+		all = append(all, s)
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return all, nil
+}
+
+// look asks each project's Glance, some at once.
+func (s *sight) look(ctx context.Context, t *Target, c CloudTarget) {
+	var projects []Member
+	for _, m := range s.Members {
+		if !slices.ContainsFunc(projects, func(p Member) bool { return p.Project == m.Project }) {
+			projects = append(projects, m)
+		}
+	}
+	atOnce(ctx, len(projects), max(c.Parallel, 1), func(i int) {
+		place, store := glance(ctx, t, c, projects[i])
+		s.Lock()
+		defer s.Unlock()
+		s.Places[projects[i].Project] = place
+		if store != nil {
+			s.stores[projects[i].Project] = store
+		}
+	})
+}
+
+// glance gives what a project's Glance has of its own.
+func glance(ctx context.Context, t *Target, c CloudTarget, m Member) (PlaceState, Store) {
+	state := PlaceState{Name: m.Name}
+	store, err := c.Way.Store(ctx, m.Project)
+	if err != nil {
+		state.Failed = err
+		return state, nil
+	}
+	images, bad, err := store.Own(ctx)
+	if err != nil {
+		state.Failed = err
+		return state, store
+	}
+	if len(bad) > 0 { // an image of ours may be among them: nothing is brought in its place
+		state.Failed = &Failure{Kind: Unusable, Reason: "Glance lists " + bad[0].Reason, Hint: "look at image " + bad[0].ID}
+		return state, store
+	}
+	state.Images, state.Hides, state.Plain = images, store.Hides(), !store.SharedVisibility()
+	if t.Settings.Sharing != Share {
+		return state, store
+	}
+	state.Members = map[string][]string{}
+	for _, i := range images {
+		if m := readMarks(i); m.Manager != t.Settings.Instance || m.State != Active || i.Visibility == "public" || i.Visibility == "community" {
+			continue
+		}
+		all, err := store.Members(ctx, i.ID)
+		if err != nil {
+			state.Failed = err
+			return state, store
+		}
+		for _, member := range all {
+			if member.Status == "accepted" {
+				state.Members[i.ID] = append(state.Members[i.ID], member.Project)
+			}
+		}
+	}
+	return state, store
+}
+
+// marked gives what the marks in Glance remember of a source: the newest list that was accepted, and the ids it manages.
+func marked(all []*sight, instance, source, list string) Memory {
+	m := Memory{Missing: map[string]time.Time{}}
+	for _, s := range all {
+		for _, place := range s.Places {
+			for _, i := range place.Images {
+				x := readMarks(i)
+				if x.Manager != instance || x.Source != source || (list != "" && x.List != list) {
+					continue
+				}
+				m.Missing[x.ID] = time.Time{}
+				if m.List == "" || vmlist.Newer(vmlist.Edition{Version: x.ListVersion, Created: x.ListCreated}, m.edition()) {
+					m.List, m.Version, m.Created = x.List, x.ListVersion, x.ListCreated
+				}
+			}
+		}
+	}
+	return m
+}
+
+// atOnce does something for each of n, so many at the same time.
+func atOnce(ctx context.Context, n, most int, do func(i int)) {
+	var group sync.WaitGroup
+	turn := make(chan struct{}, most)
+	for i := range n {
+		if ctx.Err() != nil {
+			break
+		}
+		turn <- struct{}{}
+		group.Go(func() {
+			defer func() { <-turn }()
+			do(i)
+		})
+	}
+	group.Wait()
+}

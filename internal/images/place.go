@@ -1,0 +1,114 @@
+package images
+
+import (
+	"slices"
+	"time"
+
+	"github.com/fedsite/fedsite/internal/site"
+)
+
+// Place is a project at a cloud that owns images.
+type Place struct {
+	Cloud   string // id of the cloud
+	Project string // id of the project
+}
+
+// Member is a project that has its share at a cloud, for the plan.
+type Member struct {
+	Place
+	Name string // of the project
+	VO   string
+	Mode site.Mode // the lowest of site's, cloud's and VO's
+}
+
+// members gives the projects of a cloud that get images, by VO, in file order.
+func members(c CloudTarget, shares []site.Share, mode site.Mode, at time.Time) []Member {
+	var all []Member
+	for _, s := range shares {
+		m := Member{Place: Place{c.Cloud.ID, s.Project.ID}, Name: s.Project.Name, VO: s.VO, Mode: site.Lowest(mode, c.Mode, s.Mode)}
+		if !s.Allows(site.Images) || !s.At(at) || m.Mode == site.Disabled || !s.Project.Enabled || slices.Contains(all, m) {
+			continue
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// want is an image that is to be at a place.
+type want struct {
+	place   Place
+	entry   Entry
+	also    []Entry // sharing: the same disk under other names
+	members []guest // sharing: projects beside the owner that are to use it
+	mode    site.Mode
+}
+
+// guest is a project that is to use an image of another one.
+type guest struct {
+	project string
+	mode    site.Mode
+}
+
+// keys are those of all that the image stands for.
+func (w want) keys() []Key {
+	all := []Key{w.entry.Key}
+	for _, e := range w.also {
+		all = append(all, e.Key)
+	}
+	return all
+}
+
+// wants gives what is to be at a cloud's places, in the order of the sources and their entries. An entry of VOs that the
+// cloud has no project for is not wanted there.
+func wants(entries []Entry, projects []Member, s Settings) []want {
+	if s.Sharing == Share {
+		return shared(entries, projects, s)
+	}
+	var all []want
+	for _, e := range entries {
+		for _, m := range projects {
+			if !slices.Contains(e.VOs, m.VO) {
+				continue
+			}
+			i := slices.IndexFunc(all, func(w want) bool { return w.place == m.Place && w.entry.Key == e.Key })
+			if i < 0 {
+				all = append(all, want{place: m.Place, entry: e, mode: m.Mode})
+			} else if m.Mode == site.Active { // two VOs in one project: the one that is active counts
+				all[i].mode = m.Mode
+			}
+		}
+	}
+	return all
+}
+
+// shared puts the entries of one disk together: one image, whose owner's project shares it with the others.
+func shared(entries []Entry, projects []Member, s Settings) []want {
+	var all []want
+	for _, e := range entries {
+		for _, m := range projects {
+			if !slices.Contains(e.VOs, m.VO) {
+				continue
+			}
+			owner := m
+			if i := slices.IndexFunc(projects, func(o Member) bool { return o.VO == s.Owner }); s.Owner != "" && i >= 0 {
+				owner = projects[i]
+			}
+			i := slices.IndexFunc(all, func(w want) bool { return w.entry.Digest == e.Digest && w.place.Cloud == m.Cloud })
+			if i < 0 {
+				i = len(all)
+				all = append(all, want{place: owner.Place, entry: e, mode: m.Mode})
+			}
+			w := &all[i]
+			if w.entry.Key != e.Key && !slices.ContainsFunc(w.also, func(a Entry) bool { return a.Key == e.Key }) {
+				w.also = append(w.also, e)
+			}
+			if m.Mode == site.Active {
+				w.mode = site.Active
+			}
+			if m.Project != w.place.Project && !slices.ContainsFunc(w.members, func(g guest) bool { return g.project == m.Project }) {
+				w.members = append(w.members, guest{m.Project, m.Mode})
+			}
+		}
+	}
+	return all
+}

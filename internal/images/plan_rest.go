@@ -1,0 +1,184 @@
+package images
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// rest plans for the images of ours that nothing wants: what is missing from its source goes, what is on its way out is
+// deleted, and what nobody knows is left alone.
+func (p *planner) rest() {
+	for _, project := range p.projects() {
+		place := Place{p.cloud.ID, project}
+		for _, x := range p.at(place, p.ours) {
+			p.done[x.ID] = true
+			switch {
+			case x.m.State == Retired && slices.Contains([]string{"active", "deactivated"}, x.Status):
+				p.again(x, place)
+			case x.Status == "active" || x.Status == "deactivated":
+				p.unwanted(x, place)
+			case slices.Contains([]string{"saving", "importing", "uploading"}, x.Status) && p.o.At.Sub(x.Updated) < p.s.StaleUpload:
+				p.keep(x, place, "an upload is under way since "+x.Updated.UTC().Format(time.DateTime))
+			case x.Status == "deleted" || x.Status == "pending_delete":
+			default:
+				p.drop(x, place)
+			}
+		}
+	}
+}
+
+func (p *planner) keep(x present, place Place, reason string) {
+	p.kept = append(p.kept, p.placed(of(x, place, Keep, reason)))
+}
+
+// again tries to delete what was retired earlier, unless it is one of the former versions that stay.
+func (p *planner) again(x present, place Place) {
+	if n := p.s.KeepLast; n > 0 && x.m.Reason == replaced {
+		newer := 0
+		for _, i := range p.cloud.Places[place.Project].Images {
+			o := present{i, readMarks(i)}
+			if p.ours(o) && o.m.Key == x.m.Key && o.m.State == Retired && o.m.Reason == replaced && o.Created.After(x.Created) {
+				newer++
+			}
+		}
+		if newer < n {
+			p.keep(x, place, fmt.Sprintf("one of the last %d former versions", n))
+			return
+		}
+	}
+	a := of(x, place, Delete, "retired "+x.m.Retired.UTC().Format(time.DateTime)+": "+x.m.Reason)
+	p.add(a)
+}
+
+// replaced is the reason of images that a newer version took the place of.
+const replaced = "replaced by a newer version"
+
+// unwanted decides about an active image that nothing wants at its place.
+func (p *planner) unwanted(x present, place Place) {
+	v, known := p.source(x.m)
+	switch {
+	case !known && p.s.PruneOrphans:
+		p.retire(x, place, "its source is not configured any more")
+		return
+	case !known:
+		a := of(x, place, Keep, "orphan: no source that is configured has list "+cut(x.m.List, 80))
+		a.Hint = "configure its source, or: fedsite images apply --prune-orphans"
+		p.kept = append(p.kept, p.placed(a))
+		return
+	case v.Failed != nil:
+		p.keep(x, place, "its source failed")
+		return
+	case !v.Expired.IsZero() && p.s.ExpiredList != RetireExpired:
+		p.keep(x, place, "its list expired")
+		return
+	case !v.Expired.IsZero():
+		p.retire(x, place, "list expired")
+		return
+	case v.bad(x.m.Key):
+		p.keep(x, place, "the source's image cannot be used")
+		return
+	}
+	e, there := v.entry(x.m.Key)
+	expired := there && !e.Expires.IsZero() && !p.o.At.Before(e.Expires)
+	since, missing := v.Missing[x.m.ID]
+	switch {
+	case expired:
+		p.goes(x, place, v, "image expired")
+	case there && x.m.State == Blocked: // the block was lifted, and another image took its place
+		p.goes(x, place, v, "not blocked any more, and another one is there")
+	case there && p.s.PruneOrphans:
+		p.retire(x, place, "no VO of its source has this project any more")
+	case there:
+		a := of(x, place, Keep, "orphan: no VO of its source has this project any more, or another image is shared with it")
+		a.Hint = "fedsite images apply --prune-orphans"
+		p.kept = append(p.kept, p.placed(a))
+	case !v.Complete:
+		p.keep(x, place, "the source's listing is not complete")
+	case v.Kind == Registry && (!missing || p.o.At.Sub(since) < p.s.GoneAfter):
+		p.keep(x, place, fmt.Sprintf("not in the registry: it goes when that is so for %s", p.s.GoneAfter))
+	default:
+		p.goes(x, place, v, "not in the source any more")
+	}
+}
+
+// source gives the source that an image is of: the one it is marked with, else one that has its list.
+func (p *planner) source(m Marks) (Verdict, bool) {
+	fits := func(v Verdict) bool { return v.Source == m.Source && (v.List == m.List || v.List == "") }
+	i := slices.IndexFunc(p.o.Sources, fits)
+	if i < 0 {
+		i = slices.IndexFunc(p.o.Sources, func(v Verdict) bool { return v.List != "" && v.List == m.List })
+	}
+	if i < 0 {
+		return Verdict{}, false
+	}
+	return p.o.Sources[i], true
+}
+
+// retire takes an image out of sight for a reason that no guard stops.
+func (p *planner) retire(x present, place Place, reason string) {
+	p.done[x.ID] = true
+	a := of(x, place, Retire, reason)
+	a.Edits = p.leave(x, Retired, reason)
+	p.add(a)
+}
+
+// retirements gives the retirements of former versions.
+func (p *planner) retirements(w want, former []present) []Action {
+	var all []Action
+	for _, x := range former {
+		a := of(x, w.place, Retire, replaced)
+		a.Edits = p.leave(x, Retired, replaced)
+		all = append(all, p.placed(a))
+	}
+	return all
+}
+
+// goes is retire on a source's word: the guard counts it.
+func (p *planner) goes(x present, place Place, v Verdict, reason string) {
+	a := of(x, place, Retire, reason)
+	a.Source, a.Edits = v.Source, p.leave(x, Retired, reason)
+	p.going = append(p.going, p.placed(a))
+}
+
+// guard lets go what goes on the sources' word, unless it is suspiciously much of a source: then all of it is held.
+func (p *planner) guard() {
+	for _, v := range p.o.Sources {
+		var going []Action
+		gone := map[Key]bool{}
+		for _, a := range p.going {
+			if a.Source == v.Source {
+				going, gone[a.Key] = append(going, a), true
+			}
+		}
+		if len(going) == 0 {
+			continue
+		}
+		all := p.managed(v)
+		limit := max(p.s.RemoveCount, all*p.s.RemoveShare/100)
+		if (len(gone) <= limit && len(gone) < all) || p.s.AllowRemoval {
+			p.Actions = append(p.Actions, going...)
+			continue
+		}
+		for _, a := range going {
+			a.Verb, a.Edits = Hold, nil
+			a.Reason = fmt.Sprintf("%s: would remove %d of %d of the source (limit %d, and never all)", a.Reason, len(gone), all, limit)
+			a.Hint = "look at the source; when it is right: fedsite images apply --allow-mass-removal"
+			p.Actions = append(p.Actions, a)
+		}
+	}
+}
+
+// managed counts the images of a source that are in use at the cloud, each once however many projects have it.
+func (p *planner) managed(v Verdict) int {
+	all := map[Key]bool{}
+	for _, project := range p.projects() {
+		for _, i := range p.cloud.Places[project].Images {
+			x := present{i, readMarks(i)}
+			if s, known := p.source(x.m); p.ours(x) && x.m.State == Active && known && s.Source == v.Source {
+				all[x.m.Key] = true
+			}
+		}
+	}
+	return len(all)
+}

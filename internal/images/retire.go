@@ -1,0 +1,80 @@
+package images
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/fedsite/fedsite/internal/openstack"
+)
+
+// retire takes an image out of sight, and deletes it if nothing keeps it.
+func (a *applier) retire(ctx context.Context, s Store, x Action, r *Result) {
+	if r.Err = a.expected(ctx, s, x); r.Err != nil {
+		return
+	}
+	if r.Err = a.change(ctx, s, x); r.Err != nil {
+		return
+	}
+	if x.Reason == replaced && a.t.Settings.KeepLast > 0 {
+		return // it is one of the former versions that stay; the next plan says which
+	}
+	r.Stays = a.remove(ctx, s, x)
+}
+
+// replaced retires the former versions of an image that is there now.
+func (a *applier) replaced(ctx context.Context, x Action) {
+	for _, former := range x.Former {
+		r := Result{Action: former, Image: former.Image}
+		a.retire(ctx, a.store(former.Place), former, &r)
+		a.note(ctx, r)
+	}
+}
+
+// remove deletes an image that is retired, and tells why it is still there. One from which VMs run stays, whatever Glance
+// would allow: a VM is rebuilt, resized and moved with its image.
+func (a *applier) remove(ctx context.Context, s Store, x Action) string {
+	vms, err := a.running(ctx, x.Cloud, x.Image)
+	switch {
+	case err != nil:
+		return "it could not be seen whether VMs run from it: " + err.Error()
+	case len(vms) > 0:
+		return fmt.Sprintf("%d VMs run from it, %s among them", len(vms), vms[0])
+	}
+	if err := s.Delete(ctx, x.Image); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// running gives the VMs that run from an image, in all projects of a cloud that fedsite can sign in to.
+func (a *applier) running(ctx context.Context, cloud, image string) ([]string, error) {
+	var all []string
+	for project, s := range a.clouds[cloud].stores {
+		vms, err := s.Servers(ctx, image)
+		if errors.Is(err, openstack.ErrNoService) {
+			continue // without Nova there are no VMs
+		}
+		if err != nil {
+			return nil, fmt.Errorf("project %s: %w", project, err)
+		}
+		for _, vm := range vms {
+			all = append(all, vm.ID)
+		}
+	}
+	return all, nil
+}
+
+// block hides and deactivates an image at once, and lists who runs from it.
+func (a *applier) block(ctx context.Context, s Store, x Action, r *Result) {
+	if r.Err = a.change(ctx, s, x); r.Err != nil {
+		return
+	}
+	if r.Err = s.Deactivate(ctx, x.Image); r.Err != nil {
+		return
+	}
+	var err error
+	if r.VMs, err = a.running(ctx, x.Cloud, x.Image); err != nil {
+		r.Err = fmt.Errorf("it is blocked, and it could not be seen which VMs run from it: %w", err)
+	}
+}

@@ -1,0 +1,155 @@
+package images
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/fedsite/fedsite/internal/run"
+	"github.com/fedsite/fedsite/internal/site"
+	"github.com/fedsite/fedsite/internal/store"
+)
+
+// Choice says what of a plan is done.
+type Choice struct {
+	Image string // only this one, as operators name it; "" = all
+	VO    string // only for this VO; "" = all
+	Again bool   // also what failed and is not due yet
+	Quiet bool   // nothing is remembered of what sources say: somebody only looks
+}
+
+// Seen is a site's images as they were looked at: what sources say, what is in Glance, and what is to be done.
+type Seen struct {
+	Observed
+	Plan   Plan
+	clouds []*sight
+}
+
+// Look asks the sources and the clouds, and plans. Nothing is changed anywhere; what sources say is remembered, unless the
+// choice is to be quiet.
+func Look(ctx context.Context, d Deps, t *Target, c Choice) (Seen, error) {
+	now := d.Now()
+	memories, err := remembered(ctx, d, t)
+	if err != nil {
+		return Seen{}, err
+	}
+	d.Run.Step("list")
+	answers, failed := askAll(ctx, t, memories, now)
+	clouds, err := look(ctx, d, t)
+	if err != nil {
+		return Seen{}, err
+	}
+	seen := Seen{Observed: Observed{At: now}, clouds: clouds}
+	if seen.Attempts, err = attempts(ctx, d, t.Site.ID); err != nil {
+		return Seen{}, err
+	}
+	if c.Again {
+		clear(seen.Attempts)
+	}
+	for _, s := range clouds {
+		seen.Clouds = append(seen.Clouds, s.CloudState)
+	}
+	vos := vosOf(clouds)
+	next := make([]Memory, len(t.Sources))
+	for i, s := range t.Sources {
+		last := memories[s.Name()]
+		var v Verdict
+		v, next[i] = judge(s, last, marked(clouds, t.Settings.Instance, s.Name(), last.List), answers[i], failed[i], vos, now)
+		next[i].Asked = now
+		seen.Sources = append(seen.Sources, v)
+	}
+	if !c.Quiet {
+		if err := keepMemories(ctx, d, t, seen.Sources, next); err != nil {
+			return Seen{}, err
+		}
+	}
+	seen.Plan = MakePlan(seen.Observed, t.Settings, t.Blocks)
+	seen.Plan.choose(c)
+	return seen, nil
+}
+
+// vosOf gives the VOs that get images at any of the clouds, in file order.
+func vosOf(clouds []*sight) []string {
+	var all []string
+	for _, c := range clouds {
+		for _, m := range c.Members {
+			if !slices.Contains(all, m.VO) {
+				all = append(all, m.VO)
+			}
+		}
+	}
+	return all
+}
+
+func keepMemories(ctx context.Context, d Deps, t *Target, verdicts []Verdict, next []Memory) error {
+	return writing(ctx, d, func(tx *store.Tx) error {
+		for i, s := range t.Sources {
+			verdict := ""
+			if f := verdicts[i].Failed; f != nil {
+				verdict = line(string(f.Kind)+": "+f.Reason, longestReason)
+			}
+			if err := keepMemory(tx, t.Site.ID, s, next[i], verdict); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// choose takes out of a plan what was not asked for.
+func (p *Plan) choose(c Choice) {
+	p.Actions = slices.DeleteFunc(p.Actions, func(a Action) bool {
+		if c.Image != "" && a.Image != c.Image && a.Name != c.Image && (a.Entry == nil || !a.Entry.is(c.Image)) && a.Key.ID != c.Image {
+			return true
+		}
+		return c.VO != "" && (a.Entry == nil || !slices.Contains(a.Entry.VOs, c.VO))
+	})
+}
+
+// Run is one run of images for a site: it looks, plans, and does what the plan says. What goes wrong with one source, image
+// or project is reported, and the rest goes on; the error is only for what spoils the whole run.
+func Run(ctx context.Context, d Deps, t *Target, c Choice) ([]Result, error) {
+	if t.Settings.Mode == site.Disabled {
+		return nil, nil
+	}
+	seen, err := Look(ctx, d, t, c)
+	if err != nil {
+		return nil, err
+	}
+	Report(d, t, seen)
+	results, err := apply(ctx, d, t, seen.Plan, seen.clouds)
+	if err != nil {
+		return results, err
+	}
+	return results, keepStatus(ctx, d, t, seen, results)
+}
+
+// Report puts what a plan says that is no action into a run's report: sources and images that failed, and what is held.
+func Report(d Deps, t *Target, seen Seen) {
+	for _, v := range seen.Sources {
+		d.Run.Count("sources", 1)
+		d.Run.Count("images", int64(len(v.Entries)))
+		for _, n := range v.Notices {
+			d.Run.Problem(run.Problem{Site: t.Site.Name, Object: "source " + v.Source, Step: "list", Reason: n, Notice: true})
+		}
+	}
+	for _, a := range seen.Plan.Actions {
+		p := run.Problem{Site: t.Site.Name, Cloud: a.CloudName, Object: a.Object(), Step: "plan", Reason: line(a.Reason, longestReason), Hint: a.Hint, Permanent: a.Permanent}
+		switch a.Verb {
+		case Fail, Hold:
+			d.Run.Problem(p)
+		case Keep:
+			d.Run.Count("kept", 1)
+			if p.Notice = a.Hint != ""; p.Notice { // an orphan
+				d.Run.Problem(p)
+			}
+		default:
+			if p.Reason, p.Notice = a.Notice, true; a.Notice != "" {
+				d.Run.Problem(p)
+			}
+		}
+	}
+	if len(seen.Sources) > 0 && !slices.ContainsFunc(seen.Sources, func(v Verdict) bool { return v.Failed == nil }) {
+		d.Run.Problem(run.Problem{Site: t.Site.Name, Object: "sources", Step: "list", Failed: true, Reason: "none of them could be used: everything is kept as it is", Hint: cmp.Or(seen.Sources[0].Failed.Hint, "look at each source above")})
+	}
+}
