@@ -42,6 +42,13 @@ func explain(r *http.Request, err error) error {
 		return err
 	}
 	f := &Failure{Host: r.URL.Host, Cause: err, What: err.Error()}
+	if errors.Is(err, ErrRefused) {
+		f.What, f.Hint, f.Final = err.Error(), "whoever wrote this URL may not lead fedsite there; name it in the configuration yourself, if it is right", true
+		if refused, ok := errors.AsType[*refusal](err); ok {
+			f.What = refused.Error()
+		}
+		return f
+	}
 	if f.viaProxy(err) || f.noTLS(err) {
 		return f
 	}

@@ -101,6 +101,7 @@ const maxQuoted = 1 << 20
 type discreet struct {
 	next  http.RoundTripper
 	proxy []string // secrets of the way there
+	files bool     // what was asked for may be a page itself, or large, and is not quoted
 }
 
 func (d *discreet) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -114,7 +115,7 @@ func (d *discreet) RoundTrip(r *http.Request) (*http.Response, error) {
 			res.Header[name][i] = Redact(v, secrets...)
 		}
 	}
-	if res.StatusCode >= 400 || strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") {
+	if res.StatusCode >= 400 || !d.files && strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") {
 		hush(res, secrets)
 	}
 	return res, nil

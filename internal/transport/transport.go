@@ -1,7 +1,7 @@
 // Package transport makes every outgoing HTTP connection of fedsite: proxies, certificate authorities, limits, retries,
 // deadlines, and a log that holds no secret.
 //
-//	limit time → limit rate → retry → count → log → redact → limit size → connect
+//	limit time → limit rate → retry → count → log → redact → limit size → stall → reach → connect
 //
 // Each layer wraps the next; what a layer does is in the file of its name.
 package transport
@@ -36,6 +36,8 @@ type Config struct {
 	Retry         Retry
 	PerSecond     float64 // requests per second; 0 = no limit
 	MaxBody       int64   // bytes of an answer; 0 = DefaultMaxBody
+	Redirects     Redirects
+	Stall         time.Duration // how long the reading of a body may wait for the next byte; 0 = Timeout alone counts
 	UserAgent     string
 	ReadOnly      bool // refuse everything but GET, HEAD and sign-in
 	Now           func() time.Time
@@ -58,6 +60,7 @@ const DefaultMaxBody = 64 << 20
 type Client struct {
 	*http.Client
 	base *http.Transport
+	near *near // nil = redirects stay on the host
 	cert atomic.Pointer[tls.Certificate]
 }
 
@@ -68,7 +71,12 @@ func (c *Client) SetCertificate(cert tls.Certificate) {
 }
 
 // CloseIdleConnections closes connections that are kept for later; http.Client's own does not see through the layers.
-func (c *Client) CloseIdleConnections() { c.base.CloseIdleConnections() }
+func (c *Client) CloseIdleConnections() {
+	c.base.CloseIdleConnections()
+	if c.near != nil {
+		c.near.CloseIdleConnections()
+	}
+}
 
 // New gives a client for the configuration.
 func New(cfg Config) (*Client, error) {
@@ -82,12 +90,24 @@ func New(cfg Config) (*Client, error) {
 		cfg.MaxBody = DefaultMaxBody
 	}
 	c := &Client{}
-	var err error
-	if c.base, err = connect(cfg, &c.cert); err != nil {
+	dialer, err := dialerFor(cfg)
+	if err != nil {
 		return nil, err
 	}
-	var rt http.RoundTripper = &sized{next: c.base, max: cfg.MaxBody}
-	rt = &discreet{next: rt, proxy: proxySecrets(cfg.Proxy)}
+	if c.base, err = connect(cfg, dialer, &c.cert); err != nil {
+		return nil, err
+	}
+	var rt http.RoundTripper = c.base
+	follow := sameHost
+	if cfg.Redirects == Anywhere {
+		c.near, follow = newNear(c.base, dialer), anywhere
+		rt = c.near
+	}
+	if cfg.Stall > 0 {
+		rt = &stalling{next: rt, after: cfg.Stall}
+	}
+	rt = &sized{next: rt, max: cfg.MaxBody}
+	rt = &discreet{next: rt, proxy: proxySecrets(cfg.Proxy), files: cfg.Redirects == Anywhere}
 	rt = &logged{next: rt, log: cfg.Log, agent: cfg.UserAgent, now: time.Now}
 	if cfg.Counter != nil {
 		rt = &counted{next: rt, counter: cfg.Counter}
@@ -104,29 +124,11 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Timeout > 0 {
 		rt = &timed{next: rt, timeout: cfg.Timeout}
 	}
-	c.Client = &http.Client{Transport: rt, CheckRedirect: sameHost}
+	c.Client = &http.Client{Transport: rt, CheckRedirect: follow}
 	return c, nil
 }
 
-// sameHost follows a few redirects on the same host, so that a token is never carried to another one.
-func sameHost(req *http.Request, via []*http.Request) error {
-	if len(via) >= 5 {
-		return fmt.Errorf("more than 5 redirects from %s", via[0].URL.Host)
-	}
-	if req.URL.Hostname() != via[0].URL.Hostname() || (via[0].URL.Scheme == "https" && req.URL.Scheme != "https") {
-		return fmt.Errorf("refused a redirect from %s://%s to %s://%s", via[0].URL.Scheme, via[0].URL.Host, req.URL.Scheme, req.URL.Host)
-	}
-	if req.Method != via[0].Method { // 301 to 303 turn a POST into a GET
-		return fmt.Errorf("%s %s://%s%s is redirected to %s://%s%s: use that URL", via[0].Method, via[0].URL.Scheme, via[0].URL.Host, via[0].URL.Path, req.URL.Scheme, req.URL.Host, req.URL.Path)
-	}
-	return nil
-}
-
-func connect(cfg Config, cert *atomic.Pointer[tls.Certificate]) (*http.Transport, error) {
-	roots, err := authorities(cfg.Roots, cfg.CAFile)
-	if err != nil {
-		return nil, err
-	}
+func dialerFor(cfg Config) (*net.Dialer, error) {
 	dialer := &net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}
 	if cfg.SourceAddress != "" {
 		addr, err := netip.ParseAddr(cfg.SourceAddress)
@@ -134,6 +136,14 @@ func connect(cfg Config, cert *atomic.Pointer[tls.Certificate]) (*http.Transport
 			return nil, fmt.Errorf("network.source_address %q is no IP address", cfg.SourceAddress)
 		}
 		dialer.LocalAddr = &net.TCPAddr{IP: addr.AsSlice(), Zone: addr.Zone()}
+	}
+	return dialer, nil
+}
+
+func connect(cfg Config, dialer *net.Dialer, cert *atomic.Pointer[tls.Certificate]) (*http.Transport, error) {
+	roots, err := authorities(cfg.Roots, cfg.CAFile)
+	if err != nil {
+		return nil, err
 	}
 	proxy, err := proxyFor(cfg)
 	if err != nil {
