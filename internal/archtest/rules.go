@@ -17,7 +17,7 @@ var layers = [][]string{
 	{"internal/app/..."},
 	{"internal/accounting/...", "internal/discovery/...", "internal/images/...", "internal/access/...", "internal/web/...", "internal/information/...", "internal/directory/...", "internal/doctor/...",
 		"internal/tasks/...", "internal/health/...", "internal/config/...", "internal/telemetry/...", "internal/emulator/..."},
-	{"internal/openstack/...", "internal/credential/...", "internal/store/...", "internal/audit/...", "internal/transport/...", "internal/listen/...", "internal/notify/...", "internal/conversion/..."},
+	{"internal/openstack/...", "internal/credential/...", "internal/store/...", "internal/audit/...", "internal/transport/...", "internal/download/...", "internal/listen/...", "internal/notify/...", "internal/conversion/..."},
 	{"internal/site/...", "internal/run/..."},
 	{"protocol/..."},
 }

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -69,6 +70,9 @@ func (l *logged) RoundTrip(r *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
+// ErrTooLarge marks an answer that is larger than Config.MaxBody.
+var ErrTooLarge = errors.New("too large")
+
 // sized ends the reading of an answer that is larger than anything sensible.
 type sized struct {
 	next http.RoundTripper
@@ -96,7 +100,7 @@ func (b *sizedBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.ReadCloser.Read(p)
 	if int64(n) > b.left {
-		n, err = int(b.left), fmt.Errorf("%s is larger than fedsite reads", b.what)
+		n, err = int(b.left), fmt.Errorf("%s is %w: larger than fedsite reads", b.what, ErrTooLarge)
 	}
 	b.left -= int64(n)
 	return n, err
