@@ -105,7 +105,7 @@ func (s *ImageStore) Delete(ctx context.Context, id string) error {
 	case errors.Is(err, ErrNotFound):
 		return nil
 	case errors.As(err, &e) && e.Status == http.StatusConflict:
-		e.Kind = ErrInUse
+		e.Kind, e.Remedy = ErrInUse, "it can be deleted when nothing is made of it any more"
 	case errors.As(err, &e) && e.Status == http.StatusForbidden && strings.Contains(strings.ToLower(e.Message), "protected"):
 		e.Kind, e.Remedy = ErrProtected, "openstack image set --unprotect "+id
 	}

@@ -28,7 +28,8 @@ type Options struct {
 	NetworkPage int // Neutron's pagination_max_limit; 0 = none
 	ImagePage   int // Glance's api_limit_max; 0 = 1000
 
-	Storage *Storage // its object storage; nil = it has none
+	Images  ImageService // how its Glance stores images
+	Storage *Storage     // its object storage; nil = it has none
 
 	Middleware func(http.Handler) http.Handler
 }
@@ -45,7 +46,8 @@ type Cloud struct {
 	tokens   map[string]*token
 	requests []Request
 
-	storage storage
+	storage  storage
+	contents contents
 }
 
 // Request is one request that was answered.

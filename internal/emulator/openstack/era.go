@@ -29,9 +29,11 @@ type Era struct {
 	NeutronPages    bool // Neutron lists in pages, for who asks
 	RouteQuota      bool // Neutron has a quota of a router's routes
 
-	GlanceMinor int  // Glance's newest version is v2.N
-	CinderV2    bool // the catalog has volumev2, and neither volumev3 nor block-storage
-	CinderMinor int  // Cinder's newest microversion is 3.N; 0 = it has none
+	GlanceMinor    int  // Glance's newest version is v2.N
+	MembersImages  bool // only a member writes a project's images, and not whoever has a role in it
+	FormatsChecked bool // content that is not of the format it is said is refused
+	CinderV2       bool // the catalog has volumev2, and neither volumev3 nor block-storage
+	CinderMinor    int  // Cinder's newest microversion is 3.N; 0 = it has none
 }
 
 // The eras. zed and current are each compared with a real cloud by `make e2e`; mitaka was not run against one: each of its
@@ -40,10 +42,10 @@ var (
 	// Current is 2026.2.
 	Current = Era{Name: "current", NovaMinor: 104, NovaV2: "DEPRECATED", BothHeaders: true, MembersWrite: true, ScopeChecked: true, FaultsListed: true, UsageCut: true,
 		KeystoneMinor: 14, KeystoneUpdated: "2020-04-07T00:00:00Z", ApplicationCredentials: true, SystemScope: true, RolesImply: true, ManagerRole: true, ReadsSelf: true,
-		ChecksProjects: true, NeutronProjects: true, NeutronPages: true, RouteQuota: true, GlanceMinor: 17, CinderMinor: 71}
+		ChecksProjects: true, NeutronProjects: true, NeutronPages: true, RouteQuota: true, GlanceMinor: 17, MembersImages: true, FormatsChecked: true, CinderMinor: 71}
 
-	// Zed is of 2022. Readers may change VMs still: Nova enforces its new defaults from 2023.1 on (Nova's release notes,
-	// 27.0.0).
+	// Zed is of 2022. Readers may change VMs and images still: Nova and Glance enforce their new defaults from 2023.1 on
+	// (Nova's release notes, 27.0.0; Glance's, 26.0.0).
 	Zed = Era{Name: "zed", NovaMinor: 93, NovaV2: "SUPPORTED", BothHeaders: true, UsageCut: true,
 		KeystoneMinor: 14, KeystoneUpdated: "2020-04-07T00:00:00Z", ApplicationCredentials: true, SystemScope: true, RolesImply: true, ReadsSelf: true,
 		ChecksProjects: true, NeutronProjects: true, NeutronPages: true, GlanceMinor: 15, CinderMinor: 70}
@@ -74,9 +76,11 @@ var (
 		NeutronProjects: false, // Neutron's release notes, 9.0.0 (Newton): project_id; revision_number
 		NeutronPages:    false, // Configuration Reference for Mitaka, Networking: allow_pagination is False
 
-		GlanceMinor: 3,    // Glance 12, version document: v2.3 is CURRENT
-		CinderV2:    true, // Installation Guide for Mitaka, Block Storage: services volume and volumev2
-		CinderMinor: 0,    // Cinder's "REST API Version History": microversions are of v3 only
+		GlanceMinor:    3,     // Glance 12, version document: v2.3 is CURRENT
+		MembersImages:  false, // Glance 12, etc/policy.json: add_image and modify_image are "" (anybody with a token of the project)
+		FormatsChecked: false, // Glance's release notes, 30.0.0 (2025.1): require_image_format_match
+		CinderV2:       true,  // Installation Guide for Mitaka, Block Storage: services volume and volumev2
+		CinderMinor:    0,     // Cinder's "REST API Version History": microversions are of v3 only
 	}
 )
 

@@ -1,6 +1,7 @@
 package openstack
 
 import (
+	"cmp"
 	"crypto/sha512"
 	"encoding/hex"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/fedsite/fedsite/internal/emulator/world"
 )
@@ -38,6 +40,7 @@ func (c *Cloud) glance() {
 	}))
 	c.mux.HandleFunc("GET /image/v2/images/{id}/members", c.authed(c.listMembers))
 	c.mux.HandleFunc("GET /image/v2/images/{id}/members/{project}", c.authed(c.showMember))
+	c.glanceWrites()
 	c.mux.HandleFunc("GET /image/v2/schemas/image", c.authed(func(w http.ResponseWriter, _ *http.Request, _ *token) {
 		properties := object{}
 		for _, k := range []string{"id", "name", "status", "visibility", "owner", "size", "disk_format", "container_format", "checksum", "created_at", "updated_at", "file", "schema", "self", "tags", "protected", "min_disk", "min_ram", "virtual_size", "os_hidden", "os_hash_algo", "os_hash_value"} {
@@ -136,7 +139,7 @@ func (c *Cloud) listImages(w http.ResponseWriter, r *http.Request, t *token) {
 	if limit = min(limit, maxImages); c.opts.ImagePage > 0 {
 		limit = min(limit, c.opts.ImagePage)
 	}
-	all := slices.DeleteFunc(slices.Clone(c.w.Images), func(i world.Image) bool { return !sees(t, i) || !c.wanted(i, query) })
+	all := slices.DeleteFunc(c.w.AllImages(), func(i world.Image) bool { return !sees(t, i) || !c.wanted(i, query) })
 	if marker := query.Get("marker"); marker != "" {
 		at := slices.IndexFunc(all, func(i world.Image) bool { return i.ID == marker })
 		if at < 0 {
@@ -166,9 +169,17 @@ func (c *Cloud) wanted(i world.Image, query url.Values) bool {
 	if hidden || some && !slices.Contains(strings.Split(ids, ","), i.ID) {
 		return false
 	}
+	for key := range query { // of a property, or of what else an image has
+		if !slices.Contains(filters, key) && fmt.Sprint(c.image(i)[key]) != query.Get(key) {
+			return false
+		}
+	}
 	tagged := !slices.ContainsFunc(query["tag"], func(tag string) bool { return !slices.Contains(i.Tags, tag) })
 	return tagged && is("name", i.Name) && is("visibility", c.visibility(i)) && is("status", status(i))
 }
+
+// filters are parameters of a listing that are no properties of images, or are looked at otherwise.
+var filters = []string{"name", "visibility", "status", "id", "os_hidden", "tag", "limit", "marker", "sort", "sort_key", "sort_dir", "member_status", "created_at", "updated_at", "size_min", "size_max", "protected"}
 
 func status(i world.Image) string {
 	if i.Status == "" {
@@ -187,20 +198,31 @@ func (c *Cloud) visibility(i world.Image) string {
 
 func (c *Cloud) image(i world.Image) object {
 	sum := sha512.Sum512([]byte(i.ID)) // of what would be in it
-	format := i.DiskFormat
-	if format == "" {
-		format = "qcow2"
-	}
-	o := object{"id": i.ID, "name": orNull(i.Name), "status": status(i), "visibility": c.visibility(i), "owner": i.Owner, "size": sizeOf(i.Size), "disk_format": format, "container_format": "bare",
-		"min_disk": i.MinDisk, "min_ram": i.MinRAM, "protected": false, "tags": append([]string{}, i.Tags...), "checksum": hex.EncodeToString(sum[:16]), "virtual_size": sizeOf(i.VirtualSize),
-		"created_at": imageTime, "updated_at": imageTime, "self": "/v2/images/" + i.ID, "file": "/v2/images/" + i.ID + "/file", "schema": "/v2/schemas/image"}
+	md5, long := cmp.Or(i.MD5, hex.EncodeToString(sum[:16])), cmp.Or(i.SHA512, hex.EncodeToString(sum[:]))
+	o := object{"id": i.ID, "name": orNull(i.Name), "status": status(i), "visibility": c.visibility(i), "owner": i.Owner, "size": sizeOf(i.Size), "disk_format": cmp.Or(i.DiskFormat, "qcow2"), "container_format": cmp.Or(i.ContainerFormat, "bare"),
+		"min_disk": i.MinDisk, "min_ram": i.MinRAM, "protected": i.Protected, "tags": append([]string{}, i.Tags...), "checksum": md5, "virtual_size": sizeOf(i.VirtualSize),
+		"created_at": imageTimeOf(i.Created), "updated_at": imageTimeOf(i.Updated), "self": "/v2/images/" + i.ID, "file": "/v2/images/" + i.ID + "/file", "schema": "/v2/schemas/image"}
 	if c.opts.Era.hiddenImages() {
-		o["os_hidden"], o["os_hash_algo"], o["os_hash_value"] = i.Hidden, "sha512", hex.EncodeToString(sum[:])
+		o["os_hidden"], o["os_hash_algo"], o["os_hash_value"] = i.Hidden, "sha512", long
+	}
+	if i.Status == "queued" || i.Status == "saving" { // it has no content yet
+		for _, key := range []string{"size", "virtual_size", "checksum", "os_hash_algo", "os_hash_value"} {
+			if _, said := o[key]; said {
+				o[key] = nil
+			}
+		}
 	}
 	for k, v := range i.Properties {
 		o[k] = v
 	}
 	return o
+}
+
+func imageTimeOf(t time.Time) string {
+	if t.IsZero() {
+		return imageTime
+	}
+	return t.UTC().Format(time.RFC3339)
 }
 
 // sizeOf is a size of an image; null where Glance does not know it.

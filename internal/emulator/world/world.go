@@ -84,6 +84,10 @@ type Image struct {
 	Size, VirtualSize           int64  // bytes; 0 = 1 MiB, less = null
 	MinDisk, MinRAM             int64  // GiB, MiB
 	Hidden                      bool
+	Protected                   bool
+	ContainerFormat             string    // "" = bare
+	Created, Updated            time.Time // zero = before anybody looked
+	MD5, SHA512                 string    // of its content; "" = of something
 }
 
 // Network in Neutron.
@@ -301,7 +305,48 @@ func (w *World) Flavor(id string) (Flavor, bool) {
 
 // Image gives an image by id.
 func (w *World) Image(id string) (Image, bool) {
-	return find(w.Images, func(i Image) bool { return i.ID == id })
+	return find(w.AllImages(), func(i Image) bool { return i.ID == id })
+}
+
+// AllImages gives the images that there are now. What they hold must not be changed.
+func (w *World) AllImages() []Image {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return slices.Clone(w.Images)
+}
+
+// AddImage puts an image there.
+func (w *World) AddImage(i Image) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.Images = append(slices.Clip(w.Images), i)
+}
+
+// ChangeImage lets change make of an image what it is from now on; false = it is not there, or change says no. Maps and
+// lists of the image must be replaced, and not written to.
+func (w *World) ChangeImage(id string, change func(*Image) bool) (Image, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := slices.IndexFunc(w.Images, func(i Image) bool { return i.ID == id })
+	if i < 0 {
+		return Image{}, false
+	}
+	one := w.Images[i]
+	if !change(&one) {
+		return one, false
+	}
+	w.Images = slices.Clone(w.Images)
+	w.Images[i] = one
+	return one, true
+}
+
+// RemoveImage takes an image away; false = it is not there.
+func (w *World) RemoveImage(id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := len(w.Images)
+	w.Images = slices.DeleteFunc(slices.Clone(w.Images), func(i Image) bool { return i.ID == id })
+	return len(w.Images) < n
 }
 
 func find[T any](all []T, is func(T) bool) (T, bool) {
