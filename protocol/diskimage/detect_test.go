@@ -75,6 +75,7 @@ func TestDetect(t *testing.T) {
 		{"fixed VHD, checksum", append(fixed(4096, nil)[:4607], 1), Limits{}, VHD, Corrupt},
 		{"fixed VHD, cut", fixed(4096, nil)[2048:], Limits{}, VHD, Truncated},
 		{"fixed VHD, difference", fixed(4096, func(f []byte) { f[63] = 4 }), Limits{}, VHD, BackingFile},
+		{"dynamic VHD without its beginning", fixed(4096, func(f []byte) { f[63] = vhdDynamic }), Limits{}, VHD, Truncated},
 		{"fixed VHD, too large", fixed(4096, nil), Limits{MaxVirtual: 4095}, VHD, TooLarge},
 		{"nothing", make([]byte, 4096), Limits{}, 0, Unknown},
 		{"nothing, said to be qcow2", make([]byte, 4096), Limits{Declared: "qcow2"}, 0, Unknown},
