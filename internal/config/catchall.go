@@ -82,7 +82,20 @@ func (c *catchAll) read(root *node) (name, parts *node) {
 		a.set("mode", c.made(root, string(site.Disabled), "accounting", "mode"))
 		parts.set("accounting", a)
 	}
+	parts.set("images", c.imaged(root))
 	return name, parts
+}
+
+// imaged says whether images are brought to the site, and in which formats: as for those who write these files, only if it
+// says so.
+func (c *catchAll) imaged(root *node) *node {
+	n := &node{kind: mapping, at: root.at, path: []string{"images"}}
+	if i := c.file.Images; i == nil || !i.Sync.V {
+		n.set("mode", c.made(root, string(site.Disabled), "images", "mode"))
+	} else if len(i.Formats) > 0 {
+		n.set("formats", root.get("images").get("formats").clone())
+	}
+	return n
 }
 
 // known takes the keys that are not read out of a mapping, and tells of them; a value that is empty is none.

@@ -47,6 +47,7 @@ type Site struct {
 	Clouds       []Cloud // in file order; Site.Clouds holds the same
 	Accounting   Accounting
 	Discovery    Discovery
+	Images       Images
 	Privacy      Privacy
 	Benchmarks   []Benchmark   // of flavors that carry none themselves; first match wins
 	Accelerators []Accelerator // likewise

@@ -13,7 +13,7 @@ package config
 type fileTop struct {
 	said
 	Site  *fileName   `key:"site" doc:"The site; or sites, for several."`
-	Sites []fileEntry `key:"sites" doc:"Several sites, here or in files of their own. Of vo_properties, flavors, accounting, discovery and privacy, what stands at the top of the file is the default, and a site's own keys override it one by one; clouds and vos are each site's own."`
+	Sites []fileEntry `key:"sites" doc:"Several sites, here or in files of their own. Of vo_properties, flavors, accounting, discovery, images and privacy, what stands at the top of the file is the default, and a site's own keys override it one by one; clouds and vos are each site's own."`
 	fileParts
 	fileRest
 }
@@ -87,6 +87,7 @@ type fileParts struct {
 	Flavors    dict[fileFlavor] `key:"flavors" doc:"What flavors don't say themselves, by a shell pattern of their names; the first pattern that fits wins."`
 	Accounting fileAccounting   `key:"accounting" doc:"Usage records, from OpenStack to the accounting server."`
 	Discovery  fileDiscovery    `key:"discovery" doc:"What the site offers to each VO, told to the federation as GLUE 2.1."`
+	Images     fileImages       `key:"images" doc:"The federation's VM images in Glance, verified."`
 	Privacy    filePrivacy      `key:"privacy" doc:"What of personal data is sent."`
 }
 

@@ -49,7 +49,7 @@ type fileWebhook struct {
 type fileMute struct {
 	said
 	Site   text `key:"site" doc:"The site, by its name in GOCDB. Left out: all."`
-	Part   text `key:"part" enum:"accounting|discovery" doc:"The part. Left out: all."`
+	Part   text `key:"part" enum:"accounting|discovery|images" doc:"The part. Left out: all."`
 	Reason text `key:"reason" doc:"Why; it is shown."`
 	Until  date `key:"until" required:"true" doc:"First day, or moment, from which on it is told again, UTC."`
 }

@@ -11,12 +11,12 @@ const notYet = "not there yet in this version of fedsite"
 // laterKeys are the keys that are agreed on and not there yet, by their path without the places in lists; * is any key
 // of a mapping that the file names itself. A key that comes is taken out here and put into the file's structs.
 var laterKeys = []string{
-	"images", "access", "entitlements",
+	"access", "entitlements",
 
-	"clouds.credential.images", "clouds.credential.access",
-	"clouds.mode.images", "clouds.mode.access",
-	"vos.credential.images", "vos.credential.access",
-	"vos.mode.images", "vos.mode.access",
+	"clouds.credential.access",
+	"clouds.mode.access",
+	"vos.credential.access",
+	"vos.mode.access",
 
 	"accounting.ams.topics.storage", "accounting.ams.topics.accelerator", "accounting.ams.topics.ip", "accounting.ams.topics.energy",
 
@@ -26,7 +26,7 @@ var laterKeys = []string{
 // laterValues are the values of that kind, by path.
 var laterValues = map[string][]string{
 	"accounting.records": {"accelerator", "storage", "ip", "energy"},
-	"mute.part":          {"images", "access"},
+	"mute.part":          {"access"},
 }
 
 // isLater tells whether the key at the path is agreed on and not there yet.

@@ -87,7 +87,7 @@ type loader struct {
 
 // Keys of a site, in the file's order, and those among them that may stand at the top for all sites.
 var (
-	siteKeys    = []string{"clouds", "vos", "vo_properties", "flavors", "accounting", "discovery", "privacy"}
+	siteKeys    = []string{"clouds", "vos", "vo_properties", "flavors", "accounting", "discovery", "images", "privacy"}
 	sharedKeys  = siteKeys[2:]
 	includeKeys = []string{"include", "prune", "format", "defaults", "limits", "overrides"}
 	restKeys    = []string{"credentials", "network", "store", "limits", "notify", "mute", "retention", "web", "demo"}
@@ -274,6 +274,7 @@ func (l *loader) fill(n, name, credentials *node) {
 		}
 	}
 	nameSinks(n.get("discovery").get("publish"))
+	fillSources(n.get("images").get("sources"))
 	if n.get("accounting") == nil {
 		n.set("accounting", n.fresh("accounting"))
 	}

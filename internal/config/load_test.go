@@ -50,7 +50,7 @@ func signs(name string) map[site.Part]string {
 	if name == "" {
 		return nil
 	}
-	return map[site.Part]string{site.Accounting: name, site.Discovery: name}
+	return map[site.Part]string{site.Accounting: name, site.Discovery: name, site.Images: name}
 }
 
 // discovers is how discovery is done when nothing is said of it.
@@ -72,6 +72,9 @@ func equal(t *testing.T, got *Config, want Config) {
 		if s := &want.Sites[i]; s.Discovery.Mode == "" {
 			s.Discovery = discovers(want.Network)
 		}
+		if s := &want.Sites[i]; s.Images.Mode == "" {
+			s.Images = brings(want.Network)
+		}
 	}
 	for _, s := range want.Sites {
 		for i := range s.Clouds {
@@ -80,6 +83,7 @@ func equal(t *testing.T, got *Config, want Config) {
 			for j := range c.Cloud.VOs {
 				c.Cloud.VOs[j].Mode = stdcmp.Or(c.Cloud.VOs[j].Mode, c.ModeOf(site.Accounting))
 				c.Cloud.VOs[j].Discovery = stdcmp.Or(c.Cloud.VOs[j].Discovery, c.ModeOf(site.Discovery))
+				c.Cloud.VOs[j].Images = stdcmp.Or(c.Cloud.VOs[j].Images, c.ModeOf(site.Images))
 			}
 		}
 	}
@@ -92,6 +96,13 @@ func equal(t *testing.T, got *Config, want Config) {
 	if d := cmp.Diff(&want, got, ignoreOrigins); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
 	}
+}
+
+// brings is how images are brought where nothing is said.
+func brings(n Network) Images {
+	return Images{Mode: site.Disabled, Instance: "fedsite", Formats: []string{"qcow2"}, Sharing: "copy", Visibility: "private", MinDisk: true, OnExpiredList: "keep", RemoveCount: 3, RemovePercent: 50, Parallel: 2,
+		MaxSize: 100e9, MaxVirtualSize: 1e12, Staging: "auto", StagingDir: "/image_data", StageAbove: 20 << 30, QemuImg: "/usr/bin/qemu-img", CADir: "/etc/grid-security/certificates", CRL: "if-present",
+		StaleUpload: 24 * time.Hour, GoneAfter: time.Hour, Network: n}
 }
 
 func TestDefaults(t *testing.T) {
@@ -195,7 +206,7 @@ site: {gocdb: A}
 clouds:
   - {name: r3, like: r2, region: R3, network: {source_address: 192.0.2.1}}
   - {name: r1, formerly: [old], auth_url: "https://k/v3", region: R1, service_name: S, credential: b, limits: {parallel: 2, nova_per_second: 1.5}, network: {ca_file: /ca, no_proxy: [x]}}
-  - {name: r2, like: r1, limits: {parallel: 9}, credential: {accounting: a, discovery: a}}
+  - {name: r2, like: r1, limits: {parallel: 9}, credential: {accounting: a, discovery: a, images: a}}
 credentials: {a: {os_cloud: x}, b: {os_cloud: y}}
 `)
 	s := c.Sites[0]

@@ -7,7 +7,7 @@ import (
 )
 
 // parts are the parts that something can be said for. Others are not there yet.
-var parts = []site.Part{site.Accounting, site.Discovery}
+var parts = []site.Part{site.Accounting, site.Discovery, site.Images}
 
 // perPart is one text for all parts, or a mapping of parts to texts: of a credential's name, or of a mode.
 type perPart struct {

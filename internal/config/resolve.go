@@ -10,7 +10,7 @@ import (
 
 // site makes a site of what the file says, and checks what concerns more than one key.
 func (l *loader) site(cfg *Config, f *fileSite) Site {
-	s := Site{Site: site.Site{Name: f.GOCDB.V}, Accounting: l.accounting(cfg, f.Accounting), Discovery: l.discovery(cfg, f.Discovery),
+	s := Site{Site: site.Site{Name: f.GOCDB.V}, Accounting: l.accounting(cfg, f.Accounting), Discovery: l.discovery(cfg, f.Discovery), Images: l.images(cfg, f.Images),
 		Privacy: Privacy{GlobalUserName: f.Privacy.GlobalUserName.V, MachineName: f.Privacy.MachineName.V}}
 	if s.Privacy.MachineName == "send" {
 		s.Privacy.MachineName = "name"
@@ -170,6 +170,7 @@ func (l *loader) vos(cfg *Config, f *fileSite, clouds []Cloud) {
 			}
 			vo.Mode = site.Lowest(c.ModeOf(site.Accounting), site.Mode(v.Mode.of(site.Accounting).V))
 			vo.Discovery = site.Lowest(c.ModeOf(site.Discovery), site.Mode(v.Mode.of(site.Discovery).V))
+			vo.Images = site.Lowest(c.ModeOf(site.Images), site.Mode(v.Mode.of(site.Images).V))
 			c.Cloud.VOs = append(c.Cloud.VOs, vo)
 			for _, p := range parts {
 				l.projectCredential(c, p, v)

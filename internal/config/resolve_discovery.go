@@ -11,20 +11,24 @@ import (
 
 // nameSinks gives sinks that the file leaves without a name the one of their kind.
 func nameSinks(publish *node) {
-	if publish == nil || publish.kind != list {
+	nameByKind(publish, []string{SinkFile, SinkSwift, SinkAMS, SinkAPI, SinkLDAP})
+}
+
+// nameByKind gives entries of a list that have no name the one of their kind, which is a key of theirs.
+func nameByKind(all *node, kinds []string) {
+	if all == nil || all.kind != list {
 		return
 	}
-	kinds := []string{SinkFile, SinkSwift, SinkAMS, SinkAPI, SinkLDAP}
 	taken := map[string]bool{}
-	for _, sink := range publish.items {
-		taken[textOf(sink.get("name"))] = true
+	for _, one := range all.items {
+		taken[textOf(one.get("name"))] = true
 	}
-	for _, sink := range publish.items {
-		if sink.kind != mapping || sink.get("name") != nil {
+	for _, one := range all.items {
+		if one.kind != mapping || one.get("name") != nil {
 			continue
 		}
 		for _, kind := range kinds {
-			if sink.get(kind) == nil {
+			if one.get(kind) == nil && one.get(kind+"_file") == nil {
 				continue
 			}
 			name := kind
@@ -32,7 +36,7 @@ func nameSinks(publish *node) {
 				name = fmt.Sprintf("%s-%d", kind, i)
 			}
 			taken[name] = true
-			sink.set("name", sink.given("name", name))
+			one.set("name", one.given("name", name))
 			break
 		}
 	}

@@ -191,7 +191,7 @@ func TestCloudRules(t *testing.T) {
 		{"credential by part", with("{name: a, credential: {accounting: r, discovery: r}}", two, ""), nil},
 		{"credential of a part that does nothing", with("{name: a, mode: {discovery: disabled}, credential: {accounting: r}}", two, ""), nil},
 		{"credential of one part only", with("{name: a, mode: {discovery: observe}, credential: {accounting: r}}", two, ""), []string{"2:48 clouds[0].credential.discovery: is required, unless the mode of discovery is disabled"}},
-		{"credential by a part that is not there yet", with("{name: a, credential: {accounting: r, discovery: r, images: s}}", two, ""), []string{"2:62 clouds[0].credential.images: not there yet in this version of fedsite"}},
+		{"credential by a part that is not there yet", with("{name: a, credential: {accounting: r, discovery: r, access: s}}", two, ""), []string{"2:62 clouds[0].credential.access: not there yet in this version of fedsite"}},
 		{"credential by no part", with("{name: a, credential: {}}", two, ""), []string{"2:20 clouds[0].credential.accounting: is required, unless the mode of accounting is disabled",
 			"2:20 clouds[0].credential.discovery: is required, unless the mode of discovery is disabled"}},
 		{"no URL beside clouds.yaml", with("{name: a, credential: r}", two, ""), nil},

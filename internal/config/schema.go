@@ -197,7 +197,7 @@ func (t *text) kind(f field) string {
 
 func (w *words) kind(f field) string { return (&text{}).kind(f) + ", or a list" }
 func (p *perPart) kind(f field) string {
-	return (&text{}).kind(f) + ", or {accounting: …, discovery: …}"
+	return (&text{}).kind(f) + ", or {accounting: …, discovery: …, images: …}"
 }
 func (v *flag) kind(field) string       { return "true or false" }
 func (v *date) kind(field) string       { return "date" }

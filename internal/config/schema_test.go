@@ -202,11 +202,11 @@ func TestSchemaFitsWhatLoads(t *testing.T) {
 func TestSchemaRefusesWrongForms(t *testing.T) {
 	s := schemaOf(t)
 	for _, text := range []string{
-		"acounting: {}", "images: {}", "accounting: {mode: activ}", "accounting: {overlap: 15}", "accounting: {max_records: 101}", "accounting: {ams: {project: a b}}",
+		"acounting: {}", "access: {}", "accounting: {mode: activ}", "accounting: {overlap: 15}", "accounting: {max_records: 101}", "accounting: {ams: {project: a b}}",
 		"site: {}", "clouds: {}", "vos: [{project: p}]", "discovery: {publish: [{ldap: {listen: \":2170\"}}]}", "discovery: {schedule: {send: \"@hourly\"}}", "discovery: {gocdb: {url: no}}", "vos: [{name: a, project: p, cloud: []}]", "flavors: {a: {benchmark: {type: a, value: 9999999}}}",
 		"credentials: {a: {token: {fil: a}}}", "credentials: {a: {token: {file: a, env: b}}}", "store: {path: [a]}", "clouds: [{name: a, auth_url: ftp://x}]",
 		"web: {listen: \"0.0.0.0:80\"}", "retention: {runs: 90}", "notify: {email: a}", "notify: {digest: \"24:00\"}", "mute: [{}]", "accounting: {schedule: {send: \"* *\"}}",
-		"sites: [{include: a, gocdb: b}]", "sites: [{}]", "clouds: [{name: a, mode: {images: active}}]", "credentials: {a: {vault: {kv: 3}}}", "credentials: {a: {exec: {command: x}}}",
+		"sites: [{include: a, gocdb: b}]", "sites: [{}]", "clouds: [{name: a, mode: {access: active}}]", "credentials: {a: {vault: {kv: 3}}}", "credentials: {a: {exec: {command: x}}}",
 	} {
 		if validate(t, s, asJSON(t, text), "") == nil {
 			t.Errorf("the schema takes %s", text)

@@ -97,9 +97,9 @@ func TestServiceRules(t *testing.T) {
 		{"webhook without a URL", line("notify: {webhook: {}}"), []string{"4:10 notify.webhook.url: is required"}},
 		{"heartbeat", line("notify: {heartbeat_url: hc}"), []string{"4:25 notify.heartbeat_url: must be a URL like https://hooks.example.org/…"}},
 		{"a mute without end", line("mute: [{site: A}]"), []string{"4:8 mute[0].until: is required"}},
-		{"a mute of nothing known", line("mute: [{site: B, part: acounting, until: 2026-12-01}, {part: images, until: soon}]"), []string{
-			`4:15 mute[0].site: no site is called "B"`, `4:24 mute[0].part: must be accounting or discovery, not "acounting": did you mean accounting?`,
-			"4:62 mute[1].part: images: not there yet in this version of fedsite", "4:77 mute[1].until: must be a day like 2026-11-01, or a moment like 2026-11-01T00:00:00Z"}},
+		{"a mute of nothing known", line("mute: [{site: B, part: acounting, until: 2026-12-01}, {part: access, until: soon}]"), []string{
+			`4:15 mute[0].site: no site is called "B"`, `4:24 mute[0].part: must be accounting, discovery or images, not "acounting": did you mean accounting?`,
+			"4:62 mute[1].part: access: not there yet in this version of fedsite", "4:77 mute[1].until: must be a day like 2026-11-01, or a moment like 2026-11-01T00:00:00Z"}},
 		{"retention", line("retention: {records: 2mo, access_log: 1h, audit: 1y, runs: 15d2mo}"), []string{"4:22 retention.records: must be at least 3mo",
 			"4:39 retention.access_log: must be at least 1d", "4:50 retention.audit: " + period, "4:60 retention.runs: " + period}},
 		{"retention in days", line("retention: {records: 90d}"), nil},
@@ -174,10 +174,10 @@ func TestBelowTheSiteRules(t *testing.T) {
 	vo := func(s string) string { return base + "vos: [{name: v, project: p, " + s + "}]\n" }
 	check(t, []rule{
 		{"mode of a VO", vo("mode: on"), []string{`4:35 vos[0].mode: must be disabled, observe or active, not "on"`}},
-		{"mode of a part that is not there yet", vo("mode: {images: active}"), []string{"4:36 vos[0].mode.images: not there yet in this version of fedsite"}},
+		{"mode of a part that is not there yet", vo("mode: {access: active}"), []string{"4:36 vos[0].mode.access: not there yet in this version of fedsite"}},
 		{"mode of no part", vo("mode: {accountng: active}"), []string{"4:36 vos[0].mode.accountng: is no key here: did you mean accounting?"}},
 		{"credential of a VO", vo("credential: s"), []string{`4:41 vos[0].credential: no credential is called "s"`}},
-		{"credential of a part that is not there yet", vo("credential: {images: r}"), []string{"4:42 vos[0].credential.images: not there yet in this version of fedsite"}},
+		{"credential of a part that is not there yet", vo("credential: {access: r}"), []string{"4:42 vos[0].credential.access: not there yet in this version of fedsite"}},
 		{"credential that is none for OpenStack", base[:len(base)-2] + ", b: {basic: {user: u, password: p}}}\nvos: [{name: v, project: p, credential: b}]\n", []string{
 			"2:10 clouds[0].credential: is required when there are several credentials: r, b", "4:41 vos[0].credential: b is of the kind basic, which OpenStack does not take"}},
 		{"two credentials of one project", "site: {gocdb: A}\nclouds: [{name: m, credential: a}]\ncredentials: {a: {os_cloud: x}, b: {os_cloud: y}}\nvos:\n  - {name: v, project: p, credential: a}\n  - {name: w, project: p, credential: b}\n", []string{

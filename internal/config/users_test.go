@@ -23,7 +23,7 @@ func TestUsersTexts(t *testing.T) {
 	proxy := Network{Proxy: "http://proxy.example.org:3128", NoProxy: []string{".example.org"}}
 	cloud := func(name, region, service string, vos ...site.VO) Cloud {
 		return Cloud{Cloud: site.Cloud{Name: name, AuthURL: "https://keystone.example.org:5000/v3", Region: region, ServiceName: service, VOs: vos, Properties: property},
-			Credentials: signs("reader"), Parallel: 4, NovaPerSecond: 5, Network: proxy}
+			Credentials: map[site.Part]string{site.Accounting: "reader", site.Discovery: "reader", site.Images: "imagesw"}, Parallel: 4, NovaPerSecond: 5, Network: proxy}
 	}
 	checkin := OIDCCredential{Issuer: "https://aai.egi.eu/auth/realms/egi", ClientID: "…", ClientSecret: secretFrom(fromFile, "/run/secrets/checkin"), Grant: "client_credentials",
 		Scopes: []string{"openid", "profile", "eduperson_entitlement", "entitlements", "email", "voperson_id"}, IDP: "egi.eu", Protocol: "openid"}
@@ -49,6 +49,19 @@ func TestUsersTexts(t *testing.T) {
 	write(t, filepath.Join(dir, "ncg.yaml"), "gocdb: NCG-INGRID-PT\nendpoint: https://Stratus.example.pt:5000/v3/\nprotocol: oidc\naccounting: {enabled: true}\nvos:\n- name: cloud.egi.eu\n  auth: {project_id: p1}\n"+
 		"- name: /biomed/vip\n  auth: {project_id: p2}\n  defaultNetwork: private_only\n  publicNetwork: out\n")
 
+	writing := brings(proxy)
+	writing.Mode, writing.Formats, writing.Sharing, writing.Owner, writing.KeepLast, writing.Adopt = site.Observe, []string{"raw"}, "members", "ops", 1, []string{"cloudkeeper-os"}
+	writing.Sources = []ImageSource{{Name: "egi", VOs: []string{"*"}, Registry: &RegistrySource{URL: "https://registry.egi.eu", Project: "egi_vm_images", Tags: "^[^-]*$", Annotation: "eu.egi.cloud.tag"}},
+		{Name: "cernvm", VOs: []string{"cms"}, List: &ListSource{URL: NewSecret("https://…/image.list"), EndorserDN: "/DC=…", EndorserCA: "/C=…"}}}
+	pushed := func(mode site.Mode, formats ...string) Images {
+		i := brings(Network{})
+		i.Mode, i.Formats, i.Adopt, i.Hook = mode, formats, []string{"atrope-catchall"}, secretFrom(fromFile, "/run/secrets/hook")
+		registry := RegistrySource{URL: "https://registry.egi.eu", Tags: "^[^-]*$", Annotation: "eu.egi.cloud.tag", Credential: "harbor"}
+		public, private := registry, registry
+		public.Project, private.ProjectIsVO = "egi_vm_images", true
+		i.Sources = []ImageSource{{Name: "oci", VOs: []string{"*"}, Registry: &public}, {Name: "oci-2", Registry: &private}}
+		return i
+	}
 	for _, c := range []struct {
 		name    string
 		later   []string // paths, in the file's order
@@ -68,10 +81,9 @@ func TestUsersTexts(t *testing.T) {
 		},
 		{
 			name: "full",
-			later: []string{"clouds[0].credential.images", "accounting.records[1] accelerator", "accounting.records[2] storage", "accounting.records[3] ip", "accounting.ams.topics.storage",
-				"images", "access", "web.listen", "web.auth"},
-			cut: []string{", images: imagesw",
-				", accelerator, storage, ip", ", storage: eu-egi-storage-accounting", "images:\n → BLOCK", "access: {mode → LINE",
+			later: []string{"accounting.records[1] accelerator", "accounting.records[2] storage", "accounting.records[3] ip", "accounting.ams.topics.storage",
+				"access", "web.listen", "web.auth"},
+			cut: []string{", accelerator, storage, ip", ", storage: eu-egi-storage-accounting", "access: {mode → LINE",
 				"web: → LINE"},
 			want: Config{
 				Store:     Store{Path: "/var/lib/fedsite", Backup: Backup{Dir: "/backup/fedsite", Keep: 14, At: Daily{On: true, Hour: 3}}},
@@ -82,21 +94,21 @@ func TestUsersTexts(t *testing.T) {
 					Privacy: Privacy{GlobalUserName: "name", MachineName: "omit"},
 					Clouds: []Cloud{cloud("r1", "R1", "EXAMPLE-CLOUD", fullVOs.ops, fullVOs.egi, fullVOs.new),
 						cloud("r2", "R2", "EXAMPLE-CLOUD-R2", fullVOs.egi, fullVOs.new)},
-					Benchmarks: []Benchmark{{"*", "HEPscore23", 15.2}}, Accelerators: []Accelerator{{"g1.*", "GPU", "NVIDIA", "A100", 1, 40}}, Discovery: disabled}},
+					Benchmarks: []Benchmark{{"*", "HEPscore23", 15.2}}, Accelerators: []Accelerator{{"g1.*", "GPU", "NVIDIA", "A100", 1, 40}}, Discovery: disabled, Images: writing}},
 				Credentials: map[string]Credential{"reader": {OSCloud: "fedsite-reader"}, "imagesw": {OSCloud: "fedsite-images"}},
 				Network:     proxy,
 			},
 		},
 		{
 			name:  "catchall",
-			later: []string{"entitlements", "images", "web.auth"},
-			cut:   []string{"entitlements: → LINE", "images:\n → BLOCK", "web: → LINE"},
+			later: []string{"entitlements", "web.auth"},
+			cut:   []string{"entitlements: → LINE", "web: → LINE"},
 			want: Config{
 				Sites: []Site{
-					{Site: site.Site{Name: "CREODIAS"}, Accounting: none, Privacy: asIs, Discovery: publishing, Runs: runs,
+					{Site: site.Site{Name: "CREODIAS"}, Accounting: none, Privacy: asIs, Discovery: publishing, Images: pushed(site.Active, "qcow2", "raw"), Runs: runs,
 						Clouds: []Cloud{{Cloud: site.Cloud{Name: "keystone.example.com", AuthURL: "https://keystone.example.com:5000/v3", Region: "WAW4-1", ServiceName: "CREODIAS", Properties: site.DefaultProperties,
 							VOs: []site.VO{{Name: "ops"}, {Name: "vo.example.eu"}}}, Modes: map[site.Part]site.Mode{site.Accounting: site.Disabled}, Credentials: signs("appcred"), Parallel: 4}}},
-					{Site: site.Site{Name: "NCG-INGRID-PT"}, Accounting: defaults(site.Observe), Privacy: asIs, Discovery: publishing, Runs: runs,
+					{Site: site.Site{Name: "NCG-INGRID-PT"}, Accounting: defaults(site.Observe), Privacy: asIs, Discovery: publishing, Images: pushed(site.Disabled, "qcow2"), Runs: runs,
 						Clouds: []Cloud{{Cloud: site.Cloud{Name: "stratus.example.pt", AuthURL: "https://Stratus.example.pt:5000/v3/", ServiceName: "NCG-INGRID-PT", Properties: site.DefaultProperties,
 							VOs: []site.VO{{Name: "cloud.egi.eu", Project: "p1"}, {Name: "/biomed/vip", Project: "p2", DefaultNetwork: "private_only", PublicNetwork: "out"}}},
 							Protocol: "oidc", Credentials: signs("checkin"), Parallel: 4}}}},
@@ -200,7 +212,7 @@ func TestLaterKeysAreNotThereYet(t *testing.T) {
 			}
 		}
 	}
-	for path, want := range map[string]bool{"images": true, "sites [0] images": true, "sites [0] format": false, "format": false,
+	for path, want := range map[string]bool{"access": true, "sites [0] access": true, "sites [0] format": false, "format": false,
 		"credentials x": false, "credentials": false, "sites [0] sites": false} {
 		if got := isLater(strings.Fields(path)); got != want {
 			t.Errorf("%s: %v", path, got)

@@ -271,8 +271,11 @@ func (l *loader) partCredentials(s Site, f fileCloud, c Cloud) {
 	}
 	for _, part := range parts {
 		mode := s.Accounting.Mode
-		if part == site.Discovery {
+		switch part {
+		case site.Discovery:
 			mode = s.Discovery.Mode
+		case site.Images:
+			mode = s.Images.Mode
 		}
 		if _, said := f.Credential.own[part]; !said && site.Lowest(mode, c.ModeOf(part)) != site.Disabled {
 			l.missing(n, string(part), "is required, unless the mode of "+string(part)+" is disabled")

@@ -57,6 +57,7 @@ type VO struct {
 	AccountAs string    // what records say instead of Name, "" = Name
 	Mode      Mode      // of accounting, or of the part that is given the VO: the lower of cloud's and VO's, which counts where it is lower than the site's; "" = the site's
 	Discovery Mode      // the same of discovery
+	Images    Mode      // the same of images
 	Since     time.Time // zero = always; first instant at which the VO is here (UTC)
 	Until     time.Time // zero = open; first instant at which it is not any more
 
