@@ -205,12 +205,21 @@ func TestHostile(t *testing.T) {
 			}
 		}
 	}
-	dir, info := qcow2(t) // another good file than the one that was inspected
-	info.VirtualSize *= 2
-	if _, _, err := c.Convert(t.Context(), dir, info, diskimage.Raw, nil); err == nil || len(left(t, dir)) > 0 {
-		t.Errorf("another file: %v, %q", err, left(t, dir))
-	}
-	if _, _, err := c.Convert(t.Context(), dir, good, diskimage.Raw, nil); err == nil || !strings.Contains(err.Error(), "not the one that was inspected") {
-		t.Errorf("another length: %v", err)
+}
+
+// TestChanged refuses another good file than the one that was inspected.
+func TestChanged(t *testing.T) {
+	c := script(t, ": >ran\n")
+	dir, info := qcow2(t)
+	for what, change := range map[string]func(i *diskimage.Info){
+		"format":       func(i *diskimage.Info) { i.Format = diskimage.VMDK },
+		"virtual size": func(i *diskimage.Info) { i.VirtualSize *= 2 },
+		"size":         func(i *diskimage.Info) { i.FileSize++ },
+	} {
+		said := info
+		change(&said)
+		if _, _, err := c.Convert(t.Context(), dir, said, diskimage.Raw, nil); err == nil || !strings.Contains(err.Error(), "not the one that was inspected") || len(left(t, dir)) > 0 {
+			t.Errorf("another %s: %v, %q", what, err, left(t, dir))
+		}
 	}
 }

@@ -50,7 +50,7 @@ func (j *job) run(ctx context.Context, f fence, args []string) error {
 	if !hooked.Load() {
 		return errors.New("this program does not call conversion.Child at its start, and cannot be its own child")
 	}
-	runtime.LockOSThread() // the kernel kills the child when the thread that made it ends, as it does with this process
+	runtime.LockOSThread() // the child asks to be killed when its parent ends, which for the kernel is the thread that made it
 	defer runtime.UnlockOSThread()
 	ctx, cancel := context.WithTimeoutCause(ctx, f.wall, fmt.Errorf("%w: more than %s", errTime, f.wall))
 	defer cancel()
@@ -61,7 +61,7 @@ func (j *job) run(ctx context.Context, f fence, args []string) error {
 	cmd.Args = append(append(cmd.Args, j.qemu), args...)
 	said := &tail{}
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = j.dir, []string{}, &percents{tell: j.progress}, said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
 	err := cmd.Run()

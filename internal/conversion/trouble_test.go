@@ -78,13 +78,20 @@ exec /bin/cp src dst
 func TestDirectory(t *testing.T) {
 	c := script(t, "exec /bin/cp src dst\n")
 	dir, info := qcow2(t)
+	other := filepath.Join(t.TempDir(), "other")
+	if err := os.WriteFile(other, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range []string{Made, disk} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte("old"), 0o600); err != nil {
+		if err := os.Symlink(other, filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if _, made, err := c.Convert(t.Context(), dir, info, diskimage.QCOW2, nil); err != nil || made.Format != diskimage.QCOW2 || len(left(t, dir)) != 1 {
 		t.Errorf("%+v, %v, %q", made, err, left(t, dir))
+	}
+	if b, err := os.ReadFile(other); err != nil || string(b) != "old" {
+		t.Errorf("a link was followed: %d bytes, %v", len(b), err)
 	}
 	if _, _, err := c.Convert(t.Context(), "relative", info, diskimage.Raw, nil); err == nil || !strings.Contains(err.Error(), "not absolute") {
 		t.Error(err)
