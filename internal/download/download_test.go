@@ -106,6 +106,11 @@ func TestBadAnswers(t *testing.T) {
 			}
 		}
 	}
+	gone := serve(t, status(200))
+	gone.Close()
+	if _, err := client(t).Open(t.Context(), gone.URL+"/list?key=s3cret-key", Auth{}, 0, ""); !errors.Is(err, ErrUnavailable) || strings.Contains(err.Error(), "s3cret") || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("nobody is there: %v", err)
+	}
 	for _, u := range []string{"", "ftp://h/x", "http://", "/x", "http://t0ken:p%zz@h/x", "file:///etc/passwd", "http://h/\x7f"} {
 		if _, err := client(t).Open(t.Context(), u, Auth{}, 0, ""); !errors.Is(err, ErrRefused) || strings.Contains(err.Error(), "t0ken") {
 			t.Errorf("%q: %v", u, err)
@@ -170,6 +175,9 @@ func TestTooLarge(t *testing.T) {
 			_, _, err := whole(t, c.opener(u), Options{})
 			if !errors.Is(err, want) {
 				t.Errorf("%s, at most %d: %v", u, max, err)
+			}
+			if _, err := c.Open(t.Context(), u, Auth{}, 0, ""); u == said.URL && !errors.Is(err, want) {
+				t.Errorf("%s, at most %d, before it is read: %v", u, max, err)
 			}
 		}
 	}

@@ -151,11 +151,11 @@ func (s *Stream) read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := s.piece.Body.Read(p)
-	_, _ = s.prefix.Write(p[:n])
-	s.offset += int64(n)
-	if size := s.Size(); size >= 0 && s.offset > size {
+	if size := s.Size(); size >= 0 && s.offset+int64(n) > size {
 		return 0, Error{URL: "the file"}.because(ErrLength, errorf("it goes on after its %d bytes", size))
 	}
+	_, _ = s.prefix.Write(p[:n])
+	s.offset += int64(n)
 	return n, err
 }
 

@@ -96,6 +96,18 @@ func TestNoNearerThanTheOperatorSaid(t *testing.T) {
 	if _, err := getFrom(t, c, "https://192.0.2.1/list", "http://localhost"+port); !errors.Is(err, ErrRefused) {
 		t.Errorf("over an open connection: %v", err)
 	}
+	// Where a name of the operator led last counts, and is remembered from the connection.
+	for host, want := range map[string]Reach{"127.0.0.1": Loopback, "lists.example.org": Private} {
+		if want == Private {
+			c.near.seen.Store(host, want)
+		}
+		if got, ok := c.near.seen.Load(host); !ok || got != want {
+			t.Errorf("%s: remembered %v", host, got)
+		}
+	}
+	if got := c.near.reachOf(t.Context(), &url.URL{Scheme: "https", Host: "lists.example.org"}, false); got != Private {
+		t.Errorf("a name that led to a private address: %s", got)
+	}
 	if _, err := From(t.Context(), "tok3n@"); err == nil || strings.Contains(err.Error(), "tok3n") {
 		t.Errorf("no URL: %v", err)
 	}

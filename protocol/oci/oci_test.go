@@ -106,8 +106,9 @@ func TestTags(t *testing.T) {
 	}
 	for _, link := range []string{"/v2/vo/img/tags/list?n=1000", "http://169.254.169.254/x", "//evil.example.org/x", "http://a:b@127.0.0.1/x"} {
 		g.put("/v2/vo/img/tags/list?n=1000&last=2", `{"tags":["3"]}`, link)
-		if all, err := g.client().Tags(t.Context(), "vo/img"); !errors.Is(err, ErrAnswer) || all != nil {
-			t.Errorf("%s: %q, %v", link, all, err)
+		g.asked = nil
+		if all, err := g.client().Tags(t.Context(), "vo/img"); !errors.Is(err, ErrAnswer) || all != nil || len(g.asked) != 2 {
+			t.Errorf("%s: %q, %v, asked %d times", link, all, err, len(g.asked))
 		}
 	}
 }
