@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/fedsite/fedsite/internal/openstack"
 	"github.com/fedsite/fedsite/internal/run"
@@ -20,9 +21,6 @@ func Check(ctx context.Context, d Deps, t *Target) error {
 		c.note(run.Check{Name: "mode", State: run.CheckSkip, Reason: "mode is disabled", Remedy: "set images.mode: observe"})
 		return nil
 	}
-	if err := c.sources(ctx); err != nil {
-		return err
-	}
 	for _, cloud := range t.Clouds {
 		if site.Lowest(t.Settings.Mode, cloud.Mode) == site.Disabled {
 			continue
@@ -31,6 +29,9 @@ func Check(ctx context.Context, d Deps, t *Target) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+	}
+	if err := c.sources(ctx); err != nil {
+		return err
 	}
 	c.staging()
 	status, err := ReadStatus(ctx, d.DB, t)
@@ -46,6 +47,8 @@ func Check(ctx context.Context, d Deps, t *Target) error {
 type checker struct {
 	d Deps
 	t *Target
+
+	vos []string // that have a project at one of the clouds
 }
 
 func (c *checker) note(found run.Check) {
@@ -62,7 +65,7 @@ func (c *checker) sources(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	answers, failed := askAll(ctx, c.t, memories, c.d.Now())
+	answers, failed := askAll(ctx, c.t, memories, c.vos, c.d.Now())
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -94,6 +97,9 @@ func (c *checker) cloud(ctx context.Context, t CloudTarget) {
 	}
 	seen := map[string]bool{}
 	for _, m := range all {
+		if !slices.Contains(c.vos, m.VO) {
+			c.vos = append(c.vos, m.VO)
+		}
 		if seen[m.Project] {
 			continue
 		}

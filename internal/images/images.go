@@ -106,7 +106,7 @@ type Sharing string
 // Ways of sharing.
 const (
 	Copy  Sharing = "copy"
-	Share Sharing = "share"
+	Share Sharing = "members"
 )
 
 // ExpiredList says what becomes of the images of a list that has ended.

@@ -24,7 +24,7 @@ func judge(t SourceTarget, last Memory, marked Memory, a Answer, failed error, v
 		}
 		return v, last
 	}
-	if f := older(last, marked, a, now); f != nil {
+	if f := older(t.Kind(), last, marked, a, now); f != nil {
 		v.Failed = f
 		return v, last
 	}
@@ -60,13 +60,13 @@ func judge(t SourceTarget, last Memory, marked Memory, a Answer, failed error, v
 
 // older tells whether a list is older than one that was accepted. The list that a source has is its own: another id in its
 // place is as if another source stood there, and is not believed either.
-func older(last, marked Memory, a Answer, now time.Time) *Failure {
+func older(kind Kind, last, marked Memory, a Answer, now time.Time) *Failure {
 	const ahead = 24 * time.Hour // of a publisher's clock
 	if a.Created.Sub(now) > ahead {
 		return &Failure{Kind: Unusable, Reason: "it says it was made in the future, " + a.Created.UTC().Format(time.RFC3339), Hint: "look at the clocks here and at the publisher's"}
 	}
 	for _, m := range []Memory{last, marked} {
-		if m.List != "" && m.List != a.List {
+		if m.List != "" && m.List != a.List && kind == List {
 			return &Failure{Kind: Replayed, Permanent: true, Reason: fmt.Sprintf("it is list %.80q now, and was %.80q", a.List, m.List),
 				Hint: "when that is right, give the source another name: its images then count as those of a new one"}
 		}
@@ -109,10 +109,10 @@ func missing(last, managed map[string]time.Time, v Verdict, now time.Time) map[s
 }
 
 // askAll asks the sources, some at once, and gives what each said.
-func askAll(ctx context.Context, t *Target, memories map[string]Memory, now time.Time) ([]Answer, []error) {
+func askAll(ctx context.Context, t *Target, memories map[string]Memory, vos []string, now time.Time) ([]Answer, []error) {
 	answers, failed := make([]Answer, len(t.Sources)), make([]error, len(t.Sources))
 	atOnce(ctx, len(t.Sources), sourcesAtOnce, func(i int) {
-		answers[i], failed[i] = t.Sources[i].Ask(ctx, memories[t.Sources[i].Name()], now)
+		answers[i], failed[i] = t.Sources[i].Ask(ctx, memories[t.Sources[i].Name()], vos, now)
 	})
 	return answers, failed
 }

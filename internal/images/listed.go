@@ -57,7 +57,7 @@ func ListManaged(ctx context.Context, d Deps, t *Target) ([]Listed, error) {
 // Verify asks the sources, and judges them as a run does that remembers nothing. No cloud is asked; all are the VOs that a
 // source for all of them is for.
 func Verify(ctx context.Context, d Deps, t *Target, all []string) []Verdict {
-	answers, failed := askAll(ctx, t, nil, d.Now())
+	answers, failed := askAll(ctx, t, nil, all, d.Now())
 	verdicts := make([]Verdict, 0, len(t.Sources))
 	for i, s := range t.Sources {
 		v, _ := judge(s, Memory{}, Memory{}, answers[i], failed[i], all, d.Now())

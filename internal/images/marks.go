@@ -78,7 +78,7 @@ type Former struct {
 
 // Managers of images that are known by their marks.
 const (
-	Cloudkeeper = "cloudkeeper"
+	Cloudkeeper = "cloudkeeper-os"
 	Atrope      = "atrope"
 )
 

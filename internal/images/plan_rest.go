@@ -107,7 +107,7 @@ func (p *planner) source(m Marks) (Verdict, bool) {
 	fits := func(v Verdict) bool { return v.Source == m.Source && (v.List == m.List || v.List == "") }
 	i := slices.IndexFunc(p.o.Sources, fits)
 	if i < 0 {
-		i = slices.IndexFunc(p.o.Sources, func(v Verdict) bool { return v.List != "" && v.List == m.List })
+		i = slices.IndexFunc(p.o.Sources, func(v Verdict) bool { return v.Kind == List && v.List != "" && v.List == m.List })
 	}
 	if i < 0 {
 		return Verdict{}, false

@@ -33,11 +33,15 @@ func Look(ctx context.Context, d Deps, t *Target, c Choice) (Seen, error) {
 	if err != nil {
 		return Seen{}, err
 	}
-	d.Run.Step("list")
-	answers, failed := askAll(ctx, t, memories, now)
 	clouds, err := look(ctx, d, t)
 	if err != nil {
 		return Seen{}, err
+	}
+	vos := vosOf(clouds)
+	d.Run.Step("list")
+	answers, failed := askAll(ctx, t, memories, vos, now)
+	if ctx.Err() != nil {
+		return Seen{}, context.Cause(ctx)
 	}
 	seen := Seen{Observed: Observed{At: now}, clouds: clouds}
 	if seen.Attempts, err = attempts(ctx, d, t.Site.ID); err != nil {
@@ -49,7 +53,6 @@ func Look(ctx context.Context, d Deps, t *Target, c Choice) (Seen, error) {
 	for _, s := range clouds {
 		seen.Clouds = append(seen.Clouds, s.CloudState)
 	}
-	vos := vosOf(clouds)
 	next := make([]Memory, len(t.Sources))
 	for i, s := range t.Sources {
 		last := memories[s.Name()]

@@ -14,8 +14,9 @@ type Source interface {
 	Kind() Kind
 	// Place says where it is read, without anything secret: what stands elsewhere is another source.
 	Place() string
-	// Ask reads what the source says now. An answer that is not there, or not believed, is a *Failure.
-	Ask(ctx context.Context, last Memory, now time.Time) (Answer, error)
+	// Ask reads what the source says now, for a site with the VOs. An answer that is not there, or not believed, is a
+	// *Failure.
+	Ask(ctx context.Context, last Memory, vos []string, now time.Time) (Answer, error)
 	// Open opens the file of an entry, from a byte on if it can be had so and is still the file with the tag.
 	Open(ctx context.Context, e Entry, from int64, tag string) (File, error)
 }

@@ -35,7 +35,7 @@ func (s *ListSource) Place() string { return s.Shown }
 
 // Ask reads the list and verifies it, also when the server says that it is the one that is known: certificates end, and are
 // revoked.
-func (s *ListSource) Ask(ctx context.Context, last Memory, now time.Time) (Answer, error) {
+func (s *ListSource) Ask(ctx context.Context, last Memory, _ []string, now time.Time) (Answer, error) {
 	body, err := base64.StdEncoding.DecodeString(last.Body)
 	if err != nil || len(body) == 0 {
 		last.ETag, last.Modified = "", ""

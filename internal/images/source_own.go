@@ -28,7 +28,7 @@ func (s *OwnSource) Kind() Kind { return Own }
 func (s *OwnSource) Place() string { return s.Shown }
 
 // Ask reads the list.
-func (s *OwnSource) Ask(ctx context.Context, last Memory, _ time.Time) (Answer, error) {
+func (s *OwnSource) Ask(ctx context.Context, last Memory, _ []string, _ time.Time) (Answer, error) {
 	body, err := base64.StdEncoding.DecodeString(last.Body)
 	if err != nil || len(body) == 0 {
 		last.ETag, last.Modified = "", ""

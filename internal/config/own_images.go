@@ -1,0 +1,202 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"regexp"
+	"strings"
+)
+
+// OwnImage is an image of a site's own list.
+type OwnImage struct {
+	ID              string // as the list has it, else its name
+	Name, URL       string
+	Checksum        string // sha512:… or sha256:…
+	Format          string // "" = not said
+	Size            int64  // bytes; 0 = not said
+	Version         string
+	Description     string
+	OS, OSVersion   string
+	Arch            string
+	MinRAM, MinDisk int64 // MiB, GiB
+	Properties      map[string]string
+}
+
+// BadImage is an entry of a site's own list that cannot be used.
+type BadImage struct {
+	Name, Reason string
+}
+
+type fileOwnImages struct {
+	said
+	Images []fileOwnImage `key:"images" required:"true"`
+}
+
+type fileOwnImage struct {
+	said
+	ID          text       `key:"id" maxlen:"200"`
+	Name        text       `key:"name" required:"true" maxlen:"200"`
+	URL         text       `key:"url" required:"true" format:"url" words:"https://www.example.org/image.qcow2"`
+	SHA512      text       `key:"sha512" pattern:"^[0-9a-fA-F]{128}$" words:"128 hexadecimal digits"`
+	SHA256      text       `key:"sha256" pattern:"^[0-9a-fA-F]{64}$" words:"64 hexadecimal digits"`
+	Format      text       `key:"format" enum:"qcow2|raw|vmdk|vdi|vhd|vhdx|ova|iso"`
+	Size        size       `key:"size"`
+	Version     text       `key:"version" maxlen:"200"`
+	Description text       `key:"description"`
+	OS          text       `key:"os" maxlen:"200"`
+	OSVersion   text       `key:"os_version" maxlen:"200"`
+	Arch        text       `key:"arch" maxlen:"200"`
+	MinRAM      number     `key:"min_ram" min:"0" max:"10000000"`
+	MinDisk     number     `key:"min_disk" min:"0" max:"1000000"`
+	Properties  dict[text] `key:"properties"`
+}
+
+// ParseOwnImages reads a site's own list of images:
+//
+//	images:
+//	  - {name: Debian 13, url: https://www.example.org/debian.qcow2, sha512: …, version: "1", os: debian, os_version: "13", arch: x86_64, min_ram: 512, min_disk: 10}
+//
+// An entry that is wrong, or has the name of another one, is among the bad ones; only what is no such list is an error.
+func ParseOwnImages(name string, data []byte) (images []OwnImage, bad []BadImage, err error) {
+	p, root := read(name, data)
+	if root == nil || len(p.list) > 0 {
+		return nil, nil, orEmpty(p, name)
+	}
+	d := &decoder{problems: p, complete: true}
+	d.unknown(root, map[string]int{"images": 0}, false)
+	all := root.get("images")
+	if all == nil || all.kind != list {
+		d.add(root.head(), "images", "is required: a list of images")
+	}
+	if len(p.list) > 0 {
+		return nil, nil, p.err()
+	}
+	count := map[string]int{}
+	for _, item := range all.items {
+		q := newProblems(name, strings.Join(p.lines, "\n"))
+		var f fileOwnImage
+		(&decoder{problems: q, complete: true}).value(item, reflect.ValueOf(&f).Elem(), field{})
+		i := f.image()
+		switch {
+		case len(q.list) > 0:
+			bad = append(bad, BadImage{Name: label(item), Reason: q.list[0].plain()})
+			continue
+		case i.Checksum == "":
+			bad = append(bad, BadImage{Name: i.Name, Reason: fmt.Sprintf("line %d: must have a sha512 or a sha256, one of them", item.head().line)})
+			continue
+		}
+		count[i.ID]++
+		images = append(images, i)
+	}
+	var once []OwnImage
+	for _, i := range images { // neither of two: order must not decide
+		if count[i.ID] > 1 {
+			bad = append(bad, BadImage{Name: i.Name, Reason: "another entry has the same id " + i.ID})
+			continue
+		}
+		once = append(once, i)
+	}
+	return once, bad, nil
+}
+
+// orEmpty is what is wrong with a file that could not be read, or has nothing.
+func orEmpty(p *problems, name string) error {
+	if err := p.err(); err != nil {
+		return err
+	}
+	return fmt.Errorf("%s is empty", name)
+}
+
+// plain is the error in one line.
+func (e Error) plain() string {
+	return fmt.Sprintf("line %d: %s: %s", e.Line, e.Path, e.Message)
+}
+
+// label names an entry as well as can be.
+func label(n *node) string {
+	for _, key := range []string{"name", "id"} {
+		if text := textOf(n.get(key)); text != "" {
+			return text
+		}
+	}
+	return fmt.Sprintf("entry in line %d", n.head().line)
+}
+
+func (f fileOwnImage) image() OwnImage {
+	i := OwnImage{ID: f.ID.V, Name: f.Name.V, URL: f.URL.V, Format: f.Format.V, Size: f.Size.V, Version: f.Version.V, Description: f.Description.V, OS: f.OS.V, OSVersion: f.OSVersion.V, Arch: f.Arch.V,
+		MinRAM: int64(f.MinRAM.V), MinDisk: int64(f.MinDisk.V)}
+	if i.ID == "" {
+		i.ID = i.Name
+	}
+	for _, e := range f.Properties.entries {
+		i.Properties = with(i.Properties, e.name, e.value.V)
+	}
+	switch {
+	case f.SHA512.V != "" && f.SHA256.V == "":
+		i.Checksum = "sha512:" + strings.ToLower(f.SHA512.V)
+	case f.SHA256.V != "" && f.SHA512.V == "":
+		i.Checksum = "sha256:" + strings.ToLower(f.SHA256.V)
+	}
+	return i
+}
+
+// ImageBlock is an image that is not to be brought, in the file of blocks.
+type ImageBlock struct {
+	Checksum string `json:"checksum,omitempty"` // sha512:… or sha256:…; or Ref
+	Ref      string `json:"ref,omitempty"`
+	Reason   string `json:"reason"`
+	Since    string `json:"since,omitempty"` // a day, or a moment
+	By       string `json:"by,omitempty"`
+}
+
+type fileBlock struct {
+	said
+	Checksum text `key:"checksum"`
+	Ref      text `key:"ref" maxlen:"500"`
+	Reason   text `key:"reason" required:"true" maxlen:"500"`
+	Since    text `key:"since"`
+	By       text `key:"by" maxlen:"200"`
+}
+
+var checksumForm = regexp.MustCompile(`^(sha512:[0-9a-fA-F]{128}|sha256:[0-9a-fA-F]{64})$`)
+
+// ParseBlocks reads a file of blocks, blocks: and a list of {checksum: …, or ref: …, reason, since, by}. It is strict: a block that is not
+// understood could be one that matters. An empty file has none.
+func ParseBlocks(name string, data []byte) ([]ImageBlock, error) {
+	if strings.TrimSpace(string(data)) == "" {
+		return nil, nil
+	}
+	p, root := read(name, data)
+	if root == nil || len(p.list) > 0 {
+		return nil, p.err()
+	}
+	d := &decoder{problems: p, complete: true}
+	d.unknown(root, map[string]int{"blocks": 0}, false)
+	blocks := root.get("blocks")
+	if blocks == nil || blocks.kind != list {
+		d.add(root.head(), "blocks", "is required: a list of blocks")
+		return nil, p.err()
+	}
+	var all []ImageBlock
+	for _, item := range blocks.items {
+		var f fileBlock
+		d.value(item, reflect.ValueOf(&f).Elem(), field{})
+		if item.kind == mapping && (f.Checksum.V == "") == (f.Ref.V == "") {
+			d.fail(item, "must have a checksum or a ref, one of them")
+		}
+		if f.Checksum.V != "" && !checksumForm.MatchString(f.Checksum.V) {
+			d.fail(f.Checksum.at, "must be sha512: and 128 hexadecimal digits, or sha256: and 64")
+		}
+		all = append(all, ImageBlock{Checksum: strings.ToLower(f.Checksum.V), Ref: f.Ref.V, Reason: f.Reason.V, Since: f.Since.V, By: f.By.V})
+	}
+	return all, p.err()
+}
+
+// FormatBlocks writes a file of blocks, as ParseBlocks reads it.
+func FormatBlocks(all []ImageBlock) ([]byte, error) {
+	if all == nil {
+		all = []ImageBlock{}
+	}
+	text, err := MarshalYAML(map[string][]ImageBlock{"blocks": all})
+	return append([]byte("# images that fedsite never brings; fedsite images block writes this file\n"), text...), err
+}
