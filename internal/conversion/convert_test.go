@@ -116,8 +116,8 @@ func TestTargets(t *testing.T) {
 					t.Fatal(err)
 				}
 				sizes[f] = stat.Size()
-			} else if _, _, err := c.Convert(t.Context(), dir, info, f, nil); err == nil {
-				t.Errorf("%s was made", f)
+			} else if _, _, err := c.Convert(t.Context(), dir, info, f, nil); err == nil || !strings.Contains(err.Error(), "no image can be converted to") {
+				t.Errorf("%s was made: %v", f, err)
 			}
 		}
 		if len(sizes) != 6 || (sizes[diskimage.QCOW2] < 448<<10) != compress || (sizes[diskimage.VMDK] < 160<<10) != compress {
@@ -142,21 +142,58 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// TestUnpack converts what is packed with gzip: a disk, and an OVA's.
+// TestUnpack converts what is packed: a disk with gzip, an OVA's, and one with bzip2.
 func TestUnpack(t *testing.T) {
 	c := qemu(t, Settings{})
 	want := plain(t, vector(t, "disk-stream.vmdk"), "vmdk")
-	var packed bytes.Buffer
-	z := gzip.NewWriter(&packed)
-	if _, err := z.Write(vector(t, "disk-stream.vmdk")); err != nil || z.Close() != nil {
+	packed := zipped(t, vector(t, "disk-stream.vmdk"))
+	bzipped, err := os.ReadFile(filepath.Join("testdata", "disk-stream.vmdk.bz2"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	for _, b := range [][]byte{packed.Bytes(), archive(t, packed.Bytes())} {
+	for _, b := range [][]byte{packed, archive(t, packed), bzipped} {
 		dir, info, err := staged(t, b, diskimage.Limits{Compressed: true})
 		if err != nil {
 			t.Fatal(err)
 		}
 		checkMade(t, c, dir, info, diskimage.QCOW2, want)
+	}
+}
+
+func zipped(t *testing.T, b []byte) []byte {
+	t.Helper()
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	if _, err := z.Write(b); err != nil || z.Close() != nil {
+		t.Fatal(err)
+	}
+	return packed.Bytes()
+}
+
+// TestPacked refuses what turns out to be within: nothing of it reaches qemu-img.
+func TestPacked(t *testing.T) {
+	c := script(t, ": >ran\n")
+	for name, x := range map[string]struct {
+		b    []byte
+		want string
+	}{
+		"a hostile disk":      {zipped(t, vector(t, "bad-backing.qcow2")), "backing file"},
+		"a descriptor":        {zipped(t, vector(t, "bad-flat.vmdk")), "descriptor of other files"},
+		"hostile, in an OVA":  {archive(t, zipped(t, vector(t, "bad-datafile.qcow2"))), "data in another file"},
+		"raw, in an OVA":      {archive(t, zipped(t, vector(t, "disk-mbr.raw"))), "an OVA's disk is VMDK or qcow2"},
+		"an OVA":              {zipped(t, vector(t, "disk.ova")), "ova within gzip is not unpacked"},
+		"packed twice":        {zipped(t, zipped(t, vector(t, "disk-v3.qcow2"))), "compressed"},
+		"cut":                 {zipped(t, vector(t, "disk-v3.qcow2"))[:20000], "unexpected EOF"},
+		"xz":                  {append([]byte("\xfd7zXZ\x00"), make([]byte, 600)...), "xz cannot be unpacked"},
+		"no gzip but in name": {append([]byte("\x1f\x8b\x08"), make([]byte, 600)...), "unpacking"},
+	} {
+		dir, info, err := staged(t, x.b, diskimage.Limits{Compressed: true})
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if _, _, err := c.Convert(t.Context(), dir, info, diskimage.Raw, nil); err == nil || !strings.Contains(err.Error(), x.want) || len(left(t, dir)) > 0 {
+			t.Errorf("%s: %v, %q, want %q", name, err, left(t, dir), x.want)
+		}
 	}
 }
 

@@ -2,7 +2,9 @@ package conversion
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,8 +25,8 @@ func TestNew(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	if _, err := New(Settings{QEMU: "qemu-img"}); err == nil {
-		t.Error("a path that is not absolute is taken")
+	if _, err := New(Settings{QEMU: "qemu-img"}); err == nil || !strings.Contains(err.Error(), "not absolute") {
+		t.Errorf("a path that is not absolute: %v", err)
 	}
 }
 
@@ -136,6 +138,16 @@ func TestRoom(t *testing.T) {
 	if err := j.room(1); err != nil {
 		t.Error(err)
 	}
+	b := vector(t, "disk-v3.qcow2")
+	binary.BigEndian.PutUint64(b[24:], 15<<40)
+	binary.BigEndian.PutUint32(b[36:], 15<<11) // entries of its first table
+	dir, info, err := staged(t, b, diskimage.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := script(t, ": >ran\n").Convert(t.Context(), dir, info, diskimage.Raw, nil); !errors.Is(err, ErrNoRoom) || len(left(t, dir)) > 0 {
+		t.Errorf("a disk of 15 TiB: %v, %q", err, left(t, dir))
+	}
 }
 
 // TestBomb stops unpacking at the largest disk that is allowed, and when it is told to.
@@ -149,7 +161,7 @@ func TestBomb(t *testing.T) {
 	}
 	defer root.Close()
 	j := &job{Converter: c, dir: dir, root: root}
-	if err := j.copy(t.Context(), zeros{}); err == nil || !strings.Contains(err.Error(), "it is more than") {
+	if err := j.copy(t.Context(), zeros()); err == nil || !strings.Contains(err.Error(), "it is more than") {
 		t.Error(err)
 	}
 	if err := j.clear(); err != nil {
@@ -157,12 +169,14 @@ func TestBomb(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := j.copy(ctx, zeros{}); !errors.Is(err, context.Canceled) {
+	if err := j.copy(ctx, zeros()); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }
 
-// zeros never end.
-type zeros struct{}
+// zeros are a little more than may be unpacked here: were they taken, the disk would not be full.
+func zeros() io.Reader { return io.LimitReader(endless{}, 2*overhead) }
 
-func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }

@@ -38,8 +38,6 @@ func (j *job) unpack(ctx context.Context, from diskimage.Info) (string, diskimag
 		return "", found, err
 	case from.Disk != nil && found.Format != diskimage.VMDK && found.Format != diskimage.QCOW2:
 		return "", found, fmt.Errorf("an OVA's disk is VMDK or qcow2, and this one is %s", found.Format)
-	case from.VirtualSize != 0 && found.VirtualSize != from.VirtualSize:
-		return "", found, fmt.Errorf("the disk has %d bytes, and %d were found before", found.VirtualSize, from.VirtualSize)
 	case found.Format.QEMU() == "":
 		return "", found, fmt.Errorf("%s within %s is not unpacked", found.Format, from.Format)
 	}
