@@ -152,7 +152,7 @@ Exit codes: 0 all done, 1 failed, 2 usage, 3 partly done, 10 configuration inval
 	flags.BoolVarP(&c.quiet, "quiet", "q", false, "print a run's report only when not all was done: for cron")
 	root.SetFlagErrorFunc(usage)
 	root.CompletionOptions.DisableDefaultCmd = false
-	root.AddCommand(c.accounting(), c.discovery(), c.serve(), c.tasks(), c.backup(), c.restore(), c.privacy(), c.demo(), c.config(), c.version())
+	root.AddCommand(c.accounting(), c.discovery(), c.images(), c.serve(), c.tasks(), c.backup(), c.restore(), c.privacy(), c.demo(), c.config(), c.version())
 	root.SetHelpCommandGroupID(operations)
 	root.SetCompletionCommandGroupID(setup)
 	return root

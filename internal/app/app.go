@@ -47,6 +47,7 @@ type base struct {
 
 	keeping    keeping // credentials
 	registries registries
+	trusts     trusts
 }
 
 // Database is the file name of the SQLite database in the state directory.

@@ -30,20 +30,26 @@ type way interface {
 	accounting.Knower
 	Inventory(ctx context.Context, project string) (discovery.Inventory, error)
 	Authorities(ctx context.Context) (openstack.Authorities, error)
+	Store(ctx context.Context, project string) (*openstack.ImageStore, error)
 }
 
 // way gives a part's way to a cloud: to each project with its credential. What is wrong with it becomes a problem of that
 // cloud, or project, when it is used, and spoils no other one.
 func (a *App) way(s config.Site, c config.Cloud, part site.Part) way {
+	return a.wayFor(s, c, part, false)
+}
+
+// wayFor is way, of a client that may write or not.
+func (a *App) wayFor(s config.Site, c config.Cloud, part site.Part, writes bool) way {
 	use := credential.For{Site: s.Site.Name}
 	general, own := c.CredentialFor(part), c.ProjectCredentialsOf(part)
 	each := a.forEachVO(general)
 	if a.opts.Getenv != nil || (len(own) == 0 && len(c.VOCredentials[part]) == 0 && !each) {
-		return a.wayWith(s, c, general, use, nil)
+		return a.wayWith(s, c, general, use, nil, writes)
 	}
 	all := ownWays{whole: part == site.Accounting}
 	if general != "" && !each {
-		all.general = a.wayWith(s, c, general, use, nil)
+		all.general = a.wayWith(s, c, general, use, nil, writes)
 	}
 	made, done := map[string]way{}, map[string]bool{}
 	for _, vo := range c.Cloud.VOs {
@@ -65,7 +71,7 @@ func (a *App) way(s config.Site, c config.Cloud, part site.Part) way {
 		}
 		key := name + "\x00" + its.VO
 		if made[key] == nil {
-			made[key] = a.wayWith(s, c, name, its, all.general)
+			made[key] = a.wayWith(s, c, name, its, all.general, writes)
 		}
 		all.own = append(all.own, ownWay{vo.Project, vo.Name, made[key]})
 	}
@@ -80,8 +86,8 @@ func (a *App) forEachVO(name string) bool {
 
 // wayWith gives the way to a cloud with one credential. Beside another way to the same cloud it goes by its connections, so
 // that what the cloud may be asked per second is asked by both together.
-func (a *App) wayWith(s config.Site, c config.Cloud, name string, use credential.For, beside way) way {
-	w, err := a.cloud(s, c, name, use, beside, false)
+func (a *App) wayWith(s config.Site, c config.Cloud, name string, use credential.For, beside way, writes bool) way {
+	w, err := a.cloud(s, c, name, use, beside, writes)
 	if err != nil {
 		return &brokenWay{err}
 	}
@@ -111,6 +117,11 @@ func (w *cloudWay) Inventory(ctx context.Context, id string) (discovery.Inventor
 // Authorities tells whose certificate Keystone shows.
 func (w *cloudWay) Authorities(ctx context.Context) (openstack.Authorities, error) {
 	return w.cloud.Authorities(ctx)
+}
+
+// Store signs in to a project, for its images.
+func (w *cloudWay) Store(ctx context.Context, id string) (*openstack.ImageStore, error) {
+	return w.cloud.ImageStore(ctx, id)
 }
 
 // cloud makes the way to a cloud with one credential. One that does not write refuses to.
@@ -244,6 +255,8 @@ func (b *brokenWay) Inventory(context.Context, string) (discovery.Inventory, err
 func (b *brokenWay) Authorities(context.Context) (openstack.Authorities, error) {
 	return openstack.Authorities{}, b.err
 }
+
+func (b *brokenWay) Store(context.Context, string) (*openstack.ImageStore, error) { return nil, b.err }
 
 func (b *brokenWay) Lookup() accounting.Lookup { return nil }
 

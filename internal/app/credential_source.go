@@ -118,6 +118,15 @@ func (o *ownWays) Inventory(ctx context.Context, id string) (discovery.Inventory
 	return w.Inventory(ctx, id)
 }
 
+// Store signs in to a project with its credential, for its images.
+func (o *ownWays) Store(ctx context.Context, id string) (*openstack.ImageStore, error) {
+	w, err := o.to(id)
+	if err != nil {
+		return nil, err
+	}
+	return w.Store(ctx, id)
+}
+
 // to gives the way to a project.
 func (o *ownWays) to(id string) (way, error) {
 	o.mu.Lock()

@@ -13,6 +13,7 @@ import (
 	"github.com/fedsite/fedsite/internal/config"
 	"github.com/fedsite/fedsite/internal/discovery"
 	"github.com/fedsite/fedsite/internal/health"
+	"github.com/fedsite/fedsite/internal/images"
 	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/site"
 	"github.com/fedsite/fedsite/internal/store"
@@ -26,6 +27,7 @@ type known struct {
 	tasks  []tasks.Status
 	status []accounting.Status             // by site, of those whose accounting is not disabled and could be read
 	offers []discovery.Status              // likewise of discovery
+	images []images.Status                 // likewise of images
 	downs  map[string][]discovery.Downtime // by site's id
 	unread []string
 }
@@ -119,6 +121,7 @@ func (s *service) know(ctx context.Context) known {
 	s.reports.forget(k.tasks, k.now)
 	for _, c := range a.cfg.Sites {
 		s.knowOffers(ctx, a, c, &k)
+		s.knowImages(ctx, a, c, &k)
 		if c.Accounting.Mode == site.Disabled {
 			continue
 		}
@@ -151,6 +154,19 @@ func (s *service) knowOffers(ctx context.Context, a *App, c config.Site, k *know
 	}
 }
 
+// knowImages reads what there is to know of a site's images.
+func (s *service) knowImages(ctx context.Context, a *App, c config.Site, k *known) {
+	if c.Images.Mode == site.Disabled {
+		return
+	}
+	status, err := images.ReadStatus(ctx, a.db, &images.Target{Site: c.Site, Settings: imageSettings(c.Images)})
+	if err != nil {
+		k.unread = append(k.unread, fmt.Sprintf("images of %s: %v", c.Site.Name, err))
+		return
+	}
+	k.images = append(k.images, status)
+}
+
 // facts gives what health is judged by.
 func (s *service) facts(ctx context.Context, k known) health.Facts {
 	f := health.Facts{Now: k.now, Service: health.Service{Started: s.since, Unread: k.unread,
@@ -164,6 +180,9 @@ func (s *service) facts(ctx context.Context, k known) health.Facts {
 	for _, c := range k.app.cfg.Sites {
 		h := health.Site{ID: c.Site.ID, Name: c.Site.Name, Modes: []health.Mode{
 			{Part: string(site.Accounting), Off: c.Accounting.Mode == site.Disabled}, {Part: string(site.Discovery), Off: c.Discovery.Mode == site.Disabled}}}
+		if len(c.Images.Sources) > 0 {
+			h.Modes = append(h.Modes, health.Mode{Part: string(site.Images), Off: c.Images.Mode == site.Disabled})
+		}
 		for _, d := range k.downs[c.Site.ID] {
 			h.Downtimes = append(h.Downtimes, health.Downtime{ID: d.ID, From: d.Start, To: d.End, Reason: d.Description, Outage: d.Outage, Clouds: d.Clouds, Asked: d.Asked})
 		}
@@ -187,6 +206,9 @@ func (s *service) facts(ctx context.Context, k known) health.Facts {
 		f.Checks = append(f.Checks, status.Checks(k.now)...)
 	}
 	for _, status := range k.offers {
+		f.Checks = append(f.Checks, status.Checks(k.now)...)
+	}
+	for _, status := range k.images {
 		f.Checks = append(f.Checks, status.Checks(k.now)...)
 	}
 	f.Checks = append(f.Checks, s.servers.checks()...)

@@ -11,6 +11,7 @@ import (
 	"github.com/fedsite/fedsite/internal/accounting"
 	"github.com/fedsite/fedsite/internal/discovery"
 	"github.com/fedsite/fedsite/internal/health"
+	"github.com/fedsite/fedsite/internal/images"
 	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/site"
 	"github.com/fedsite/fedsite/internal/telemetry"
@@ -42,6 +43,9 @@ func (s *service) figures(ctx context.Context) (telemetry.Snapshot, error) {
 	for _, status := range k.offers {
 		offerFigures(&f, status, k.now)
 	}
+	for _, status := range k.images {
+		imageFigures(&f, status, k.now)
+	}
 	for _, c := range k.app.cfg.Sites {
 		f.Sites = append(f.Sites, *sites[c.Site.ID])
 	}
@@ -58,7 +62,7 @@ func (s *service) figures(ctx context.Context) (telemetry.Snapshot, error) {
 			name = k.app.siteName(t.Site)
 		}
 		f.Tasks = append(f.Tasks, telemetry.TaskFigures{Site: name, Task: kind, LastSuccess: t.LastSuccess, Period: period(t, k.now), Paused: t.PausedUntil.After(k.now)})
-		if kind == taskCheck || kind == taskOfferCheck {
+		if slices.Contains([]string{taskCheck, taskOfferCheck, taskImageCheck}, kind) {
 			f.Credentials = append(f.Credentials, signIns(s.lastReport(ctx, k.app, t))...)
 		}
 	}
@@ -118,6 +122,27 @@ func offerFigures(f *telemetry.Snapshot, status discovery.Status, now time.Time)
 				share.Stale = max(now.Sub(since), time.Second)
 			}
 			f.Shares = append(f.Shares, share)
+		}
+	}
+}
+
+// imageFigures adds what the status of a site's images says. Several projects of a VO at a cloud count together.
+func imageFigures(f *telemetry.Snapshot, status images.Status, now time.Time) {
+	for _, o := range status.Sources {
+		f.ImageSources = append(f.ImageSources, telemetry.ImageSourceFigures{Site: status.Site, Name: o.Name, OK: o.Failed == "", Published: o.Created, Delay: o.Delay})
+	}
+	for _, sh := range status.Shares {
+		i := slices.IndexFunc(f.Images, func(o telemetry.ImageFigures) bool {
+			return o.Site == status.Site && o.Cloud == sh.Cloud && o.VO == sh.VO
+		})
+		if i < 0 {
+			i = len(f.Images)
+			f.Images = append(f.Images, telemetry.ImageFigures{Site: status.Site, Cloud: sh.Cloud, VO: sh.VO})
+		}
+		one := &f.Images[i]
+		one.Wanted, one.Present = one.Wanted+sh.Wanted, one.Present+sh.Present
+		if !sh.Behind.IsZero() {
+			one.Behind = max(one.Behind, now.Sub(sh.Behind))
 		}
 	}
 }

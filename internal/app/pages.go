@@ -29,6 +29,9 @@ var whatTasksDo = map[string]string{
 	taskOfferCheck: "looks at what discovery needs: sign-in, GOCDB, where it publishes",
 	taskRemove:     "takes away what was published of sites that are gone",
 
+	taskImages:     "brings the images that sources name, and retires those that are gone",
+	taskImageCheck: "looks at what images need: sources, sign-in, Glance, room on disk",
+
 	taskSnapshot:  "copies the database",
 	taskRetention: "takes away what was kept for long enough",
 	taskDigest:    "tells how everything is, once a day",

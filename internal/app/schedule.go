@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/fedsite/fedsite/internal/accounting"
 	"github.com/fedsite/fedsite/internal/config"
@@ -21,6 +22,9 @@ const (
 	taskPublish    = "discovery.publish"
 	taskOfferCheck = "discovery.check"
 	taskRemove     = "discovery.remove"
+
+	taskImages     = "images.sync"
+	taskImageCheck = "images.check"
 
 	taskSnapshot  = "service.snapshot"
 	taskRetention = "service.retention"
@@ -50,7 +54,11 @@ func (a *App) tasks() ([]tasks.Task, error) {
 		}
 	}
 	more, err := a.discoveries()
-	return append(all, more...), err
+	if err != nil {
+		return nil, err
+	}
+	images, err := a.imageTasks()
+	return slices.Concat(all, more, images), err
 }
 
 // whole makes a task of the whole service.

@@ -217,7 +217,7 @@ func (s *service) pages(ctx context.Context, l net.Listener) error {
 	if s.current.Load().cfg.Demo.On {
 		notice = "DEMO: an emulated site and federation, with a clock of its own"
 	}
-	handler := web.New(web.Options{Source: s, Log: s.log, Alive: s.alive, Ready: s.ready, Metrics: metrics.Handler(), Notice: notice})
+	handler := web.New(web.Options{Source: s, Log: s.log, Alive: s.alive, Ready: s.ready, Metrics: metrics.Handler(), Hook: &web.Hook{Called: s.called}, Notice: notice})
 	if err := web.Serve(ctx, l, web.NewHTTPServer(handler, s.log)); err != nil {
 		return fmt.Errorf("pages: %w", err)
 	}

@@ -27,6 +27,7 @@ type Target struct {
 	Clouds   []CloudTarget // in file order
 	Sources  []SourceTarget
 	Blocks   []Block
+	Broken   error     // why the blocks cannot be read: nothing is brought then
 	Convert  Converter // nil = nothing can be converted here
 }
 

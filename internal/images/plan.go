@@ -374,7 +374,7 @@ func (p *planner) share(w want, image string, has []string) {
 // named, and whether nothing is to be uploaded.
 func (p *planner) adopt(w want) (notice string, adopted bool) {
 	for _, x := range p.at(w.place, func(x present) bool { return x.m.Manager != "" && !p.ours(x) && x.m.meant(w.entry) }) {
-		named := slices.Contains(p.s.Adopt, x.m.Manager) || slices.Contains(p.s.Adopt, x.ID)
+		named := slices.ContainsFunc(append([]string{x.ID, x.m.Manager}, x.Tags...), func(name string) bool { return slices.Contains(p.s.Adopt, name) })
 		switch {
 		case x.m.Digest != w.entry.Digest || x.Status != "active" || x.m.State != Active:
 			continue

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/fedsite/fedsite/internal/conversion"
 	"github.com/fedsite/fedsite/internal/openstack"
 	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/protocol/diskimage"
@@ -40,7 +41,7 @@ func hintOf(err error) string {
 		return "the file at the source is not the one that was endorsed: tell its endorser; a former version stays in use"
 	case errors.Is(err, errTooLarge):
 		return "raise images.max_size if the image is wanted"
-	case errors.Is(err, errNoRoom):
+	case errors.Is(err, errNoRoom), errors.Is(err, conversion.ErrNoRoom):
 		return "make room there, or name another directory in images.staging_dir"
 	case errors.Is(err, errBroken):
 		return "the next run tries again; if it stays so, the source's server breaks off"

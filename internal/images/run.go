@@ -12,10 +12,11 @@ import (
 
 // Choice says what of a plan is done.
 type Choice struct {
-	Image string // only this one, as operators name it; "" = all
-	VO    string // only for this VO; "" = all
-	Again bool   // also what failed and is not due yet
-	Quiet bool   // nothing is remembered of what sources say: somebody only looks
+	Image  string // only this one, as operators name it; "" = all
+	VO     string // only for this VO; "" = all
+	Again  bool   // also what failed and is not due yet
+	Blocks bool   // only what hides what is blocked
+	Quiet  bool   // nothing is remembered of what sources say: somebody only looks
 }
 
 // Seen is a site's images as they were looked at: what sources say, what is in Glance, and what is to be done.
@@ -28,6 +29,9 @@ type Seen struct {
 // Look asks the sources and the clouds, and plans. Nothing is changed anywhere; what sources say is remembered, unless the
 // choice is to be quiet.
 func Look(ctx context.Context, d Deps, t *Target, c Choice) (Seen, error) {
+	if t.Broken != nil {
+		return Seen{}, t.Broken
+	}
 	now := d.Now()
 	memories, err := remembered(ctx, d, t)
 	if err != nil {
@@ -102,6 +106,9 @@ func keepMemories(ctx context.Context, d Deps, t *Target, verdicts []Verdict, ne
 // choose takes out of a plan what was not asked for.
 func (p *Plan) choose(c Choice) {
 	p.Actions = slices.DeleteFunc(p.Actions, func(a Action) bool {
+		if c.Blocks && a.Verb != BlockIt && a.Verb != Fail {
+			return true
+		}
 		if c.Image != "" && a.Image != c.Image && a.Name != c.Image && (a.Entry == nil || !a.Entry.is(c.Image)) && a.Key.ID != c.Image {
 			return true
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/fedsite/fedsite/internal/openstack"
@@ -14,7 +15,7 @@ import (
 
 // limits are those of a disk image from the entry's source.
 func (a *applier) limits(e Entry) diskimage.Limits {
-	return diskimage.Limits{MaxVirtual: a.t.Settings.MaxVirtualSize, Declared: e.Format}
+	return diskimage.Limits{MaxVirtual: a.t.Settings.MaxVirtualSize, Declared: e.Format, ISO: slices.Contains(a.t.Settings.Formats, "iso"), Compressed: a.t.Settings.Compressed}
 }
 
 // stream takes a parcel from its source to Glance without a file: head, inspect, upload, check, publish. A disk that has to

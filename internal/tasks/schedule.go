@@ -96,6 +96,8 @@ var defaults = map[string]struct {
 	"discovery.publish":  {"*/30 * * * *", 30 * time.Minute},
 	"discovery.check":    {"@hourly", time.Hour},
 	"discovery.remove":   {"@hourly", 0},
+	"images.sync":        {"*/10 * * * *", 10 * time.Minute},
+	"images.check":       {"@hourly", time.Hour},
 	"service.snapshot":   {"15 2 * * *", 0},
 	"service.retention":  {"45 3 * * *", 0},
 	"service.digest":     {"0 7 * * *", 0},

@@ -2,8 +2,6 @@ package web
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"io"
 	"net/http"
 	"strings"
@@ -11,8 +9,9 @@ import (
 
 // Hook is what a registry calls when something new was pushed to it. What it says is not read: the sources are asked.
 type Hook struct {
-	Secret func() (string, error)      // that the caller must know; "" = nobody may call
-	Called func(context.Context) error // asks the sources soon; being called twice is as being called once
+	// Called has the sources asked soon of those who take the secret that the caller gave, and tells whether anybody does. It
+	// takes as long whatever is given; being called twice is as being called once.
+	Called func(ctx context.Context, given string) (known bool, err error)
 }
 
 // hookPath is where a registry calls.
@@ -35,24 +34,19 @@ func (s *Server) called(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_, _ = io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, mostNews))
-	secret, err := s.hook.Secret()
-	if err != nil {
-		s.log.Error("the secret of the hook could not be read", "error", err)
-	}
 	given := r.Header.Get("Authorization")
 	if scheme, token, found := strings.Cut(given, " "); found && strings.EqualFold(scheme, "Bearer") {
 		given = token
 	}
-	want, got := sha256.Sum256([]byte(secret)), sha256.Sum256([]byte(given)) // of equal length whatever is given
-	if subtle.ConstantTimeCompare(want[:], got[:]) != 1 || err != nil || secret == "" {
-		s.log.Warn("a call of the hook was refused", "from", r.RemoteAddr)
-		s.fail(w, r, http.StatusUnauthorized)
-		return
-	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.patience)
 	defer cancel()
-	if err := s.hook.Called(ctx); err != nil {
+	switch known, err := s.hook.Called(ctx, given); {
+	case err != nil:
 		s.refuse(w, r, err)
+		return
+	case !known:
+		s.log.Warn("a call of the hook was refused", "from", r.RemoteAddr)
+		s.fail(w, r, http.StatusUnauthorized)
 		return
 	}
 	w.WriteHeader(http.StatusAccepted)

@@ -1,0 +1,120 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/fedsite/fedsite/internal/audit"
+	"github.com/fedsite/fedsite/internal/config"
+	"github.com/fedsite/fedsite/internal/images"
+)
+
+// BlockImage writes down that an image is never brought, and hides it at the sites at once. It is named by its checksum, or
+// by what it is called.
+func (a *App) BlockImage(ctx context.Context, sites []config.Site, what, reason string, dryRun bool) ([]AppliedImages, error) {
+	block := config.ImageBlock{Reason: reason, Since: a.Now().Format(time.RFC3339), By: audit.Actor()}
+	if digest, err := images.ParseDigest(what); err == nil {
+		block.Checksum = string(digest)
+	} else {
+		block.Ref = what
+	}
+	files := map[string]bool{}
+	for _, s := range a.cfg.Sites {
+		files[a.blocksFile(s)] = true
+	}
+	for file := range files {
+		if dryRun {
+			continue
+		}
+		if err := a.changeBlocks(file, func(all []config.ImageBlock) ([]config.ImageBlock, error) {
+			if slices.ContainsFunc(all, func(b config.ImageBlock) bool { return b.Checksum == block.Checksum && b.Ref == block.Ref }) {
+				return all, nil
+			}
+			return append(all, block), nil
+		}); err != nil {
+			return nil, err
+		}
+	}
+	if dryRun {
+		var all []AppliedImages
+		for _, p := range a.PlanImages(ctx, sites, ImageOptions{Block: &images.Block{Digest: images.Digest(block.Checksum), Ref: block.Ref, Reason: reason}}) {
+			one := AppliedImages{SiteReport: SiteReport{Site: p.Site, Report: p.Report}}
+			for _, x := range p.Seen.Plan.Actions {
+				if x.Verb == images.BlockIt {
+					one.Results = append(one.Results, images.Result{Action: x, Image: x.Image})
+				}
+			}
+			all = append(all, one)
+		}
+		return all, nil
+	}
+	if err := audit.Record(ctx, a.db, audit.Entry{At: a.Now(), Who: audit.Actor(), Action: "block image: " + reason, Object: what, Origin: audit.Shell}); err != nil {
+		return nil, err
+	}
+	return a.ApplyImages(ctx, sites, ImageOptions{OnlyBlocks: true}), nil
+}
+
+// errNoBlock is a block that is not there.
+var errNoBlock = errors.New("nothing is blocked under that name")
+
+// UnblockImage lifts a block; the next run of each site shows or brings the image again.
+func (a *App) UnblockImage(ctx context.Context, what string) error {
+	digest, _ := images.ParseDigest(what)
+	found := false
+	files := map[string]bool{}
+	for _, s := range a.cfg.Sites {
+		files[a.blocksFile(s)] = true
+	}
+	for file := range files {
+		if err := a.changeBlocks(file, func(all []config.ImageBlock) ([]config.ImageBlock, error) {
+			left := slices.DeleteFunc(slices.Clone(all), func(b config.ImageBlock) bool {
+				return b.Ref == what && what != "" || digest != "" && b.Checksum == string(digest)
+			})
+			found = found || len(left) < len(all)
+			return left, nil
+		}); err != nil {
+			return err
+		}
+	}
+	if !found {
+		return fmt.Errorf("%w: %.80q", errNoBlock, what)
+	}
+	return audit.Record(ctx, a.db, audit.Entry{At: a.Now(), Who: audit.Actor(), Action: "unblock image", Object: what, Origin: audit.Shell})
+}
+
+// changeBlocks rewrites a file of blocks, whole or not at all.
+func (a *App) changeBlocks(file string, change func([]config.ImageBlock) ([]config.ImageBlock, error)) error {
+	text, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("images.blocks: %w", err)
+	}
+	all, err := config.ParseBlocks(file, text)
+	if err != nil {
+		return fmt.Errorf("images.blocks: %w", err)
+	}
+	if all, err = change(all); err != nil {
+		return err
+	}
+	if text, err = config.FormatBlocks(all); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(file), ".blocks-")
+	if err != nil {
+		return fmt.Errorf("images.blocks: %w", err)
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(text)
+	err = errors.Join(err, tmp.Chmod(0o644), tmp.Sync(), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), file)
+	}
+	if err != nil {
+		return fmt.Errorf("images.blocks: %w", err)
+	}
+	return nil
+}
