@@ -3,6 +3,7 @@ package config
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestScheduleRules(t *testing.T) {
@@ -41,6 +42,21 @@ func TestScheduleRules(t *testing.T) {
 	}
 }
 
+// TestLongestGap: how long it may be until an expression's next moment.
+func TestLongestGap(t *testing.T) {
+	const h, d = time.Hour, 24 * time.Hour
+	for s, want := range map[string]time.Duration{
+		"17 * * * *": h, "4,34 * * * *": 30 * time.Minute, "0,10 * * * *": 50 * time.Minute, "*/7 * * * *": 7 * time.Minute, "0 8-18 * * *": 14 * h, "30 0,12 * * *": 12 * h, "0 0,1,23 * * *": 22 * h,
+		"0 0 * * mon-fri": 3 * d, "0 12 * * 1": 7 * d, "0 0 1 * *": 31 * d, "0 0 29 2 *": 1461 * d, "0 0 1 * 0": 7 * d, "0 0 */1 * 1": 7 * d, "0 0,12 1,15 * *": 16*d + 12*h, "0 0 * jan *": 336 * d, "5 4 31 * *": 61 * d,
+		"@every 1h30m": 90 * time.Minute, "@hourly": h, "@daily": d, "@midnight": d, "@weekly": 7 * d, "@monthly": 31 * d, "@yearly": 366 * d, "@annually": 366 * d,
+		"": 0, "* * *": 0, "@often": 0, "0 0 30 2 *": 0,
+	} {
+		if got := longestGap(s); got != want {
+			t.Errorf("%q: %v, want %v", s, got, want)
+		}
+	}
+}
+
 // FuzzCron: no text is too much for the check, and what it takes has five fields or is a word.
 func FuzzCron(f *testing.F) {
 	for _, s := range []string{"17 * * * *", "@every 1h", "*/5,1-3 0 1 feb mon", "5/7 * 31 2 *", "@", "99999999999999999999 * * * *", "1-1-1 * * * *"} {
@@ -49,6 +65,9 @@ func FuzzCron(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		if checkCron(s) == "" && len(strings.Fields(s)) != len(cronFields) && !strings.HasPrefix(s, "@") {
 			t.Errorf("%q is taken", s)
+		}
+		if right := checkCron(s) == ""; right != (longestGap(s) > 0) {
+			t.Errorf("%q: at most %v apart", s, longestGap(s))
 		}
 	})
 }

@@ -86,6 +86,9 @@ func TestDiscoveryRules(t *testing.T) {
 		return "credentials: {r: {os_cloud: x}}\nsites:\n- {gocdb: A, clouds: [{name: m}], discovery: {publish: [" + a + "]}}\n- {gocdb: B, clouds: [{name: m}], discovery: {publish: [" + b + "]}}\n"
 	}
 	const listens = "must be an address with a port like [::]:8080, 0.0.0.0:8080 or 127.0.0.1:8080"
+	gone := func(validity, gap, every string) string {
+		return "documents count for " + validity + " (validity), and up to " + gap + " lie between two publications: they would be gone in between; publish every " + every + " at least, or let them count for longer"
+	}
 	check(t, []rule{
 		{"active, to nobody", dis("mode: active"), []string{"4:19 discovery.publish: is required to be active: name where documents go"}},
 		{"active, to nobody, in so many words", dis("mode: active, publish: []"), []string{"4:19 discovery.publish: is required to be active: name where documents go"}},
@@ -93,6 +96,15 @@ func TestDiscoveryRules(t *testing.T) {
 		{"a schedule of nothing", dis("schedule: {send: \"@hourly\"}"), []string{"4:24 discovery.schedule.send: is no key here"}},
 		{"a schedule that is none", dis("schedule: hourly"), []string{"4:23 discovery.schedule: must be minute, hour, day, month and weekday, as \"17 * * * *\", and has 1 fields: or @hourly, @daily, @every 30m"}},
 		{"times", dis("keep_for: 8d, validity: 1m"), []string{"4:23 discovery.keep_for: must be at most 7d", "4:37 discovery.validity: must be at least 10m"}},
+		{"documents that are gone between two", dis("schedule: \"@daily\""), []string{"4:23 discovery.schedule: " + gone("12h", "1d", "11h55m")}},
+		{"the same, by the task", dis("schedule: {publish: \"0 8-18 * * *\"}, validity: 14h"), []string{"4:33 discovery.schedule.publish: " + gone("14h", "14h", "13h55m")}},
+		{"the same, just so", dis("schedule: \"@every 10h\", validity: 10h5m"), nil},
+		{"the same, as often as usual", dis("validity: 34m"), []string{"4:23 discovery.validity: " + gone("34m", "30m", "29m")}},
+		{"the same, by weekdays", dis("schedule: \"0 12 * * mon-fri\", validity: 2d12h"), []string{"4:23 discovery.schedule: " + gone("2d12h", "3d", "2d11h55m")}},
+		{"the same, of checks alone", dis("schedule: {check: \"@daily\"}"), nil},
+		{"the same, and nothing is done", dis("mode: disabled, schedule: \"@daily\""), nil},
+		{"the same, of two sites", "credentials: {r: {os_cloud: x}}\ndiscovery: {schedule: \"@daily\"}\nsites:\n- {gocdb: A, clouds: [{name: m}]}\n- {gocdb: B, clouds: [{name: m}], discovery: {validity: 2d}}\n- {gocdb: C, clouds: [{name: m}]}\n",
+			[]string{"2:23 discovery.schedule: " + gone("12h", "1d", "11h55m")}},
 		{"words", dis("images: own, flavors: some"), []string{`4:21 discovery.images: must be marketplace, shared or all, not "own"`, `4:35 discovery.flavors: must be all, public or private, not "some"`}},
 		{"GOCDB is no word", dis("gocdb: {url: no}"), []string{"4:26 discovery.gocdb.url: must be a URL like https://goc.egi.eu/gocdbpi/public/"}},
 		{"GOCDB's password", dis("gocdb: {url: \"https://u:hunter2@g/\"}"), []string{"4:26 discovery.gocdb.url: must not hold a user or password: those belong under credentials"}},

@@ -76,9 +76,72 @@ func checkCron(s string) string {
 	return ""
 }
 
-// anyDay tells whether a field of weekdays leaves the choice to the day of the month.
-func anyDay(weekdays string) bool {
-	return slices.ContainsFunc(strings.Split(weekdays, ","), func(s string) bool { return s == "*" || s == "*/1" })
+// cronGaps are the words that stand for a schedule, with the longest time between two of its moments.
+var cronGaps = map[string]time.Duration{"@hourly": time.Hour, "@daily": aDay, "@midnight": aDay, "@weekly": 7 * aDay, "@monthly": 31 * aDay, "@yearly": 366 * aDay, "@annually": 366 * aDay}
+
+const aDay = 24 * time.Hour
+
+// longestGap gives the longest time between two moments of a cron expression that is right, UTC; 0 of one that is not.
+func longestGap(s string) time.Duration {
+	if checkCron(s) != "" {
+		return 0
+	}
+	if every, ok := strings.CutPrefix(s, "@every "); ok {
+		d, _ := time.ParseDuration(every) // checked
+		return d
+	}
+	if gap, ok := cronGaps[s]; ok {
+		return gap
+	}
+	all := strings.Fields(s)
+	var values [5][]int
+	for i, f := range cronFields {
+		values[i], _ = f.read(all[i]) // checked
+	}
+	var moments []time.Duration // of a day
+	for _, hour := range values[1] {
+		for _, minute := range values[0] {
+			moments = append(moments, time.Duration(hour)*time.Hour+time.Duration(minute)*time.Minute)
+		}
+	}
+	slices.Sort(moments)
+	first, last, longest := moments[0], moments[len(moments)-1], time.Duration(0)
+	for i, m := range moments[1:] {
+		longest = max(longest, m-moments[i])
+	}
+	// Nine years hold each date on most weekdays, and a leap day three times. Where that is not all, the gap is beyond each validity anyway.
+	before := time.Time{}
+	for d := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC); d.Year() < 2033; d = d.Add(aDay) {
+		if !onDay(d, values, all) {
+			continue
+		}
+		if !before.IsZero() {
+			longest = max(longest, d.Add(first).Sub(before))
+		}
+		before = d.Add(last)
+	}
+	if before.IsZero() {
+		return 1000 * aDay
+	}
+	return longest
+}
+
+// onDay tells whether a cron expression has moments on a day: when both the day of the month and the weekday are limited, one of
+// them is enough.
+func onDay(d time.Time, values [5][]int, all []string) bool {
+	if !slices.Contains(values[3], int(d.Month())) {
+		return false
+	}
+	date, weekday := slices.Contains(values[2], d.Day()), slices.Contains(values[4], int(d.Weekday()))
+	if anyDay(all[2]) || anyDay(all[4]) {
+		return date && weekday
+	}
+	return date || weekday
+}
+
+// anyDay tells whether a field of days, or of weekdays, leaves the choice to the other.
+func anyDay(days string) bool {
+	return slices.ContainsFunc(strings.Split(days, ","), func(s string) bool { return s == "*" || s == "*/1" })
 }
 
 // read gives the values that a field names.

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/fedsite/fedsite/internal/site"
 )
@@ -46,6 +48,7 @@ func (l *loader) discovery(cfg *Config, f fileDiscovery) Discovery {
 	d := Discovery{Mode: site.Mode(f.Mode.V), Schedule: DiscoverySchedule{Publish: f.Schedule.publish.V, Check: f.Schedule.check.V}, KeepFor: f.KeepFor.V, Validity: f.Validity.V,
 		Images: f.Images.V, Snapshots: f.Snapshots.V, Flavors: f.Flavors.V, Merged: f.Merged.V,
 		GOCDB: GOCDB{Off: f.GOCDB.URL.V == "", URL: f.GOCDB.URL.V, Paged: f.GOCDB.Paged.V, Network: l.network(f.GOCDB.Network, cfg.Network)}}
+	l.lasting(f)
 	names := map[string]bool{}
 	for _, s := range f.Publish {
 		l.once(names, s.Name, "a sink of this site")
@@ -59,6 +62,42 @@ func (l *loader) discovery(cfg *Config, f fileDiscovery) Discovery {
 		l.add(at, f.at.where()+".publish", "is required to be active: name where documents go")
 	}
 	return d
+}
+
+// usualGap is the time between two publications where no schedule is named, as internal/tasks has it.
+const usualGap = 30 * time.Minute
+
+// publishing is the time that a run may take until its documents stand in the place of those before.
+const publishing = 5 * time.Minute
+
+// lasting checks that documents count until the next ones are there: the information API and LDAP stop to give those that are over.
+func (l *loader) lasting(f fileDiscovery) {
+	gap, at := usualGap, f.Validity.at
+	if when := f.Schedule.publish; when.isSet() {
+		gap, at = longestGap(when.V), when.at
+	}
+	if f.at == nil || f.at.partly || at == nil || f.Mode.V == string(site.Disabled) || gap == 0 || f.Validity.V <= publishing || gap+publishing <= f.Validity.V {
+		return
+	}
+	l.fail(at, "documents count for %s (validity), and up to %s lie between two publications: they would be gone in between; publish every %s at least, or let them count for longer",
+		lasts(f.Validity.V), lasts(gap), lasts(f.Validity.V-publishing))
+}
+
+// lasts writes a time as the file has it: 30m, 12h, 1d12h.
+func lasts(d time.Duration) string {
+	text := ""
+	if days := d / aDay; days > 0 {
+		if text, d = fmt.Sprintf("%dd", days), d%aDay; d == 0 {
+			return text
+		}
+	}
+	rest := d.String()
+	for _, none := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(rest, none) {
+			rest = rest[:len(rest)-2]
+		}
+	}
+	return text + rest
 }
 
 // sink makes a sink, and checks that it is of one kind.
