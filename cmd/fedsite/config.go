@@ -88,7 +88,11 @@ the state directory belongs to.`,
 						vos[vo.Name] = true
 					}
 				}
-				fmt.Fprintf(c.out, "%s: %s, %s in the file, accounting %s, discovery %s\n", s.Site.Name, several(int64(len(s.Clouds)), "clouds"), several(int64(len(vos)), "VOs"), s.Accounting.Mode, s.Discovery.Mode)
+				fmt.Fprintf(c.out, "%s: %s, %s in the file, accounting %s, discovery %s", s.Site.Name, several(int64(len(s.Clouds)), "clouds"), several(int64(len(vos)), "VOs"), s.Accounting.Mode, s.Discovery.Mode)
+				if len(s.Images.Sources) > 0 {
+					fmt.Fprintf(c.out, ", images %s from %s", s.Images.Mode, several(int64(len(s.Images.Sources)), "sources"))
+				}
+				fmt.Fprintln(c.out)
 			}
 			for _, n := range cfg.Notices {
 				c.note(n.String())
