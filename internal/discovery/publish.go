@@ -318,6 +318,7 @@ func (p *publisher) one(ctx context.Context, s Sink, rows []published, doc *prep
 	}
 	pub := Publication{SiteID: p.t.Site.ID, Site: doc.Site, Endpoint: doc.Endpoint, GOCDBKey: doc.GOCDBKey, Name: NameOf(s.Format(), doc.Site, doc.Endpoint),
 		Document: doc.Document, Body: body, Digest: doc.digest, At: p.at}
+	p.grows(s, doc, len(body))
 	row := rowOf(s, pub)
 	before := former(rows, row)
 	if before != nil && spared(s, *before, row) {
@@ -357,6 +358,15 @@ func (p *publisher) one(ctx context.Context, s Sink, rows []published, doc *prep
 		}
 	}
 	return p.d.DB.Write(ctx, func(tx *store.Tx) error { return note(tx, row, text, false, !remover) })
+}
+
+// grows says of a document that a sink takes yet, but not much longer: from three quarters of what it takes on.
+func (p *publisher) grows(s Sink, doc *preparedDocument, size int) {
+	b, ok := s.(Bounded)
+	if !ok || size < b.Most()/4*3 || size > b.Most() {
+		return
+	}
+	p.problem(documentOf(doc.Endpoint), run.Problem{Notice: true, Hint: smaller, Reason: fmt.Sprintf("sink %s: it has %d bytes, and from %d on it will not be taken", s.Name(), size, b.Most()+1)})
 }
 
 func (p *publisher) had() {

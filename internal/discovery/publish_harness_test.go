@@ -83,6 +83,14 @@ type costly struct {
 
 func (c costly) Every() time.Duration { return c.every }
 
+// narrow is a sink that takes no more than so many bytes.
+type narrow struct {
+	*shelf
+	most int
+}
+
+func (n narrow) Most() int { return n.most }
+
 // plain is a sink that can take nothing away.
 type plain struct{ discovery.Sink }
 

@@ -204,6 +204,29 @@ func TestSinkFails(t *testing.T) {
 	}
 }
 
+// TestLargeDocument: before a document is more than a sink takes, the run says so, and what to do; it spoils nothing.
+func TestLargeDocument(t *testing.T) {
+	size := newShelf("size")
+	d := newDesk(t, onDisk(t), size)
+	d.publish(everything, d.doc(firstEP, 5))
+	n := len(size.held[nameOf("SITE.A", firstEP)])
+	for most, told := range map[int]bool{n - 1: false, n: true, n * 5 / 4: true, n * 3 / 2: false} { // of what is too large the sink itself tells
+		d := newDesk(t, onDisk(t), narrow{newShelf("narrow"), most}, newShelf("wide"))
+		d.publish(everything, d.doc(firstEP, 5))
+		d.clean()
+		if !told {
+			if len(d.report.Problems) > 0 {
+				t.Errorf("%d of %d bytes: %+v", n, most, d.report.Problems)
+			}
+			continue
+		}
+		p := d.says(fmt.Sprintf("sink narrow: it has %d bytes, and from %d on it will not be taken", n, most+1))
+		if !p.Notice || !strings.Contains(p.Hint, "discovery.merged: true") || p.Object != "document of "+firstEP || len(d.report.Problems) != 1 {
+			t.Errorf("%+v", d.report.Problems)
+		}
+	}
+}
+
 // TestStopped: a run that is told to stop, or has lost its lease, says that and nothing of the sinks.
 func TestStopped(t *testing.T) {
 	s := newShelf("s")

@@ -43,6 +43,14 @@ type Sparing interface {
 	Every() time.Duration
 }
 
+// Bounded is a sink that takes no document of more bytes than Most. Before one is that large the run says so.
+type Bounded interface {
+	Most() int
+}
+
+// smaller is what to do about a document that is too large, or will be.
+const smaller = "set discovery.merged: true, which says an image or flavor of several VOs once; or publish less: discovery.images: marketplace"
+
 // Failure is an error of a sink that says more than its text. Sinks need not use it.
 type Failure struct {
 	Err       error

@@ -44,6 +44,7 @@ type swiftSink struct {
 var _ interface {
 	Remover
 	Placed
+	Bounded
 } = (*swiftSink)(nil)
 
 func (s *swiftSink) Name() string   { return s.cfg.Name }
@@ -52,8 +53,14 @@ func (s *swiftSink) Format() Format { return JSON }
 // Place tells the container.
 func (s *swiftSink) Place() string { return "swift " + s.cfg.At }
 
+// Most is what fedsite puts into one object.
+func (s *swiftSink) Most() int { return openstack.MostObject }
+
 // Publish stores the document; the store has said by its sum that it has all of it.
 func (s *swiftSink) Publish(ctx context.Context, p Publication) error {
+	if n := len(p.Body); n > s.Most() {
+		return &Failure{Err: fmt.Errorf("the document has %d bytes, and no more than %d are put into one object: what is there stays", n, s.Most()), Hint: smaller, Permanent: true, Exit: run.ExitFailed}
+	}
 	return s.use(ctx, p.Name, "publish", func(c Container) error {
 		err := c.Put(ctx, p.Name, "application/json", p.Body)
 		if !errors.Is(err, openstack.ErrNotFound) {

@@ -239,6 +239,23 @@ func TestSwiftSinkRefusesPaths(t *testing.T) {
 	}
 }
 
+// TestSwiftSinkRefusesTooLarge: what the store does not take is not sent, and the refusal says how the document becomes smaller.
+func TestSwiftSinkRefusesTooLarge(t *testing.T) {
+	r := newStoreroom(t, emulated.Storage{})
+	sink := r.sink(world.Admin, world.AdminPass)
+	p := sinktest.Publication(t, discovery.JSON, "SITE-A", sinktest.Endpoint, sinktest.Document("SITE-A", sinktest.Endpoint, 1, time.Now()), time.Now())
+	p.Body = make([]byte, openstack.MostObject+1)
+	if f, ok := errors.AsType[*discovery.Failure](sink.Publish(t.Context(), p)); !ok || !f.Permanent || !strings.Contains(f.Hint, "discovery.merged: true") || !strings.Contains(f.Error(), "67108865 bytes") {
+		t.Errorf("%+v", f)
+	}
+	if n := len(r.Requests()); n != 0 {
+		t.Errorf("%d requests", n)
+	}
+	if most := sink.(discovery.Bounded).Most(); most != openstack.MostObject {
+		t.Errorf("the run is told that it takes %d", most)
+	}
+}
+
 // TestSinksSayWhere: two sinks of one name are told apart by where they publish.
 func TestSinksSayWhere(t *testing.T) {
 	swift := discovery.NewSwift(discovery.SwiftConfig{Name: "x", At: "container c of credential d"})
