@@ -19,7 +19,6 @@ import (
 // Inspected is what a disk image is.
 type Inspected struct {
 	diskimage.Info
-	Size    int64  `json:"size"` // bytes
 	SHA512  string `json:"sha512"`
 	SHA256  string `json:"sha256"`
 	Refused string `json:"refused,omitempty"` // why it would not be let in
@@ -88,7 +87,7 @@ func looked(src io.Reader, keep io.Writer, kept io.ReaderAt, name string, progre
 			return Inspected{}, fmt.Errorf("after %d bytes: %w", n, err)
 		}
 	}
-	i := Inspected{Size: n, SHA512: hex.EncodeToString(long.Sum(nil)), SHA256: hex.EncodeToString(short.Sum(nil))}
+	i := Inspected{SHA512: hex.EncodeToString(long.Sum(nil)), SHA256: hex.EncodeToString(short.Sum(nil))}
 	info, err := diskimage.Inspect(kept, n, diskimage.Limits{ISO: true, Compressed: true})
 	i.Info = info
 	if err != nil {

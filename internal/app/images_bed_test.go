@@ -159,7 +159,8 @@ type farm struct {
 	world  *world.World
 	cloud  *emulated.Cloud
 	faults *faults.Set
-	more   string // lines of images:
+	more   string    // lines of images:
+	mode   [2]string // a part of the configuration, and what stands in its place
 	db     string
 }
 
@@ -210,6 +211,9 @@ images:
   staging_dir: %s
   blocks: %s
 %s`, f.db, world.Admin, world.AdminPass, f.cloud.AuthURL(), f.world.Projects[0].ID, f.world.Projects[1].ID, filepath.Join(f.dir, "ca"), filepath.Join(f.dir, "staging"), filepath.Join(f.dir, "blocks.yaml"), f.more)
+	if f.mode[0] != "" {
+		text = strings.Replace(text, f.mode[0], f.mode[1], 1)
+	}
 	cfg, err := config.Parse("fedsite.yaml", []byte(text))
 	if err != nil {
 		t.Fatal(err)

@@ -315,3 +315,19 @@ func TestImagesInUse(t *testing.T) {
 	f.apply(t, a, app.ImageOptions{})
 	same(t, "deleted", []string{"0 U1 active active"}, f.inGlance())
 }
+
+// TestImagesObserved: an observing site plans, says so, and writes nothing; so does a VO that observes within an active one.
+func TestImagesObserved(t *testing.T) {
+	for _, mode := range []string{"site", "VO"} {
+		f := newFarm(t, emulated.Current)
+		f.more = "  sources: [{name: a, vos: [ops], list: \"" + f.URL + "/a\"}]\n"
+		f.list(t, "/a", "A", "ops", "1", "endorser", disk{id1, "U1", "1", "QCOW2", "/u1", ""})
+		f.mode = map[string][2]string{"site": {"mode: active", "mode: observe"}, "VO": {"{name: ops,", "{name: ops, mode: {images: observe},"}}[mode]
+		n := len(f.cloud.Requests())
+		report, done := f.apply(t, f.open(t), app.ImageOptions{})
+		same(t, mode+": written", nil, f.writes(n))
+		if len(done) > 0 || !slices.ContainsFunc(report.Problems, func(p run.Problem) bool { return strings.Contains(p.Reason, "observing: 1 changes") }) {
+			t.Errorf("%s: %v, %+v", mode, done, report.Problems)
+		}
+	}
+}

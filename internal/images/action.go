@@ -111,7 +111,7 @@ func (a Action) Details() string {
 	if a.Reason != "" {
 		all = append(all, a.Reason)
 	}
-	if n := len(a.Edits); n > 0 && a.Verb != Adopt {
+	if n := len(a.Edits); n > 0 && a.Verb == Metadata {
 		words := make([]string, min(n, 4))
 		for i := range words {
 			words[i] = a.Edits[i].String()
@@ -143,6 +143,17 @@ func (p Plan) Changes() int {
 	n := 0
 	for _, a := range p.Actions {
 		if a.Writes() {
+			n++
+		}
+	}
+	return n
+}
+
+// observed counts those that would, if their share did not only observe.
+func (p Plan) observed() int {
+	n := 0
+	for _, a := range p.Actions {
+		if a.Observe && slices.Contains(writes, a.Verb) {
 			n++
 		}
 	}

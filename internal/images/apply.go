@@ -27,6 +27,7 @@ type applier struct {
 	d      Deps
 	t      *Target
 	clouds map[string]*sight
+	shares []Action // to be shared, by the plan
 	mu     sync.Mutex
 	all    []Result
 }
@@ -44,10 +45,15 @@ func apply(ctx context.Context, d Deps, t *Target, p Plan, clouds []*sight) ([]R
 	for _, c := range clouds {
 		a.clouds[c.ID] = c
 	}
+	for _, x := range p.Actions {
+		if x.Writes() && x.Verb == ShareIt {
+			a.shares = append(a.shares, x)
+		}
+	}
 	for _, verbs := range phases {
 		var todo []Action
 		for _, x := range p.Actions {
-			if x.Writes() && slices.Contains(verbs, x.Verb) {
+			if _, done := a.shared(x); x.Writes() && slices.Contains(verbs, x.Verb) && !done {
 				todo = append(todo, x)
 			}
 		}
@@ -84,13 +90,16 @@ func (a *applier) do(ctx context.Context, x Action) {
 			r.Stays = a.remove(ctx, store, x)
 		}
 	case Retire:
+		if a.needed(x) {
+			return // said where its successor could not be shared
+		}
 		a.retire(ctx, store, x, &r)
 	case BlockIt:
 		a.block(ctx, store, x, &r)
 	case Finish:
 		if r.Err = a.expected(ctx, store, x); r.Err == nil {
 			if r.Err = a.change(ctx, store, x); r.Err == nil {
-				a.replaced(ctx, x)
+				a.succeed(ctx, x)
 			}
 		}
 	case Metadata, Adopt, GiveBack:

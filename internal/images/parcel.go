@@ -121,7 +121,7 @@ func (p *parcel) open() []*order {
 	return slices.DeleteFunc(slices.Clone(p.orders), func(o *order) bool { return o.err != nil })
 }
 
-// arrived notes what became of a parcel's orders, and retires what they replace.
+// arrived notes what became of a parcel's orders, shares what is there, and retires what it replaces.
 func (a *applier) arrived(ctx context.Context, p *parcel, err error) {
 	if ctx.Err() != nil {
 		return // the next run finds what is in Glance
@@ -136,7 +136,7 @@ func (a *applier) arrived(ctx context.Context, p *parcel, err error) {
 		a.note(ctx, Result{Action: o.action, Image: o.image, Err: o.err, Bytes: o.bytes})
 		if o.err == nil {
 			a.d.Run.Count("bytes", o.bytes)
-			a.replaced(ctx, o.action)
+			a.succeed(ctx, o.action)
 		}
 	}
 	a.remember(ctx, p, err)

@@ -263,6 +263,7 @@ func (p *planner) want(w want) {
 		a := w.named(Finish, finished[0], "its upload had ended before the run did")
 		a.Edits, a.Former = p.edits(w, finished[0]), p.retirements(w, former)
 		p.add(a)
+		p.share(w, finished[0].ID, p.cloud.Places[w.place.Project].Members[finished[0].ID])
 		finished = finished[1:]
 	case len(waiting) > 0:
 		p.kept = append(p.kept, p.placed(w.named(Keep, waiting[0], "an upload is under way since "+waiting[0].Updated.UTC().Format(time.DateTime))))

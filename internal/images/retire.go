@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/fedsite/fedsite/internal/openstack"
 )
@@ -22,13 +23,38 @@ func (a *applier) retire(ctx context.Context, s Store, x Action, r *Result) {
 	r.Stays = a.remove(ctx, s, x)
 }
 
-// replaced retires the former versions of an image that is there now.
-func (a *applier) replaced(ctx context.Context, x Action) {
+// succeed shares an image that is there now with the projects that have its former versions, and then retires these.
+func (a *applier) succeed(ctx context.Context, x Action) {
+	for _, share := range a.shares {
+		if share.Place == x.Place && share.Key == x.Key {
+			a.do(ctx, share)
+		}
+	}
 	for _, former := range x.Former {
+		if a.needed(former) || ctx.Err() != nil {
+			continue
+		}
 		r := Result{Action: former, Image: former.Image}
 		a.retire(ctx, a.store(former.Place), former, &r)
 		a.note(ctx, r)
 	}
+}
+
+// shared gives what became of the sharing of an image, if that was done already.
+func (a *applier) shared(x Action) (Result, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	i := slices.IndexFunc(a.all, func(r Result) bool { return r.Verb == ShareIt && r.Place == x.Place && r.Key == x.Key })
+	if i < 0 {
+		return Result{}, false
+	}
+	return a.all[i], x.Verb == ShareIt
+}
+
+// needed tells whether a project still needs a former version, because its successor could not be shared with it.
+func (a *applier) needed(former Action) bool {
+	r, _ := a.shared(former)
+	return former.Reason == replaced && r.Err != nil
 }
 
 // remove deletes an image that is retired, and tells why it is still there. One from which VMs run stays, whatever Glance

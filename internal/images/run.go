@@ -3,6 +3,7 @@ package images
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/fedsite/fedsite/internal/run"
@@ -127,6 +128,9 @@ func Run(ctx context.Context, d Deps, t *Target, c Choice) ([]Result, error) {
 		return nil, err
 	}
 	Report(d, t, seen)
+	if n := seen.Plan.observed(); n > 0 {
+		d.Run.Problem(run.Problem{Site: t.Site.Name, Object: "images", Step: "plan", Notice: true, Reason: fmt.Sprintf("observing: %d changes are not made", n), Hint: "fedsite images plan shows them; images.mode: active makes them"})
+	}
 	results, err := apply(ctx, d, t, seen.Plan, seen.clouds)
 	if err != nil {
 		return results, err
