@@ -250,7 +250,7 @@ func names(shares []site.Share, now time.Time) run.Check {
 		if !s.At(now) || slices.Contains(all, s.AccountAs) {
 			continue
 		}
-		if all = append(all, s.AccountAs); !voName(s.AccountAs) {
+		if all = append(all, s.AccountAs); !site.VOName(s.AccountAs) {
 			odd = append(odd, fmt.Sprintf("%q", s.AccountAs))
 		}
 	}
@@ -264,22 +264,6 @@ func names(shares []site.Share, now time.Time) run.Check {
 		found.Remedy = "write the name as in the Operations Portal, or an FQAN such as /vo/group; account_as gives a VO another name in records"
 	}
 	return found
-}
-
-// voName tells whether a name has the form of a VO's: "biomed", "vo.access.egi.eu", or an FQAN.
-func voName(name string) bool {
-	if name == "" || len(name) > 255 {
-		return false
-	}
-	for _, c := range []byte(name) {
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '-', c == '_':
-		case (c == '/' || c == '=') && name[0] == '/': // an FQAN with its role
-		default:
-			return false
-		}
-	}
-	return true
 }
 
 // projects signs in to each project that is accounted, and asks it for a VM.

@@ -215,6 +215,9 @@ func (c *taker) listed(ctx context.Context, projects []site.Project, unlisted *U
 	for _, d := range merged.Differences {
 		c.difference(d)
 	}
+	for _, d := range merged.Odd {
+		c.notice(d.Object, d.Reason, d.Hint)
+	}
 	for _, p := range merged.Unnamed {
 		c.difference(site.Unowned(p))
 	}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Origin says where a share comes from.
@@ -56,12 +58,13 @@ type Merged struct {
 	Shares      []Share // file order first, then project order with property order
 	Unnamed     []Project
 	Differences []Difference
+	Odd         []Difference // names that projects give themselves and the federation writes otherwise; they count as they are
 }
 
 // Merge joins the VOs that the file names for a cloud with what the cloud's projects say of themselves. The file wins:
 // a project that the file names takes its VOs from the file alone. Projects are those the credential can sign in to;
-// a project of the file that is not among them becomes a Difference. Projects that belong to no VO are returned as
-// Unnamed.
+// a project of the file that is not among them becomes a Difference, and so does a name that a project gives itself and
+// that cannot be a VO's: too long, or not printable. Projects that belong to no VO are returned as Unnamed.
 func Merge(c Cloud, projects []Project) Merged {
 	var m Merged
 	byFile := map[string][]string{}
@@ -77,6 +80,8 @@ func Merge(c Cloud, projects []Project) Merged {
 	}
 	for _, p := range projects {
 		names, origin := said(p, c.Properties)
+		names, refused := usable(p, names, origin)
+		m.Differences = append(m.Differences, refused...)
 		if own, ok := byFile[p.ID]; ok {
 			if d := disagreement(p, own, names); d != nil {
 				m.Differences = append(m.Differences, *d)
@@ -87,6 +92,9 @@ func Merge(c Cloud, projects []Project) Merged {
 			m.Unnamed = append(m.Unnamed, p)
 		}
 		for _, n := range names {
+			if !VOName(n) {
+				m.Odd = append(m.Odd, Difference{Object: p.Object(), Reason: fmt.Sprintf("its %s names the VO %.80q: no name of a VO as the federation writes it", origin, n), Hint: nameHint})
+			}
 			m.Shares = append(m.Shares, Share{VO: n, AccountAs: n, Project: p, Origin: origin})
 		}
 	}
@@ -193,6 +201,48 @@ func said(p Project, keys []string) ([]string, Origin) {
 		}
 	}
 	return nil, ""
+}
+
+// longestVO is how many bytes the name of a VO may have.
+const longestVO = 255
+
+// nameHint is what to do about a name that is none.
+const nameHint = "write the name as in the Operations Portal, or an FQAN such as /vo/group"
+
+// VOName tells whether a name has the form of a VO's: "biomed", "vo.access.egi.eu", or an FQAN.
+func VOName(name string) bool {
+	if name == "" || len(name) > longestVO {
+		return false
+	}
+	for _, c := range []byte(name) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '-', c == '_':
+		case (c == '/' || c == '=') && name[0] == '/': // an FQAN with its role
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// usable gives the names that can be VOs', and says which cannot: whoever may write a property would else put line breaks, and
+// texts without end, into records, documents and topics.
+func usable(p Project, names []string, origin Origin) (fine []string, refused []Difference) {
+	for _, n := range names {
+		wrong := ""
+		switch {
+		case len(n) > longestVO:
+			wrong = fmt.Sprintf("has %d bytes, and a VO's name at most %d", len(n), longestVO)
+		case !utf8.ValidString(n) || strings.ContainsFunc(n, func(r rune) bool { return !unicode.IsPrint(r) }):
+			wrong = "has characters that cannot be printed"
+		}
+		if wrong == "" {
+			fine = append(fine, n)
+			continue
+		}
+		refused = append(refused, Difference{Object: p.Object(), Reason: fmt.Sprintf("its %s names the VO %.80q, which %s: that VO is refused", origin, n, wrong), Hint: nameHint})
+	}
+	return fine, refused
 }
 
 func split(value string) []string {

@@ -2,8 +2,10 @@ package site
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -45,6 +47,7 @@ func TestMerge(t *testing.T) {
 		shares   []string
 		unnamed  []string
 		told     []string // objects of the differences
+		odd      []string // and of odd names
 	}{
 		{name: "nothing"},
 		{name: "a property", projects: []Project{props("p", "egi.VO", "ops")}, shares: []string{"ops p property"}},
@@ -76,10 +79,17 @@ func TestMerge(t *testing.T) {
 			unnamed: []string{"p", "q", "r"}, told: []string{"VO ops", "VO biomed"}},
 		{name: "a project that is not there", vos: []VO{{Name: "ops", Project: "gone"}, {Name: "biomed", Project: "p"}}, projects: []Project{props("p")},
 			shares: []string{"biomed p file"}, told: []string{"project gone"}},
+		{name: "names that cannot be", projects: []Project{props("p", "VO", "bio\nmed, ops,\x1b[2J,\u202eops"), tagged("q", "VO=a\xff", "VO=fusion\n"), props("r", "VO", "a\u2028b"), props("s", "VO", strings.Repeat("a", 256)+","+strings.Repeat("b", 255))},
+			shares: []string{"ops p property", "fusion q tag", strings.Repeat("b", 255) + " s property"}, unnamed: []string{"r"},
+			told: []string{"project p (name of p)", "project p (name of p)", "project p (name of p)", "project q (name of q)", "project r (name of r)", "project s (name of s)"}},
+		{name: "the same where the file wins", vos: []VO{{Name: "ops", Project: "p"}}, projects: []Project{props("p", "VO", "ops,bio\nmed")}, shares: []string{"ops p file"}, told: []string{"project p (name of p)"}},
+		{name: "odd names count", vos: []VO{{Name: "of the file", Project: "r"}}, projects: []Project{props("p", "VO", "my VO,v\u00f6,/vo/Role=x,a/b"), tagged("q", "VO=a b"), props("r")},
+			shares: []string{"of the file r file", "my VO p property", "v\u00f6 p property", "/vo/Role=x p property", "a/b p property", "a b q tag"},
+			odd:    []string{"project p (name of p)", "project p (name of p)", "project p (name of p)", "project q (name of q)"}},
 	}
 	for _, c := range cases {
 		m := Merge(Cloud{VOs: c.vos, Properties: c.keys}, c.projects)
-		var unnamed, told []string
+		var unnamed, told, odd []string
 		for _, p := range m.Unnamed {
 			unnamed = append(unnamed, p.ID)
 		}
@@ -88,8 +98,16 @@ func TestMerge(t *testing.T) {
 			if d.Reason == "" || d.Hint == "" {
 				t.Errorf("%s: %+v says not enough", c.name, d)
 			}
+			if len(d.Reason) > 400 || strings.ContainsFunc(d.Reason, func(r rune) bool { return !unicode.IsPrint(r) }) {
+				t.Errorf("%s: %q is no line to show", c.name, d.Reason)
+			}
 		}
-		if d := cmp.Diff([][]string{c.shares, c.unnamed, c.told}, [][]string{shares(m.Shares), unnamed, told}); d != "" {
+		for _, d := range m.Odd {
+			if odd = append(odd, d.Object); d.Reason == "" || d.Hint == "" {
+				t.Errorf("%s: %+v says not enough", c.name, d)
+			}
+		}
+		if d := cmp.Diff([][]string{c.shares, c.unnamed, c.told, c.odd}, [][]string{shares(m.Shares), unnamed, told, odd}); d != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, d)
 		}
 	}
