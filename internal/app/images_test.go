@@ -331,3 +331,44 @@ func TestImagesObserved(t *testing.T) {
 		}
 	}
 }
+
+// TestImagesStaged: what is on disk and could not be uploaded is not fetched again, and nothing stays on disk in the end.
+func TestImagesStaged(t *testing.T) {
+	f := newFarm(t, emulated.Current)
+	f.more = "  staging: always\n  sources: [{name: a, list: \"" + f.URL + "/a\"}]\n"
+	f.list(t, "/a", "A", "ops", "1", "endorser", disk{id1, "U1", "1", "QCOW2", "/u1", ""})
+	a := f.open(t)
+	f.faults.Add(faults.Fault{Service: "image", Method: http.MethodPut, Times: 3, Effect: faults.Effect{Status: 503}})
+	if report, done := f.apply(t, a, app.ImageOptions{}); report.Outcome != run.Partial {
+		t.Fatalf("%s %v", report.Outcome, done)
+	}
+	var sent int64
+	f.misbehave("/u1", func(w http.ResponseWriter, r *http.Request) {
+		n := &countedWriter{ResponseWriter: w}
+		sum := sha512.Sum512(f.paths["/u1"])
+		w.Header().Set("ETag", `"`+hex.EncodeToString(sum[:8])+`"`)
+		http.ServeContent(n, r, "", time.Time{}, bytes.NewReader(f.paths["/u1"]))
+		sent += n.n
+	})
+	_, done := f.apply(t, a, app.ImageOptions{})
+	same(t, "done", []string{"add U1"}, done)
+	same(t, "there", []string{"0 U1 active active"}, f.inGlance())
+	f.contents(t)
+	if sent > 1000 {
+		t.Errorf("%d bytes were fetched again", sent)
+	}
+	if left, err := os.ReadDir(filepath.Join(f.dir, "staging")); err != nil || len(left) > 0 {
+		t.Errorf("on disk: %v, %v", left, err)
+	}
+}
+
+type countedWriter struct {
+	http.ResponseWriter
+	n int64
+}
+
+func (w *countedWriter) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p)
+	w.n += int64(n)
+	return n, err
+}

@@ -136,6 +136,7 @@ func (a Action) Details() string {
 // Plan is what is to be done at a site's clouds, in the order in which it is done.
 type Plan struct {
 	Actions []Action
+	part    bool // what else there is to be done is not in it
 }
 
 // Changes counts the actions that change Glance.

@@ -50,6 +50,9 @@ func apply(ctx context.Context, d Deps, t *Target, p Plan, clouds []*sight) ([]R
 			a.shares = append(a.shares, x)
 		}
 	}
+	if !p.part {
+		a.sweep(p.Actions)
+	}
 	for _, verbs := range phases {
 		var todo []Action
 		for _, x := range p.Actions {
@@ -61,7 +64,6 @@ func apply(ctx context.Context, d Deps, t *Target, p Plan, clouds []*sight) ([]R
 			continue
 		}
 		if verbs[0] == Add {
-			a.sweep(todo)
 			a.upload(ctx, todo)
 		} else {
 			d.Run.Step(string(verbs[0]))

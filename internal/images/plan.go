@@ -230,6 +230,8 @@ func (p *planner) want(w want) {
 	for _, x := range mine {
 		same := x.m.Digest == w.entry.Digest
 		switch {
+		case same && x.Status == "active" && x.m.State == Uploading && x.spoilt():
+			p.drop(x, w.place)
 		case same && x.Status == "active" && x.m.State == Uploading:
 			finished = append(finished, x)
 		case same && (x.Status == "active" || x.Status == "deactivated"):
@@ -257,11 +259,15 @@ func (p *planner) want(w want) {
 			p.add(a)
 		}
 		for _, x := range current[1:] {
-			p.retire(x, w.place, "the same image as "+current[0].ID)
+			if x.m.State == Retired {
+				p.again(x, w.place)
+			} else {
+				p.retire(x, w.place, "the same image as "+current[0].ID)
+			}
 		}
 	case len(finished) > 0:
 		a := w.named(Finish, finished[0], "its upload had ended before the run did")
-		a.Edits, a.Former = p.edits(w, finished[0]), p.retirements(w, former)
+		a.Edits, a.Former = append(p.edits(w, finished[0]), finished[0].sum()...), p.retirements(w, former)
 		p.add(a)
 		p.share(w, finished[0].ID, p.cloud.Places[w.place.Project].Members[finished[0].ID])
 		finished = finished[1:]

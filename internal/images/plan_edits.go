@@ -102,3 +102,22 @@ func (p *planner) leave(x present, state State, reason string) []Edit {
 	}
 	return append(p.shown(x, "private", true), properties(x.Properties, marks, nil)...)
 }
+
+// spoilt tells whether Glance has another content than the one that an upload was to bring, as far as that can be told.
+func (x present) spoilt() bool {
+	if x.HashAlgo != SHA512 {
+		return false
+	}
+	if x.m.Digest.Algorithm() == SHA512 && x.m.Converted == "" {
+		return x.HashValue != x.m.Digest.Hex()
+	}
+	return x.m.Hash != "" && x.HashValue != x.m.Hash
+}
+
+// sum is the edit by which an image says what its content is.
+func (x present) sum() []Edit {
+	if x.HashAlgo != SHA512 {
+		return nil
+	}
+	return properties(x.Properties, map[string]string{markHash: x.HashValue}, nil)
+}

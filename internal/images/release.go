@@ -79,6 +79,7 @@ func Release(ctx context.Context, d Deps, t *Target, dryRun bool, asked func(id 
 		o.Clouds = append(o.Clouds, c.CloudState)
 	}
 	p := MakeRelease(o, t.Settings, asked)
+	p.part = true
 	if dryRun {
 		return p, nil, nil
 	}

@@ -106,6 +106,7 @@ func keepMemories(ctx context.Context, d Deps, t *Target, verdicts []Verdict, ne
 
 // choose takes out of a plan what was not asked for.
 func (p *Plan) choose(c Choice) {
+	p.part = c.Blocks || c.Image != "" || c.VO != ""
 	p.Actions = slices.DeleteFunc(p.Actions, func(a Action) bool {
 		if c.Blocks && a.Verb != BlockIt && a.Verb != Fail {
 			return true

@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -47,10 +48,18 @@ func (a *applier) staged(ctx context.Context, p *parcel) error {
 		return err
 	}
 	err = a.sendStaged(ctx, p, dir, path)
-	if err == nil || !errors.Is(err, context.Cause(ctx)) || ctx.Err() == nil { // what a run was ended with goes on with the file
+	if ctx.Err() == nil && !p.again(err) { // the next run goes on with the file
 		_ = os.RemoveAll(dir)
 	}
 	return err
+}
+
+// again tells whether a file that was fetched is worth keeping: something failed that may pass.
+func (p *parcel) again(err error) bool {
+	if err != nil {
+		return !lasting(err)
+	}
+	return slices.ContainsFunc(p.orders, func(o *order) bool { return o.err != nil && !lasting(o.err) })
 }
 
 // stagingDir makes the directory of a file, which only fedsite can look into.
@@ -80,7 +89,7 @@ const stagingPrefix = "fedsite-"
 func (a *applier) sweep(wanted []Action) {
 	keep := map[string]bool{}
 	for _, x := range wanted {
-		if x.Entry != nil {
+		if x.Entry != nil && slices.Contains([]Verb{Add, Replace, Resume, Fail}, x.Verb) { // Fail: what is tried again later
 			keep[a.stagingName(x.Entry.Digest)] = true
 		}
 	}
@@ -168,7 +177,7 @@ func (a *applier) download(ctx context.Context, p *parcel, path string) error {
 			if got := hex.EncodeToString(h.Sum(nil)); got != p.entry.Digest.Hex() {
 				return fmt.Errorf("%w: the file has %s:%.16s…, and %s… was said", errWrongSum, p.entry.Digest.Algorithm(), got, p.entry.Digest.Short())
 			}
-			return f.Sync()
+			return a.reached(ctx, p.entry, f, c, h)
 		case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
 			return fmt.Errorf("%w: images.staging_dir: %w", errNoRoom, err)
 		case err != nil:
