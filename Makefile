@@ -33,7 +33,7 @@ test: ## Run all tests that need nothing but Go; more of them where PostgreSQL, 
 	CGO_ENABLED=0 $(GO) test $(TESTFLAGS) ./...
 
 # Campaigns that run what other tests run, only more often; under the race detector they would take a quarter of an hour.
-REPEATING = TestEveryFaultAtEveryRequest|TestCutAtAnyByte|TestOracle.+|TestKills|TestRule03AReleaseThatIsInterrupted|TestRecorded|TestCampaign|TestClocksThatJump|TestBrokerTroubles|TestForgettingIsKilled|TestWhatWaitsIsWhatTheRowsSay
+REPEATING = TestEveryFaultAtEveryRequest|TestCutAtAnyByte|TestOracle.+|TestKills|TestImagesAreKilled|TestRule03AReleaseThatIsInterrupted|TestRecorded|TestCampaign|TestClocksThatJump|TestBrokerTroubles|TestForgettingIsKilled|TestWhatWaitsIsWhatTheRowsSay
 # What CI leaves out of the race detector's run beside those, for want of time: scripts, whose commands do one thing after the
 # other, and what has no goroutines of ours. RACED are the accounting tests that it runs.
 QUIET     =
@@ -79,9 +79,9 @@ fuzz: ## Run each fuzz target for FUZZTIME (30s)
 		done; \
 	done
 
-soak: ## The long campaigns: TIMELINES (100,000) random timelines, and a kill at every event of a course, on both databases
+soak: ## The long campaigns: TIMELINES (100,000) random timelines, and a kill at every event of accounting, on both databases, and of images
 	CGO_ENABLED=0 $(GO) test ./internal/accounting -era current -run 'TestOracle$$' -timelines $(TIMELINES) -seed 1000000 -timeout 0 -count=1 -v
-	CGO_ENABLED=0 FEDSITE_KILLS=all FEDSITE_REQUIRE=postgres $(GO) test -count=1 -timeout 0 -run TestKills -v ./cmd/fedsite
+	CGO_ENABLED=0 FEDSITE_KILLS=all FEDSITE_REQUIRE=postgres $(GO) test -count=1 -timeout 0 -run 'TestKills|TestImagesAreKilled' -v ./cmd/fedsite
 
 docs: ## Write the generated reference in docs/ anew
 	CGO_ENABLED=0 $(GO) test ./cmd/fedsite -run TestReference -update

@@ -170,7 +170,11 @@ type preyKey struct{}
 func guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		from := r.Context().Value(preyKey{}).(*prey)
-		body, err := io.ReadAll(r.Body)
+		begun, died := amid(next, from, r)
+		if died {
+			panic(http.ErrAbortHandler)
+		}
+		body, err := io.ReadAll(io.MultiReader(bytes.NewReader(begun), r.Body))
 		if err != nil {
 			panic(http.ErrAbortHandler) // the process died while it wrote
 		}

@@ -1,0 +1,271 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha512"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fedsite/fedsite/internal/emulator/openstack"
+	"github.com/fedsite/fedsite/internal/emulator/world"
+	"github.com/fedsite/fedsite/internal/run"
+	"github.com/fedsite/fedsite/internal/store"
+	"github.com/fedsite/fedsite/protocol/smime"
+)
+
+type image = world.Image
+
+// lists are the versions of an image list: title → content. The second has a successor of one, lacks one, and has a new one
+// that is so large that it goes by way of the disk.
+var lists = []map[string][]byte{
+	{"one": disk(3<<19, 1), "two": disk(1<<19, 2), "three": disk(1<<19, 3)},
+	{"one": disk(2<<20, 4), "three": disk(1<<19, 3), "large": disk(3<<20, 5)},
+}
+
+// disk is a raw disk with a boot sector.
+func disk(n int, seed byte) []byte {
+	body := bytes.Repeat([]byte{seed}, n)
+	body[510], body[511] = 0x55, 0xaa
+	return body
+}
+
+// gallery is a cloud and a publisher of images on loopback, at instants that stand still, in which processes of the program
+// are hunted.
+type gallery struct {
+	*preserve
+	cloud     *openstack.Cloud
+	publisher string // URL
+
+	mu       sync.Mutex
+	version  int
+	signed   []byte
+	had      map[string]bool // "project title" that has a working image
+	problems []string
+}
+
+func newGallery(t *testing.T) *gallery {
+	t.Helper()
+	w := world.Generate(world.Options{Seed: 6, At: first.Add(-time.Hour), Projects: 2, VMs: 2})
+	g := &gallery{preserve: &preserve{t: t, dir: t.TempDir(), world: w, now: first, onto: map[string]*prey{}, closed: map[net.Conn]func(){}}}
+	g.cloud = openstack.New(w, g.clock, openstack.Options{})
+	g.cloud.SetBase("http://" + g.serve("all", g.watched(g.cloud.Handler()), nil).String())
+	g.publisher = "http://" + g.serve("all", http.HandlerFunc(g.give), nil).String()
+	ca, err := os.ReadFile("../../internal/app/testdata/pki/example-grid-root.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"ca", "staging"} {
+		if err := os.Mkdir(g.file(dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, text := range map[string]string{"ca/root.pem": string(ca), "fedsite.yaml": fmt.Sprintf(`site: {gocdb: KILL-SITE}
+credentials: {c: {username: %s, password: %s}}
+clouds: [{name: main, auth_url: %q}]
+vos: [{name: ops, project: %s}, {name: vo.access.egi.eu, project: %s}]
+accounting: {mode: disabled}
+discovery: {mode: disabled}
+store: {path: %q}
+images:
+  mode: active
+  formats: [raw]
+  sharing: members
+  stage_above: 2.5MiB
+  ca_dir: %q
+  staging_dir: %q
+  sources: [{name: list, list: "%s/list", vos: "*"}]
+`, world.Admin, world.AdminPass, g.cloud.AuthURL(), w.Projects[0].ID, w.Projects[1].ID, g.file("state"), g.file("ca"), g.file("staging"), g.publisher)} {
+		if err := os.WriteFile(g.file(name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return g
+}
+
+// give is the publisher: the list, and each file under its title and version.
+func (g *gallery) give(w http.ResponseWriter, r *http.Request) {
+	g.mu.Lock()
+	body := g.signed
+	g.mu.Unlock()
+	if r.URL.Path != "/list" {
+		var version int
+		var title string
+		if _, err := fmt.Sscanf(r.URL.Path, "/%d/%s", &version, &title); err != nil || lists[version][title] == nil {
+			http.NotFound(w, r)
+			return
+		}
+		body = lists[version][title]
+	}
+	sum := sha512.Sum512(body)
+	w.Header().Set("ETag", `"`+hex.EncodeToString(sum[:8])+`"`)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
+}
+
+// publish signs a version of the list, and has it served, with a minute's pause since the last.
+func (g *gallery) publish(t *testing.T, version int) {
+	t.Helper()
+	g.stand(first.Add(time.Duration(version) * time.Hour))
+	var all []any
+	for _, title := range slices.Sorted(maps.Keys(lists[version])) {
+		sum := sha512.Sum512(lists[version][title])
+		all = append(all, map[string]any{"hv:image": map[string]any{"dc:identifier": title, "ad:mpuri": "https://appdb.example.org/" + title, "dc:title": title, "dc:description": "A disk", "hv:version": fmt.Sprint(version + 1),
+			"hv:format": "RAW", "hv:size": fmt.Sprint(len(lists[version][title])), "hv:uri": g.publisher + fmt.Sprintf("/%d/%s", version, title), "sl:arch": "x86_64", "sl:os": "Linux", "sl:osname": "Ubuntu", "sl:osversion": "24.04",
+			"sl:checksum:sha512": hex.EncodeToString(sum[:])}})
+	}
+	body, err := json.Marshal(map[string]any{"hv:imagelist": map[string]any{"dc:identifier": "76fdee70-8119-5d33-9f40-3c57e1c60df1", "dc:title": "A list", "dc:date:created": "2026-10-01T10:00:00Z", "dc:date:expires": "2499-12-31T22:00:00Z",
+		"ad:vo": "ops", "hv:version": fmt.Sprint(version + 1), "hv:images": all, "hv:endorser": map[string]any{"hv:x509": map[string]any{"hv:dn": "/DC=EU/DC=EGI/C=NL/O=Hosts/O=EGI.eu/CN=appdb.example.org", "hv:ca": "/DC=org/DC=example-grid/CN=Example Grid Root CA"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err1 := os.ReadFile("../../internal/app/testdata/pki/endorser.pem")
+	key, err2 := os.ReadFile("../../internal/app/testdata/pki/endorser.key")
+	identity, err3 := smime.ParseIdentity(cert, key)
+	signed, err4 := smime.Sign(body, identity, first)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		t.Fatal(err)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.version, g.signed, g.had, g.problems = version, signed, map[string]bool{}, nil
+}
+
+// hunt starts "fedsite images apply" on a database, to be killed at an event; 0 = at none.
+func (g *gallery) hunt(t *testing.T, db store.Config, at int) *prey {
+	t.Helper()
+	p := newPrey(t, at, []string{"FEDSITE_CONFIG=" + g.file("fedsite.yaml"), "FEDSITE_DATABASE=" + filepath.Dir(db.Path), victimEnv + "=" + g.clock().Format(time.RFC3339Nano), "HOME=" + g.dir}, "images", "apply")
+	g.preserve.mu.Lock()
+	g.onto["all"] = p
+	g.preserve.mu.Unlock()
+	p.start()
+	return p
+}
+
+// idle: one more run finds nothing to do, and writes nothing.
+func (g *gallery) idle(t *testing.T, db store.Config) {
+	t.Helper()
+	p := g.hunt(t, db, 0)
+	p.exits(run.ExitDone)
+	for _, e := range p.events {
+		if _, what, _ := strings.Cut(e, " "); strings.Contains(e, "/image/") && !strings.HasPrefix(what, http.MethodGet) {
+			t.Errorf("a run with nothing to do: %s", e)
+		}
+	}
+	if left, err := os.ReadDir(g.file("staging")); err != nil || len(left) > 0 {
+		t.Errorf("left in the staging directory: %v, %v", left, err)
+	}
+}
+
+// pass lets time go by, in which a dead process's lease ends.
+func (g *gallery) pass(t *testing.T, db store.Config, d time.Duration) {
+	t.Helper()
+	(&disturbed{campaign: &campaign{preserve: g.preserve}, t: t, db: db}).pass()
+	g.stand(g.clock().Add(d))
+}
+
+// kept gives a copy of a database; of one that is not there yet, a place for it.
+func (g *gallery) kept(t *testing.T, db store.Config) store.Config {
+	t.Helper()
+	if _, err := os.Stat(filepath.Dir(db.Path)); err != nil {
+		return store.Config{Path: filepath.Join(t.TempDir(), "db", filepath.Base(db.Path))}
+	}
+	return copied(t, db)
+}
+
+// images gives those in Glance.
+func (g *gallery) images() []image {
+	all := g.world.AllImages()
+	for i := range all {
+		all[i].Properties, all[i].Members = maps.Clone(all[i].Properties), maps.Clone(all[i].Members)
+	}
+	return all
+}
+
+// restore puts Glance back to what it was.
+func (g *gallery) restore(all []image) {
+	for _, i := range g.world.AllImages() {
+		g.world.RemoveImage(i.ID)
+	}
+	for _, i := range all {
+		i.Properties, i.Members = maps.Clone(i.Properties), maps.Clone(i.Members)
+		g.world.AddImage(i)
+	}
+}
+
+// unnoticed has Glance take no notice of uploads that broke off.
+func (g *gallery) unnoticed() {
+	for _, i := range g.world.AllImages() {
+		if i.Properties["fedsite_managed_by"] != "" && i.Status == "queued" {
+			g.world.ChangeImage(i.ID, func(i *image) bool { i.Status = "saving"; return true })
+		}
+	}
+}
+
+// shown gives what is in Glance of ours, without ids and times.
+func (g *gallery) shown() (all []string) {
+	for _, i := range g.world.AllImages() {
+		if i.Properties["fedsite_managed_by"] == "" {
+			continue
+		}
+		properties := maps.Clone(i.Properties)
+		delete(properties, "fedsite_uploaded")
+		all = append(all, fmt.Sprint(i.Name, i.Owner, i.Status, i.Visibility, i.Hidden, i.Size, i.SHA512, i.Members, properties))
+	}
+	slices.Sort(all)
+	return all
+}
+
+// watched looks after each request whether a project lacks an image that it had, and that the list still names.
+func (g *gallery) watched(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer g.look(r)
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (g *gallery) look(r *http.Request) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	has := map[string]bool{}
+	for _, i := range g.world.AllImages() {
+		if i.Properties["fedsite_state"] != "active" || i.Status != "active" || i.Hidden {
+			continue
+		}
+		if "sha512:"+i.SHA512 != i.Properties["fedsite_digest"] {
+			g.problems = append(g.problems, fmt.Sprintf("after %s %s: %s is active, and has another content", r.Method, r.URL.Path, i.Name))
+		}
+		for _, p := range g.world.Projects {
+			if i.Owner == p.ID || i.Visibility == "shared" && i.Members[p.ID] == "accepted" {
+				has[p.Name+" "+i.Name] = true
+			}
+		}
+	}
+	for what := range g.had {
+		_, title, _ := strings.Cut(what, " ")
+		if !has[what] && lists[g.version][title] != nil {
+			g.problems = append(g.problems, fmt.Sprintf("after %s %s: project and image %s: no working one", r.Method, r.URL.Path, what))
+		}
+	}
+	g.had = has
+}
+
+// told tells what was wrong at any time.
+func (g *gallery) told(t *testing.T) {
+	t.Helper()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range g.problems {
+		t.Error(p)
+	}
+}
