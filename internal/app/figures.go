@@ -66,6 +66,7 @@ func (s *service) figures(ctx context.Context) (telemetry.Snapshot, error) {
 			f.Credentials = append(f.Credentials, signIns(s.lastReport(ctx, k.app, t))...)
 		}
 	}
+	f.Directory, f.Refused = s.servers.traffic.figures()
 	for _, p := range health.Places(items) {
 		if p.State != health.Unknown {
 			f.Parts = append(f.Parts, telemetry.PartFigures{Site: p.Site, Part: p.Part, State: map[health.State]int{health.Warn: 1, health.Fail: 2}[p.State]})

@@ -74,14 +74,18 @@ func (f *fetcher) Document(ctx context.Context, target, etag, modified string) (
 
 // Open opens a file, which reads on over connections that break.
 func (f *fetcher) Open(ctx context.Context, target string, from int64, tag string) (images.File, error) {
-	return f.start(ctx, from, tag, func(ctx context.Context, offset int64, tag string) (download.Piece, error) {
+	operator := f.from
+	if operator == "" { // a list that is a file here: the operator wrote its URLs
+		operator = target
+	}
+	return f.start(ctx, operator, from, tag, func(ctx context.Context, offset int64, tag string) (download.Piece, error) {
 		return f.client().Open(ctx, target, f.files.For(target), offset, tag)
 	})
 }
 
 // blob opens a layer of a registry: each connection asks anew where it is.
 func (f *fetcher) blob(ctx context.Context, registry *oci.Client, repository, digest string, from int64, tag string) (images.File, error) {
-	return f.start(ctx, from, tag, func(ctx context.Context, offset int64, tag string) (download.Piece, error) {
+	return f.start(ctx, f.from, from, tag, func(ctx context.Context, offset int64, tag string) (download.Piece, error) {
 		target, authorization, err := registry.Blob(ctx, repository, digest)
 		if err != nil {
 			return download.Piece{}, err
@@ -90,8 +94,8 @@ func (f *fetcher) blob(ctx context.Context, registry *oci.Client, repository, di
 	})
 }
 
-func (f *fetcher) start(ctx context.Context, from int64, tag string, open download.Opener) (images.File, error) {
-	ctx, err := transport.From(ctx, f.from)
+func (f *fetcher) start(ctx context.Context, operator string, from int64, tag string, open download.Opener) (images.File, error) {
+	ctx, err := transport.From(ctx, operator)
 	if err != nil {
 		return images.File{}, err
 	}

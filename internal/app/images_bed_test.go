@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -159,8 +160,9 @@ type farm struct {
 	world  *world.World
 	cloud  *emulated.Cloud
 	faults *faults.Set
-	more   string    // lines of images:
-	mode   [2]string // a part of the configuration, and what stands in its place
+	ahead  atomic.Int64 // of the world's and fedsite's clock, in nanoseconds
+	more   string       // lines of images:
+	mode   [2]string    // a part of the configuration, and what stands in its place
 	db     string
 }
 
@@ -169,7 +171,7 @@ func newFarm(t *testing.T, era emulated.Era) *farm {
 	f := &farm{publisher: newPublisher(t), dir: t.TempDir(), faults: &faults.Set{}}
 	f.db = filepath.Join(f.dir, "db")
 	f.world = world.Generate(world.Options{Seed: 3, At: time.Now().Add(-10 * time.Minute), Projects: 3, VMs: 6})
-	f.cloud = emulated.New(f.world, time.Now, emulated.Options{Era: era, Middleware: f.faults.Middleware})
+	f.cloud = emulated.New(f.world, f.at, emulated.Options{Era: era, Middleware: f.faults.Middleware})
 	srv, err := f.cloud.Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -194,13 +196,16 @@ func newFarm(t *testing.T, era emulated.Era) *farm {
 	return f
 }
 
+// at is the present there.
+func (f *farm) at() time.Time { return time.Now().Add(time.Duration(f.ahead.Load())) }
+
 // open opens fedsite for the farm.
 func (f *farm) open(t *testing.T) *app.App {
 	t.Helper()
 	text := fmt.Sprintf(`site: {gocdb: SITE}
 store: {path: %s}
 credentials: {c: {username: %s, password: %s}}
-clouds: [{name: main, auth_url: %q}]
+clouds: [{name: main, auth_url: %q, credential: c}]
 vos: [{name: ops, project: %s}, {name: vo.access.egi.eu, project: %s}]
 accounting: {mode: disabled}
 discovery: {mode: disabled}
@@ -218,7 +223,7 @@ images:
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := app.Open(t.Context(), cfg, app.Options{BackOff: time.Millisecond, Log: slog.New(slog.DiscardHandler)})
+	a, err := app.Open(t.Context(), cfg, app.Options{Now: f.at, BackOff: time.Millisecond, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,3 +292,8 @@ const (
 	id1, id2, id3 = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222", "33333333-3333-4333-8333-333333333333"
 	listID        = "76fdee70-8119-5d33-9f40-3c57e1c60df1"
 )
+
+func sha512Of(body []byte) string {
+	sum := sha512.Sum512(body)
+	return hex.EncodeToString(sum[:])
+}

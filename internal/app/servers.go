@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -26,7 +27,8 @@ import (
 type Server struct {
 	Kind    string // config.SinkAPI, config.SinkLDAP
 	Address string
-	gocdb   string // that the API asks
+	gocdb   config.GOCDB   // that the API asks
+	network config.Network // by which the API asks the Operations Portal
 	api     *config.APISink
 	at      config.Site // the first site that names it, through which a container is reached
 	sinks   []ownSink
@@ -46,7 +48,7 @@ func (a *App) Servers() []Server {
 			one := Server{Kind: c.Kind(), at: s}
 			switch {
 			case c.API != nil:
-				one.Address, one.api, one.gocdb = c.API.Listen, c.API, fmt.Sprintf("%v", s.Discovery.GOCDB)
+				one.Address, one.api, one.gocdb, one.network = c.API.Listen, c.API, s.Discovery.GOCDB, a.cfg.Network
 			case c.LDAP != nil:
 				one.Address = c.LDAP.Listen
 			default:
@@ -65,14 +67,14 @@ func (a *App) Servers() []Server {
 
 // same tells whether a running server need not be made anew for the configuration.
 func (s Server) same(o Server) bool {
-	if s.gocdb != o.gocdb || s.Kind != o.Kind || s.Address != o.Address || (s.api == nil) != (o.api == nil) {
+	if s.Kind != o.Kind || s.Address != o.Address || (s.api == nil) != (o.api == nil) {
 		return false
 	}
 	if s.api == nil {
 		return true
 	}
 	a, b := s.api, o.api
-	return a.Directory == b.Directory && a.BaseURL == b.BaseURL && a.Disciplines == b.Disciplines && a.OpsPortalKey.Equal(b.OpsPortalKey) && samePointed(a.Container, b.Container) && samePointed(a.TLS, b.TLS)
+	return reflect.DeepEqual(s.gocdb, o.gocdb) && reflect.DeepEqual(s.network, o.network) && a.Directory == b.Directory && a.BaseURL == b.BaseURL && a.Disciplines == b.Disciplines && a.OpsPortalKey.Equal(b.OpsPortalKey) && samePointed(a.Container, b.Container) && samePointed(a.TLS, b.TLS)
 }
 
 func samePointed[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }
@@ -82,6 +84,7 @@ type servers struct {
 	mu      sync.Mutex
 	running []*running
 	failed  []run.Check // those that could not be begun
+	traffic traffic     // of those that answer LDAP
 	ended   sync.WaitGroup
 }
 
@@ -115,7 +118,7 @@ func (s *servers) follow(ctx context.Context, a *App) error {
 			<-r.ended // its address is free then
 			continue
 		}
-		r.own.set(a, wanted[i].sinks)
+		r.own.set(a, wanted[i])
 		stay = append(stay, r)
 	}
 	s.running, s.failed = stay, nil
@@ -124,7 +127,7 @@ func (s *servers) follow(ctx context.Context, a *App) error {
 		if slices.ContainsFunc(s.running, func(r *running) bool { return r.same(w) }) {
 			continue
 		}
-		r, err := a.begin(ctx, w, &s.ended)
+		r, err := a.begin(ctx, w, &s.ended, &s.traffic)
 		if err != nil {
 			errs = append(errs, err)
 			s.failed = append(s.failed, run.Check{Part: string(site.Discovery), Name: "server", Object: w.Kind + " " + w.Address, State: run.CheckFail, Reason: err.Error(),
@@ -167,7 +170,7 @@ func (a *App) ServeDocuments(ctx context.Context, kind, address string) (net.Add
 		}
 		var ended sync.WaitGroup
 		w.Address = address
-		r, err := a.begin(ctx, w, &ended)
+		r, err := a.begin(ctx, w, &ended, nil)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -176,10 +179,10 @@ func (a *App) ServeDocuments(ctx context.Context, kind, address string) (net.Add
 	return nil, func() {}, nil
 }
 
-// begin begins a server.
-func (a *App) begin(ctx context.Context, w Server, ended *sync.WaitGroup) (*running, error) {
+// begin begins a server. What it answers is counted in t, if there is one.
+func (a *App) begin(ctx context.Context, w Server, ended *sync.WaitGroup, t *traffic) (*running, error) {
 	r := &running{Server: w, own: &own{}, ended: make(chan struct{})}
-	r.own.set(a, w.sinks)
+	r.own.set(a, w)
 	log := a.opts.Log.With("server", w.Kind)
 	var (
 		serve func(ctx context.Context) error
@@ -189,7 +192,7 @@ func (a *App) begin(ctx context.Context, w Server, ended *sync.WaitGroup) (*runn
 	if w.Kind == config.SinkAPI {
 		serve, err = r.api(ctx, a, log)
 	} else {
-		serve, err = r.ldap(ctx, log)
+		serve, err = r.ldap(ctx, log, t)
 	}
 	if err != nil {
 		r.stop()
@@ -206,13 +209,13 @@ func (a *App) begin(ctx context.Context, w Server, ended *sync.WaitGroup) (*runn
 }
 
 // ldap makes the LDAP server.
-func (r *running) ldap(ctx context.Context, log *slog.Logger) (func(context.Context) error, error) {
+func (r *running) ldap(ctx context.Context, log *slog.Logger, t *traffic) (func(context.Context) error, error) {
 	l, err := directory.Listen(ctx, r.Address)
 	if err != nil {
 		return nil, err
 	}
 	r.addr = l.Addr()
-	server := directory.New(directory.Options{Source: r.own, Log: log})
+	server := directory.New(directory.Options{Source: r.own, Log: log, Answered: t.answered, Refused: t.refuse})
 	r.status = func() []run.Check {
 		st := server.Status()
 		found := run.Check{Name: "server", Object: "ldap " + r.Address, State: run.CheckOK, Reason: fmt.Sprintf("%d documents, %d entries", st.Documents, st.Entries)}
@@ -232,9 +235,12 @@ func (r *running) api(ctx context.Context, a *App, log *slog.Logger) (func(conte
 		o.Sources = append(o.Sources, information.NewDirectory(c.Directory, information.Limits{}))
 	}
 	if c.Container != nil {
-		at, where := r.at, *c.Container
+		where := *c.Container
 		o.Sources = append(o.Sources, information.NewContainer(fmt.Sprintf("container %s of credential %s", where.Container, where.Credential),
-			objects{func(ctx context.Context) (*openstack.Container, error) { return a.container(ctx, at, where) }}, information.Limits{}))
+			objects{func(ctx context.Context) (*openstack.Container, error) {
+				a, at := r.own.through()
+				return a.container(ctx, at, where)
+			}}, information.Limits{}))
 	}
 	if reg := a.registry(r.at.Discovery.GOCDB); reg != nil {
 		o.Registry = reg

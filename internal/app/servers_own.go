@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fedsite/fedsite/internal/config"
 	"github.com/fedsite/fedsite/internal/directory"
 	"github.com/fedsite/fedsite/internal/discovery"
 	"github.com/fedsite/fedsite/internal/information"
@@ -20,20 +21,28 @@ import (
 type own struct {
 	mu      sync.Mutex
 	app     *App
+	at      config.Site // of the configuration in force: the first site that names the server
 	sinks   []ownSink
 	served  map[string][]discovery.Served // by the sink's name
 	parsed  map[[3]string]glue.Document   // by site, endpoint and digest with time
 	version int
 }
 
-// set says whose documents are served from now on.
-func (o *own) set(a *App, sinks []ownSink) {
+// set says whose documents are served from now on, and by which configuration.
+func (o *own) set(a *App, w Server) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !slices.Equal(o.sinks, sinks) {
+	if !slices.Equal(o.sinks, w.sinks) {
 		o.version++
 	}
-	o.app, o.sinks = a, sinks
+	o.app, o.at, o.sinks = a, w.at, w.sinks
+}
+
+// through gives what a container is reached by: network and credentials of the configuration in force.
+func (o *own) through() (*App, config.Site) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.app, o.at
 }
 
 // read reads what has changed, and gives all documents, with a version that changes with them.

@@ -7,16 +7,22 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-ldap/ldap/v3"
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/fedsite/fedsite/internal/config"
+	"github.com/fedsite/fedsite/internal/directory"
 	emulated "github.com/fedsite/fedsite/internal/emulator/openstack"
 	"github.com/fedsite/fedsite/internal/emulator/world"
 	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/store"
 	"github.com/fedsite/fedsite/internal/store/storetest"
+	"github.com/fedsite/fedsite/internal/telemetry"
 )
 
 // offices are two sites on one emulated cloud, and nodes that serve what they publish.
@@ -25,6 +31,7 @@ type offices struct {
 	cloud *emulated.Cloud
 	where store.Config
 	vos   [2]world.Project
+	more  string // of the configuration
 }
 
 func newOffices(t *testing.T, where store.Config) *offices {
@@ -50,7 +57,7 @@ func (o *offices) node(a, b string) *App {
 		text += fmt.Sprintf("  - {gocdb: SITE-%c, clouds: [{name: main, auth_url: %q, gocdb_id: 1600%dG0, credential: reader}], vos: [{name: %s, project: %s}], discovery: {mode: active, publish: [%s]}}\n",
 			'A'+i, o.cloud.AuthURL(), i, o.vos[i].Properties["egi.VO"], o.vos[i].ID, sinks)
 	}
-	text += fmt.Sprintf("credentials: {reader: {username: %s, password: %s}}\ndiscovery: {gocdb: {url: off}}\n", world.Reader, world.ReaderPass)
+	text += fmt.Sprintf("credentials: {reader: {username: %s, password: %s}}\ndiscovery: {gocdb: {url: off}}\n", world.Reader, world.ReaderPass) + o.more
 	cfg, err := config.Parse("test.yaml", []byte(text))
 	if err != nil {
 		o.t.Fatal(err)
@@ -189,6 +196,99 @@ func TestServersFollowTheConfiguration(t *testing.T) {
 	cancel()
 	s.wait()
 	expect("all have ended", second, "")
+}
+
+// TestServersFollowTheNetwork: when nothing but the network changes, an API that asks others through it is begun anew, and a
+// container is reached as the configuration in force says; the LDAP server, which asks nobody, goes on.
+func TestServersFollowTheNetwork(t *testing.T) {
+	o := newOffices(t, store.Config{Path: filepath.Join(t.TempDir(), Database)})
+	where, directoryAt := free(t), free(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	s := &servers{}
+	defer s.wait()
+	defer cancel()
+	follow := func(network string) (api, ldap *running) {
+		t.Helper()
+		o.more = network
+		app := o.node(fmt.Sprintf("{api: {listen: %q}}, {ldap: {listen: %q}}", where, directoryAt), "")
+		if err := s.follow(ctx, app); err != nil || len(s.running) != 2 {
+			t.Fatalf("%v: %d servers", err, len(s.running))
+		}
+		for _, r := range s.running {
+			if got, at := r.own.through(); got != app || at.Site.Name != "SITE-A" {
+				t.Errorf("%s: containers are reached by a former configuration", r.Kind)
+			}
+			if r.Kind == config.SinkAPI {
+				api = r
+			} else {
+				ldap = r
+			}
+		}
+		return api, ldap
+	}
+	const secret = "network: {proxy: \"http://u:%s@127.0.0.1:9\", no_proxy: [127.0.0.1]}\n"
+	last, lastLDAP := follow("")
+	for _, c := range []struct {
+		network string
+		anew    bool
+	}{
+		{"", false}, {fmt.Sprintf(secret, "one"), true}, {fmt.Sprintf(secret, "one"), false},
+		{fmt.Sprintf(secret, "two"), true}, // what is never printed counts, too
+		{"network: {no_proxy: [example.org]}\n", true}, {"", true},
+	} {
+		api, ldap := follow(c.network)
+		if anew := api != last; anew != c.anew || ldap != lastLDAP {
+			t.Errorf("%q: the API was begun anew: %v, LDAP: %v", c.network, anew, ldap != lastLDAP)
+		}
+		last = api
+	}
+}
+
+// TestLDAPIsCounted: what is answered over LDAP, and who is not, stands in the metrics; a server that is begun anew counts on.
+func TestLDAPIsCounted(t *testing.T) {
+	o := newOffices(t, store.Config{Path: filepath.Join(t.TempDir(), Database)})
+	s := &servers{}
+	for i := range 2 {
+		address := free(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		app := o.node(fmt.Sprintf("{ldap: {listen: %q}}", address), "")
+		if err := s.follow(ctx, app); err != nil {
+			t.Fatal(err)
+		}
+		c, err := ldap.DialURL("ldap://" + address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.UnauthenticatedBind(""); err != nil {
+			t.Error(err)
+		}
+		_, _ = c.Search(ldap.NewSearchRequest("", ldap.ScopeBaseObject, ldap.NeverDerefAliases, 0, 0, false, "(objectClass=*)", nil, nil))
+		_ = c.Del(ldap.NewDelRequest("o=glue", nil))
+		_ = c.Close()
+		cancel()
+		s.wait()
+		answers, refused := s.traffic.figures()
+		var got []string
+		for _, f := range answers {
+			if got = append(got, fmt.Sprintf("%s %s %d", f.Operation, f.Result, f.Answers)); f.Took <= 0 {
+				t.Errorf("%+v took no time", f)
+			}
+		}
+		n := i + 1
+		want := []string{fmt.Sprintf("bind 0 %d", n), fmt.Sprintf("change 53 %d", n), fmt.Sprintf("search 0 %d", n)}
+		if d := cmp.Diff(want, got); d != "" || len(refused) > 0 {
+			t.Errorf("(-want +got):\n%s\n%+v", d, refused)
+		}
+	}
+	s.traffic.refuse("connections")
+	s.traffic.refuse("address")
+	s.traffic.refuse("connections")
+	if _, got := s.traffic.figures(); !slices.Equal(got, []telemetry.RefusedFigures{{Reason: "address", Connections: 1}, {Reason: "connections", Connections: 2}}) {
+		t.Errorf("%+v", got)
+	}
+	var none *traffic // of documents that are served without the service
+	none.refuse("address")
+	none.answered(directory.Operation{})
 }
 
 // TestAnyNodeServes: a node serves what another one published, also when that has no server of its own because its address
