@@ -2,6 +2,7 @@ package endorser
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha512"
 	"encoding/hex"
 	"encoding/pem"
@@ -15,6 +16,7 @@ import (
 	"slices"
 	"testing"
 	"testing/fstest"
+	"testing/synctest"
 	"time"
 
 	"github.com/fedsite/fedsite/protocol/gridtrust"
@@ -307,25 +309,23 @@ func TestStall(t *testing.T) {
 	if err := b.Misbehave("/images/u1", Manner{Stall: 100}); err != nil {
 		t.Fatal(err)
 	}
-	res, err := http.Get(b.url + "/images/u1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	head := make([]byte, 100)
-	if _, err := io.ReadFull(res.Body, head); err != nil {
-		t.Fatal(err)
-	}
-	more := make(chan int, 1)
-	go func() {
-		n, _ := res.Body.Read(make([]byte, 1))
-		more <- n
-	}()
-	select {
-	case n := <-more:
-		t.Errorf("%d bytes came after that", n)
-	case <-time.After(50 * time.Millisecond): // it may come later; a server that does not stall sends at once
-	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, leave := context.WithCancel(t.Context())
+		answer, ended := httptest.NewRecorder(), false
+		go func() {
+			defer func() { ended = recover() == http.ErrAbortHandler }() //nolint:errorlint // it is that very value
+			b.ServeHTTP(answer, httptest.NewRequestWithContext(ctx, http.MethodGet, "/images/u1", nil))
+		}()
+		synctest.Wait()
+		if ended || answer.Body.Len() != 100 {
+			t.Errorf("%d bytes, ended %v", answer.Body.Len(), ended)
+		}
+		leave()
+		synctest.Wait()
+		if !ended || answer.Body.Len() != 100 {
+			t.Errorf("left: %d bytes, ended %v", answer.Body.Len(), ended)
+		}
+	})
 }
 
 // authority is a throw-away authority.
