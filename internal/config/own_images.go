@@ -27,11 +27,6 @@ type BadImage struct {
 	Name, Reason string
 }
 
-type fileOwnImages struct {
-	said
-	Images []fileOwnImage `key:"images" required:"true"`
-}
-
 type fileOwnImage struct {
 	said
 	ID          text       `key:"id" maxlen:"200"`
