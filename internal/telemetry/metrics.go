@@ -16,6 +16,8 @@ type Snapshot struct {
 	ImageSources []ImageSourceFigures
 	Tasks        []TaskFigures
 	Parts        []PartFigures
+	Directory    []DirectoryFigures
+	Refused      []RefusedFigures
 	Backup       time.Time // when the newest snapshot of the store was made; zero = none
 }
 
@@ -98,6 +100,19 @@ type TaskFigures struct {
 type PartFigures struct {
 	Site, Part string
 	State      int // 0 ok or off, 1 warn, 2 fail
+}
+
+// DirectoryFigures are what the LDAP servers of this process answered since it began.
+type DirectoryFigures struct {
+	Operation, Result string // search; the result code of LDAP, "0"
+	Answers           int64
+	Took              time.Duration // all of them together
+}
+
+// RefusedFigures are the connections that the LDAP servers of this process had no room for since it began.
+type RefusedFigures struct {
+	Reason      string // connections, address
+	Connections int64
 }
 
 // metric is one metric: its name without the prefix, what it says, its labels, and where its samples come from.
@@ -310,6 +325,27 @@ var metrics = []metric{
 		samples: func(s Snapshot, add func(float64, ...string)) {
 			for _, f := range s.Sites {
 				add(truth(f.ConfigOK), f.Site)
+			}
+		}},
+	{name: "ldap_answers_total", labels: []string{"operation", "result"}, counter: true,
+		help: "Answers of the LDAP servers since this process began, by operation and LDAP's result code.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			for _, d := range s.Directory {
+				add(float64(d.Answers), d.Operation, d.Result)
+			}
+		}},
+	{name: "ldap_answer_seconds_total", labels: []string{"operation", "result"}, counter: true,
+		help: "Time that these answers took, all together.",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			for _, d := range s.Directory {
+				add(d.Took.Seconds(), d.Operation, d.Result)
+			}
+		}},
+	{name: "ldap_refused_connections_total", labels: []string{"reason"}, counter: true,
+		help: "Connections to the LDAP servers that found no room since this process began: too many in all (connections), or of one address (address).",
+		samples: func(s Snapshot, add func(float64, ...string)) {
+			for _, r := range s.Refused {
+				add(float64(r.Connections), r.Reason)
 			}
 		}},
 	{name: "store_backup_timestamp_seconds",

@@ -151,7 +151,7 @@ A value that is not known yet is left out. Alert rules are in ` + "[deploy/prome
 
 const referenceEnd = `
 The labels ` + "`site` and `cloud`" + ` are the names of the configuration, ` + "`part`" + ` is accounting, discovery, service or config, ` + "`task`" + ` a task's name without
-its site, ` + "`month`" + ` is written 2026-10, and ` + "`name`" + ` says whose certificate or which sink it is. There are no labels for VMs, users or projects:
+its site, ` + "`month`" + ` is written 2026-10, and ` + "`name`" + ` says whose certificate or which sink it is. What begins with ` + "`fedsite_ldap_`" + ` counts from the start of the process. There are no labels for VMs, users or projects:
 the number of series grows with sites, clouds and VOs only.
 
 ` + "`fedsite_accounting_unsent_oldest_seconds`" + ` is the time since everything was sent that was collected by then. It is some minutes in normal

@@ -40,8 +40,10 @@ func figures() Snapshot {
 		ImageSources: []ImageSourceFigures{{Site: "SITE-A", Name: "egi", OK: true, Published: noon, Delay: 90 * time.Second}, {Site: "SITE-B", Name: "egi"}},
 		Tasks: []TaskFigures{{Site: "SITE-A", Task: "accounting.collect", LastSuccess: noon, Period: time.Hour}, {Site: "SITE-A", Task: "accounting.send", Paused: true},
 			{Task: "service.snapshot", Period: 24 * time.Hour}},
-		Parts:  []PartFigures{{Site: "SITE-A", Part: "accounting", State: 2}},
-		Backup: noon,
+		Parts:     []PartFigures{{Site: "SITE-A", Part: "accounting", State: 2}},
+		Directory: []DirectoryFigures{{Operation: "bind", Result: "0", Answers: 2, Took: time.Second}, {Operation: "search", Result: "0", Answers: 5, Took: 1500 * time.Millisecond}, {Operation: "search", Result: "52", Answers: 1}},
+		Refused:   []RefusedFigures{{Reason: "address", Connections: 4}},
+		Backup:    noon,
 	}
 }
 
@@ -103,6 +105,13 @@ func TestMetrics(t *testing.T) {
 		`fedsite_images_behind_seconds{cloud="r1",site="SITE-A",vo="ops"} 3600`,
 		`fedsite_images_present{cloud="r1",site="SITE-A",vo="ops"} 2`,
 		`fedsite_images_wanted{cloud="r1",site="SITE-A",vo="ops"} 3`,
+		`fedsite_ldap_answer_seconds_total{operation="bind",result="0"} 1`,
+		`fedsite_ldap_answer_seconds_total{operation="search",result="0"} 1.5`,
+		`fedsite_ldap_answer_seconds_total{operation="search",result="52"} 0`,
+		`fedsite_ldap_answers_total{operation="bind",result="0"} 2`,
+		`fedsite_ldap_answers_total{operation="search",result="0"} 5`,
+		`fedsite_ldap_answers_total{operation="search",result="52"} 1`,
+		`fedsite_ldap_refused_connections_total{reason="address"} 4`,
 		`fedsite_metrics_ok 1`,
 		`fedsite_month_end_complete{month="2026-10",site="SITE-A"} 1`,
 		`fedsite_site_config_ok{site="SITE-A"} 1`,
@@ -232,7 +241,7 @@ func TestReference(t *testing.T) {
 
 // TestLabels: only what cannot grow without end is a label.
 func TestLabels(t *testing.T) {
-	allowed := []string{"site", "cloud", "vo", "part", "reason", "task", "month", "name"}
+	allowed := []string{"site", "cloud", "vo", "part", "reason", "task", "month", "name", "operation", "result"}
 	for _, m := range metrics {
 		for _, l := range m.labels {
 			if !slices.Contains(allowed, l) {
