@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -24,6 +25,11 @@ type CA struct {
 	key         *ecdsa.PrivateKey
 	serial      atomic.Int64
 	from, to    time.Time
+
+	mu      sync.Mutex
+	server  *tls.Certificate // of the federation's services; nil = not made yet
+	revoked []x509.RevocationListEntry
+	crls    int64 // how many were made
 }
 
 // NewCA makes an authority whose certificates are valid from a year before to five years after both instants: the
@@ -112,17 +118,23 @@ func rawSubject(organisation, cn string) ([]byte, error) {
 	return asn1.Marshal(sets)
 }
 
-// serverTLS gives the TLS configuration of an emulated service on loopback.
+// serverTLS gives the TLS configuration of an emulated service on loopback. All services have one certificate: a key takes
+// long to make.
 func (ca *CA) serverTLS(clientCerts bool) (*tls.Config, error) {
-	certPEM, keyPEM, err := ca.Issue("Emulation", "localhost,127.0.0.1,::1")
-	if err != nil {
-		return nil, err
+	ca.mu.Lock()
+	defer ca.mu.Unlock()
+	if ca.server == nil {
+		certPEM, keyPEM, err := ca.Issue("Emulation", "localhost,127.0.0.1,::1")
+		if err != nil {
+			return nil, err
+		}
+		pair, err := tls.X509KeyPair(certPEM, keyPEM)
+		if err != nil {
+			return nil, err
+		}
+		ca.server = &pair
 	}
-	pair, err := tls.X509KeyPair(certPEM, keyPEM)
-	if err != nil {
-		return nil, err
-	}
-	cfg := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	cfg := &tls.Config{Certificates: []tls.Certificate{*ca.server}, MinVersion: tls.VersionTLS12}
 	if clientCerts {
 		cfg.ClientAuth, cfg.ClientCAs = tls.VerifyClientCertIfGiven, ca.Pool()
 	}

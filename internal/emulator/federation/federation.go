@@ -1,8 +1,9 @@
 // Package federation emulates what a site meets of the federation: the message broker with authn, the accounting server
-// with the receiver in front of it, and GOCDB, the register of sites.
+// with the receiver in front of it, GOCDB, the register of sites, and where wanted the publishers of VM images.
 //
 //	broker → receiver → apelserver
 //	GOCDB
+//	endorser, registry
 package federation
 
 import (
@@ -53,6 +54,7 @@ type Federation struct {
 	Port      int // of the broker
 	AuthnPort int
 	GOCDBPort int
+	Images    *Images // nil = no images are published
 
 	now        func() time.Time
 	mu         sync.Mutex
@@ -108,7 +110,7 @@ func Start(addr string, now func() time.Time, sites ...string) (*Federation, err
 	return f, nil
 }
 
-// Listen serves broker, authn and GOCDB; after a Close under the ports they had.
+// Listen serves broker, authn, GOCDB, and the publishers of images if there are any; after a Close under the ports they had.
 func (f *Federation) Listen() (err error) {
 	if f.Port, err = f.serve(f.Port, f.Broker.AMS(), false); err != nil {
 		return err
@@ -116,8 +118,10 @@ func (f *Federation) Listen() (err error) {
 	if f.AuthnPort, err = f.serve(f.AuthnPort, f.Broker.Authn(), true); err != nil {
 		return err
 	}
-	f.GOCDBPort, err = f.serve(f.GOCDBPort, f.GOCDB, false)
-	return err
+	if f.GOCDBPort, err = f.serve(f.GOCDBPort, f.GOCDB, false); err != nil || f.Images == nil {
+		return err
+	}
+	return f.listenImages()
 }
 
 func (f *Federation) serve(port int, h http.Handler, clientCerts bool) (int, error) {

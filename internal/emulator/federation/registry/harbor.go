@@ -116,7 +116,7 @@ func (a *artifact) listed(repo *repository, withTags bool) map[string]any {
 	}
 	config := ""
 	if a.parsed.Config != nil {
-		config, size = a.parsed.Config.MediaType, size+a.parsed.Config.Size
+		config = a.parsed.Config.MediaType
 	}
 	return map[string]any{"id": a.id, "digest": a.digest, "type": "IMAGE", "media_type": config, "manifest_media_type": a.kind(), "artifact_type": a.parsed.ArtifactType, "repository_name": repo.name, "size": size,
 		"push_time": a.pushed.UTC().Format(layout), "pull_time": time.Time{}.Format(layout), "annotations": a.parsed.Annotations, "extra_attrs": map[string]any{}, "tags": tags, "accessories": accessories}

@@ -344,3 +344,21 @@ func reply(w http.ResponseWriter, status int, body any) {
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body)
 }
+
+// EGI gives the annotations of an image as EGI's publishers write them: of the layer, and about the manifest. A build is
+// "2026-10-07-fc45d0d3".
+func EGI(distro, version, build, format string, created time.Time) (annotations, about map[string]string) {
+	annotations = map[string]string{
+		"eu.egi.cloud.tag":         build,
+		"eu.egi.cloud.description": "EGI " + strings.ToUpper(distro[:1]) + distro[1:] + " " + version + " image",
+	}
+	for key, value := range map[string]string{"architecture": "x86_64", "container_format": "bare", "disk_format": format, "os_admin_user": distro, "os_distro": distro, "os_type": "linux", "os_version": version} {
+		annotations["org.openstack.glance."+key] = value
+	}
+	about = map[string]string{
+		"org.opencontainers.image.created":  created.UTC().Format(time.RFC3339),
+		"org.opencontainers.image.revision": build[strings.LastIndexByte(build, '-')+1:],
+		"org.opencontainers.image.source":   "https://github.com/EGI-Federation/fedcloud-vmi-templates",
+	}
+	return annotations, about
+}
