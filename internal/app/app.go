@@ -27,6 +27,7 @@ type Options struct {
 	Requests *transport.Counter  // counts requests to OpenStack; may be nil
 	OnCommit func(n int64)       // told of each committed transaction; may be nil
 	BackOff  time.Duration       // first pause before something is tried again; 0 = as is usual
+	Stall    time.Duration       // for how long a source of images may give nothing; 0 = as is usual
 }
 
 // App is fedsite with a configuration and an open store. A configuration that takes its place later makes another App

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"time"
@@ -103,7 +104,21 @@ func (f *fetcher) start(ctx context.Context, operator string, from int64, tag st
 	if err != nil {
 		return images.File{}, fetchFailure(ctx, err)
 	}
-	return images.File{Body: s, Size: s.Size(), From: s.From(), Tag: s.Tag()}, nil
+	return images.File{Body: &telling{s, ctx}, Size: s.Size(), From: s.From(), Tag: s.Tag()}, nil
+}
+
+// telling is a file whose reading says what kind of failure ended it.
+type telling struct {
+	*download.Stream
+	ctx context.Context
+}
+
+func (t *telling) Read(p []byte) (int, error) {
+	n, err := t.Stream.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = fetchFailure(t.ctx, err)
+	}
+	return n, err
 }
 
 // fetchFailure says what kind of failure it is that something could not be read.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -117,7 +118,7 @@ func (a *App) imageSource(s config.Site, c config.ImageSource) images.Source {
 }
 
 func (a *App) openSource(s config.Site, c config.ImageSource) (images.Source, error) {
-	client, err := a.client(s.Images.Network, transport.Config{Redirects: transport.Anywhere, Stall: sourceStall, MaxBody: s.Images.MaxSize + 1, ReadOnly: true})
+	client, err := a.client(s.Images.Network, transport.Config{Redirects: transport.Anywhere, Stall: cmp.Or(a.opts.Stall, sourceStall), MaxBody: s.Images.MaxSize + 1, ReadOnly: true})
 	if err != nil {
 		return nil, err
 	}

@@ -164,6 +164,7 @@ type farm struct {
 	more   string       // lines of images:
 	mode   [2]string    // a part of the configuration, and what stands in its place
 	db     string
+	stall  time.Duration // for how long a source may give nothing; 0 = as is usual
 }
 
 func newFarm(t *testing.T, era emulated.Era) *farm {
@@ -203,7 +204,7 @@ func (f *farm) at() time.Time { return time.Now().Add(time.Duration(f.ahead.Load
 func (f *farm) open(t *testing.T) *app.App {
 	t.Helper()
 	text := fmt.Sprintf(`site: {gocdb: SITE}
-store: {path: %s}
+store: {path: %q}
 credentials: {c: {username: %s, password: %s}}
 clouds: [{name: main, auth_url: %q, credential: c}]
 vos: [{name: ops, project: %s}, {name: vo.access.egi.eu, project: %s}]
@@ -212,9 +213,9 @@ discovery: {mode: disabled}
 images:
   mode: active
   formats: [qcow2, raw]
-  ca_dir: %s
-  staging_dir: %s
-  blocks: %s
+  ca_dir: %q
+  staging_dir: %q
+  blocks: %q
 %s`, f.db, world.Admin, world.AdminPass, f.cloud.AuthURL(), f.world.Projects[0].ID, f.world.Projects[1].ID, filepath.Join(f.dir, "ca"), filepath.Join(f.dir, "staging"), filepath.Join(f.dir, "blocks.yaml"), f.more)
 	if f.mode[0] != "" {
 		text = strings.Replace(text, f.mode[0], f.mode[1], 1)
@@ -223,7 +224,7 @@ images:
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := app.Open(t.Context(), cfg, app.Options{Now: f.at, BackOff: time.Millisecond, Log: slog.New(slog.DiscardHandler)})
+	a, err := app.Open(t.Context(), cfg, app.Options{Now: f.at, BackOff: time.Millisecond, Stall: f.stall, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

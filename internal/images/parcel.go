@@ -86,6 +86,8 @@ func (a *applier) bring(ctx context.Context, p *parcel) error {
 	switch {
 	case s.Staging == StageAlways:
 		why = "images.staging: always"
+	case s.Staging != StageNever && a.begun(p.entry.Digest):
+		why = "a part of it is on disk"
 	case s.StageAbove > 0 && p.entry.Size > s.StageAbove && s.Staging == StageAuto:
 		why = fmt.Sprintf("it has more than %d bytes", s.StageAbove)
 	}
@@ -95,7 +97,7 @@ func (a *applier) bring(ctx context.Context, p *parcel) error {
 		switch {
 		case errors.As(err, &stage):
 			why = stage.why
-		case errors.Is(err, errBroken) && ctx.Err() == nil:
+		case errors.Is(err, errBroken) && !lasting(err) && ctx.Err() == nil:
 			if p.broken++; p.broken >= mostBroken {
 				if s.Staging == StageNever {
 					return err

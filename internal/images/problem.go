@@ -43,7 +43,9 @@ func hintOf(err error) string {
 		return "raise images.max_size if the image is wanted"
 	case errors.Is(err, errNoRoom), errors.Is(err, conversion.ErrNoRoom):
 		return "make room there, or name another directory in images.staging_dir"
-	case errors.Is(err, errBroken):
+	case errors.Is(err, errStagingDir):
+		return "make the directory, owned by fedsite's user, or name another one in images.staging_dir"
+	case errors.Is(err, errBroken) && !lasting(err):
 		return "the next run tries again; if it stays so, the source's server breaks off"
 	}
 	return ""

@@ -42,7 +42,7 @@ func (a *applier) staged(ctx context.Context, p *parcel) error {
 	}
 	path := filepath.Join(dir, stagedFile)
 	if err := a.download(ctx, p, path); err != nil {
-		if errors.Is(err, errWrongSum) {
+		if lasting(err) {
 			_ = os.RemoveAll(dir)
 		}
 		return err
@@ -66,21 +66,30 @@ func (p *parcel) again(err error) bool {
 func (a *applier) stagingDir(d Digest) (string, error) {
 	s := a.t.Settings
 	if info, err := os.Stat(s.StagingDir); err != nil || !info.IsDir() {
-		return "", fmt.Errorf("images.staging_dir %s is no directory: make it, owned by fedsite's user", s.StagingDir)
+		return "", fmt.Errorf("%w %s is no directory", errStagingDir, s.StagingDir)
 	}
 	dir := filepath.Join(s.StagingDir, a.stagingName(d))
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return "", fmt.Errorf("images.staging_dir: %w", err)
+		return "", fmt.Errorf("%w: %w", errStagingDir, err)
 	}
 	if info, err := os.Lstat(dir); err != nil || !info.IsDir() || info.Mode().Perm() != 0o700 {
-		return "", fmt.Errorf("images.staging_dir: %s is not a directory of fedsite's alone", dir)
+		return "", fmt.Errorf("%w: %s is not a directory of fedsite's alone", errStagingDir, dir)
 	}
 	return dir, nil
 }
 
+// errStagingDir is a place for staging that cannot be used.
+var errStagingDir = errors.New("images.staging_dir")
+
 // stagingName is the name of a file's directory: of the site, so that two sites do not meet there.
 func (a *applier) stagingName(d Digest) string {
 	return stagingPrefix + a.t.Site.ID + "-" + d.Hex()[:24]
+}
+
+// begun tells whether an earlier run has staged a file, or a part of it.
+func (a *applier) begun(d Digest) bool {
+	_, err := os.Lstat(filepath.Join(a.t.Settings.StagingDir, a.stagingName(d), stagedFile))
+	return err == nil
 }
 
 const stagingPrefix = "fedsite-"
