@@ -42,7 +42,7 @@ func Take(ctx context.Context, d Deps, t *Target) ([]Catalog, error) {
 		if target.Mode == site.Disabled {
 			continue
 		}
-		c := &taker{tally: all, d: d, t: t, c: target, specs: openstack.NewExtraSpecs()}
+		c := &taker{tally: all, d: d, t: t, c: target, specs: openstack.NewExtraSpecs(), images: openstack.NewDecodedImages()}
 		i := slices.IndexFunc(catalogs, func(o Catalog) bool { return o.EP == target.EP })
 		if i < 0 {
 			authorities, err := c.authorities(ctx)
@@ -87,10 +87,11 @@ func (a *tally) tell(d Deps) {
 // taker takes the catalog of one cloud in one run.
 type taker struct {
 	*tally
-	d     Deps
-	t     *Target
-	c     CloudTarget
-	specs *openstack.ExtraSpecs
+	d      Deps
+	t      *Target
+	c      CloudTarget
+	specs  *openstack.ExtraSpecs
+	images *openstack.DecodedImages
 
 	once     shown
 	silent   silence

@@ -162,7 +162,7 @@ func (q *questions) flavors(ctx context.Context, inv Inventory) Known[[]Flavor] 
 // images asks for the images.
 func (q *questions) images(ctx context.Context, inv Inventory) Known[[]Image] {
 	return ask(q, "images", func() ([]Image, error) {
-		listed, bad, err := inv.Images(ctx)
+		listed, bad, err := inv.Images(ctx, q.taker.images)
 		if err != nil {
 			return nil, err
 		}

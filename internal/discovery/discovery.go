@@ -82,7 +82,7 @@ type Inventory interface {
 	Scope() openstack.Scope
 	ComputeVersion(ctx context.Context) (string, error)
 	Flavors(ctx context.Context, cache *openstack.ExtraSpecs) ([]openstack.ListedFlavor, []openstack.BadEntry, error)
-	Images(ctx context.Context) ([]openstack.ListedImage, []openstack.BadEntry, error)
+	Images(ctx context.Context, cache *openstack.DecodedImages) ([]openstack.ListedImage, []openstack.BadEntry, error)
 	Networks(ctx context.Context) ([]openstack.Network, []openstack.BadEntry, error)
 	Quotas(ctx context.Context) (openstack.Quotas, error)
 	NetworkQuotas(ctx context.Context) (openstack.Quotas, error)

@@ -104,13 +104,32 @@ func keptProjects(tx *store.Tx, siteID, cloud string) ([]keptProject, error) {
 	return all, rows.Err()
 }
 
+// whenAsked stands in a kept offer for the time of its row, so that an offer that is as before is the same text.
+var whenAsked = time.Unix(0, 0).UTC()
+
+// redated gives the offer with other times of the parts that were got at one.
+func (o Offer) redated(from, to time.Time) Offer {
+	o.Scope, o.Flavors, o.Images, o.Networks = redated(o.Scope, from, to), redated(o.Flavors, from, to), redated(o.Images, from, to), redated(o.Networks, from, to)
+	o.Quotas, o.NetworkQuotas, o.VolumeQuotas = redated(o.Quotas, from, to), redated(o.NetworkQuotas, from, to), redated(o.VolumeQuotas, from, to)
+	o.VMs = redated(o.VMs, from, to)
+	return o
+}
+
+func redated[T any](k Known[T], from, to time.Time) Known[T] {
+	if k.At.Equal(from) {
+		k.At = to
+	}
+	return k
+}
+
 // lastOffer gives what was last kept of a project; nothing where there is nothing, or nothing that can be read any more.
 func lastOffer(tx *store.Tx, siteID, cloud, project string) (Offer, error) {
 	var (
-		body string
-		o    Offer
+		body  string
+		asked int64
+		o     Offer
 	)
-	err := tx.QueryRow(`SELECT body FROM share_state WHERE site = $1 AND cloud = $2 AND project = $3`, siteID, cloud, project).Scan(&body)
+	err := tx.QueryRow(`SELECT body, asked FROM share_state WHERE site = $1 AND cloud = $2 AND project = $3`, siteID, cloud, project).Scan(&body, &asked)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Offer{}, nil
 	}
@@ -120,14 +139,19 @@ func lastOffer(tx *store.Tx, siteID, cloud, project string) (Offer, error) {
 	if json.Unmarshal([]byte(body), &o) != nil {
 		return Offer{}, nil
 	}
-	return o, nil
+	return o.redated(whenAsked, time.UnixMilli(asked).UTC()), nil
 }
 
-// keepOffer keeps a project's offer.
+// keepOffer keeps a project's offer. One that is as before, and may have some MB, is not written again: only that it was asked.
 func keepOffer(tx *store.Tx, siteID, cloud string, p tenant, asked time.Time, o Offer) error {
-	body, err := json.Marshal(o)
+	body, err := json.Marshal(o.redated(asked, whenAsked))
 	if err != nil {
 		return fmt.Errorf("offer of project %s: %w", p.project.ID, err)
+	}
+	same, err := tx.Exec(`UPDATE share_state SET name = $4, said = $5, own = $6, asked = $7 WHERE site = $1 AND cloud = $2 AND project = $3 AND body = $8`,
+		siteID, cloud, p.project.ID, p.project.Name, p.said, strings.Join(p.project.Of, ","), asked.UnixMilli(), string(body))
+	if err != nil || same > 0 {
+		return err
 	}
 	_, err = tx.Exec(`INSERT INTO share_state (site, cloud, project, name, said, own, asked, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (site, cloud, project) DO UPDATE SET name = excluded.name, said = excluded.said, own = excluded.own, asked = excluded.asked, body = excluded.body`,

@@ -62,7 +62,7 @@ var lists = map[string]struct {
 		return len(list), bad, err
 	}},
 	"image": {"/images", "images", func(t *testing.T, i *openstack.Inventory) (int, []openstack.BadEntry, error) {
-		list, bad, err := i.Images(t.Context())
+		list, bad, err := i.Images(t.Context(), nil)
 		return len(list), bad, err
 	}},
 	"network": {"/networks", "networks", func(t *testing.T, i *openstack.Inventory) (int, []openstack.BadEntry, error) {
@@ -173,7 +173,7 @@ func TestTenantsImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	i, asked := oddInventory(t, map[string][]func(http.ResponseWriter){"/images": once(200, string(body))})
-	got, bad, err := i.Images(t.Context())
+	got, bad, err := i.Images(t.Context(), nil)
 	if err != nil || len(got) != 5 {
 		t.Fatalf("%d images, %v, %v", len(got), bad, err)
 	}
@@ -246,7 +246,7 @@ func TestAdministratorsImages(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, bad, err := i.Images(t.Context())
+		got, bad, err := i.Images(t.Context(), nil)
 		if err != nil || members != c.members || len(got) != c.images || len(bad) != c.skipped {
 			t.Errorf("%s: asked about %d, %d images, %d skipped, %v", name, members, len(got), len(bad), err)
 		}

@@ -71,7 +71,7 @@ func all(ctx context.Context, i *openstack.Inventory, specs *openstack.ExtraSpec
 	failed = map[string]error{}
 	for name, ask := range map[string]func() ([]openstack.BadEntry, error){
 		"flavors":        func() (b []openstack.BadEntry, err error) { o.Flavors, b, err = i.Flavors(ctx, specs); return b, err },
-		"images":         func() (b []openstack.BadEntry, err error) { o.Images, b, err = i.Images(ctx); return b, err },
+		"images":         func() (b []openstack.BadEntry, err error) { o.Images, b, err = i.Images(ctx, nil); return b, err },
 		"networks":       func() (b []openstack.BadEntry, err error) { o.Networks, b, err = i.Networks(ctx); return b, err },
 		"quotas":         func() (b []openstack.BadEntry, err error) { o.Compute, err = i.Quotas(ctx); return nil, err },
 		"network quotas": func() (b []openstack.BadEntry, err error) { o.Network, err = i.NetworkQuotas(ctx); return nil, err },

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -41,8 +42,9 @@ const imagesPerPage = "500"
 const mostShared = 500
 
 // Images lists the active images that the project can use: public ones, its own, and those that are shared with it and
-// accepted. An administrator's token shows all that there are, so that each one of others is asked about.
-func (i *Inventory) Images(ctx context.Context) ([]ListedImage, []BadEntry, error) {
+// accepted. An administrator's token shows all that there are, so that each one of others is asked about. The texts of an image
+// that the cache has are shared with it: they are not to be changed. nil is no cache.
+func (i *Inventory) Images(ctx context.Context, cache *DecodedImages) ([]ListedImage, []BadEntry, error) {
 	endpoint, err := imageEndpoint(i.session)
 	if err != nil {
 		return nil, nil, err
@@ -51,7 +53,7 @@ func (i *Inventory) Images(ctx context.Context) ([]ListedImage, []BadEntry, erro
 	k := kept[ListedImage]{service: "image", at: at}
 	query := url.Values{"status": {"active"}, "limit": {imagesPerPage}}
 	err = i.session.pages(ctx, "image", at, query, "", "images", func(raw json.RawMessage) error {
-		image, err := decodeImage(raw)
+		image, err := cache.decode(raw)
 		if err == nil && i.session.admin && image.Owner != i.session.projectID && image.Visibility == "community" {
 			return nil // a listing shows these to nobody else
 		}
@@ -92,6 +94,46 @@ func (i *Inventory) accepted(ctx context.Context, endpoint string, k kept[Listed
 		}
 	}
 	return mine, k.bad, nil
+}
+
+// mostDecoded is how many bytes of images' texts are remembered: what the public images of a large cloud need some times over.
+const mostDecoded = 16 << 20
+
+// DecodedImages keeps public images as they were read, by their text in the listing: each project is told the same of them, and
+// reading them is most of what a large catalog costs. It may be used from several goroutines, and for several clouds.
+type DecodedImages struct {
+	mu   sync.Mutex
+	room int // bytes
+	all  map[string]ListedImage
+}
+
+// NewDecodedImages gives an empty cache, for one run.
+func NewDecodedImages() *DecodedImages {
+	return &DecodedImages{room: mostDecoded, all: map[string]ListedImage{}}
+}
+
+// decode reads an image, or gives what the same text was read as.
+func (d *DecodedImages) decode(raw json.RawMessage) (ListedImage, error) {
+	if d == nil {
+		return decodeImage(raw)
+	}
+	d.mu.Lock()
+	image, ok := d.all[string(raw)]
+	d.mu.Unlock()
+	if ok {
+		return image, nil
+	}
+	image, err := decodeImage(raw)
+	if err != nil || image.Visibility != "public" {
+		return image, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, ok := d.all[string(raw)]; !ok && len(raw) <= d.room {
+		d.room -= len(raw)
+		d.all[string(raw)] = image
+	}
+	return image, nil
 }
 
 func decodeImage(raw json.RawMessage) (ListedImage, error) {

@@ -17,7 +17,7 @@ func TestPrivateImagesOfOthers(t *testing.T) {
 		"before Ocata": {`{"images":[` + others + `},{"id":"own","status":"active","visibility":"private","owner":"` + oddProject + `"}]}`, 2},
 	} {
 		i, _ := oddInventory(t, map[string][]func(http.ResponseWriter){"/images": once(200, c.body)})
-		all, bad, err := i.Images(t.Context())
+		all, bad, err := i.Images(t.Context(), nil)
 		if err != nil || len(bad) != 0 || len(all) != c.want || all[len(all)-1].ID != "own" {
 			t.Errorf("%s: %+v, %v, %v", name, all, bad, err)
 		}
