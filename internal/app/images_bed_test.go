@@ -167,12 +167,12 @@ type farm struct {
 	stall  time.Duration // for how long a source may give nothing; 0 = as is usual
 }
 
-func newFarm(t *testing.T, era emulated.Era) *farm {
+func newFarm(t *testing.T, era emulated.Era, limits ...emulated.ImageService) *farm {
 	t.Helper()
 	f := &farm{publisher: newPublisher(t), dir: t.TempDir(), faults: &faults.Set{}}
 	f.db = filepath.Join(f.dir, "db")
 	f.world = world.Generate(world.Options{Seed: 3, At: time.Now().Add(-10 * time.Minute), Projects: 3, VMs: 6})
-	f.cloud = emulated.New(f.world, f.at, emulated.Options{Era: era, Middleware: f.faults.Middleware})
+	f.cloud = emulated.New(f.world, f.at, emulated.Options{Era: era, Middleware: f.faults.Middleware, Images: slices.Concat(limits, []emulated.ImageService{{}})[0]})
 	srv, err := f.cloud.Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
