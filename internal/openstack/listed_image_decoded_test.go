@@ -38,6 +38,9 @@ func TestDecodedImages(t *testing.T) {
 			}
 		}
 		at := func(i ListedImage) uintptr { return reflect.ValueOf(i.Properties).Pointer() }
+		if left := c.room - cache.room; c.same && left != len(c.first) {
+			t.Errorf("%s: %d bytes are taken", name, left)
+		}
 		if same := at(got[0]) == at(got[1]) && got[0].Properties != nil; same != c.same {
 			t.Errorf("%s: read once: %v", name, same)
 		}
