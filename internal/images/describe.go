@@ -1,6 +1,7 @@
 package images
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -48,6 +49,7 @@ func describe(e Entry, also []Entry, virtual int64, s Settings) Description {
 		keys = append(keys, a.Key)
 		vos = append(vos, a.VOs...)
 	}
+	slices.SortFunc(keys, func(a, b Key) int { return cmp.Or(strings.Compare(a.List, b.List), strings.Compare(a.ID, b.ID)) })
 	slices.Sort(vos)
 	p := map[string]string{
 		propMPURI: e.MPURI, propDescription: e.Description, propAttributes: e.Attributes, propDistro: strings.ToLower(e.OS), propOSVersion: e.OSVersion, propArch: e.Architecture,

@@ -118,6 +118,11 @@ func marked(all []*sight, instance, source, list string) Memory {
 		for _, place := range s.Places {
 			for _, i := range place.Images {
 				x := readMarks(i)
+				for _, k := range x.Also {
+					if x.Manager == instance && k.List == list {
+						m.Missing[k.ID] = time.Time{}
+					}
+				}
 				if x.Manager != instance || x.Source != source || (list != "" && x.List != list) {
 					continue
 				}

@@ -254,7 +254,7 @@ func (p *planner) want(w want) {
 	})
 	switch {
 	case len(current) > 0:
-		p.current(w, current[0])
+		p.current(p.with(w, current[0]), current[0])
 		for _, a := range p.retirements(w, former) {
 			p.add(a)
 		}
@@ -266,6 +266,7 @@ func (p *planner) want(w want) {
 			}
 		}
 	case len(finished) > 0:
+		w = p.with(w, finished[0])
 		a := w.named(Finish, finished[0], "its upload had ended before the run did")
 		a.Edits, a.Former = append(p.edits(w, finished[0]), finished[0].sum()...), p.retirements(w, former)
 		p.add(a)
@@ -276,6 +277,7 @@ func (p *planner) want(w want) {
 		for _, x := range former {
 			p.kept = append(p.kept, p.placed(of(x, w.place, Keep, "until its successor is there")))
 		}
+	case len(former) == 0 && p.lent(w): // the rest keeps it
 	default:
 		empty = p.bring(w, former, empty)
 	}

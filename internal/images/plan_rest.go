@@ -66,22 +66,17 @@ func (p *planner) unwanted(x present, place Place) {
 		a.Hint = "configure its source, or: fedsite images apply --prune-orphans"
 		p.kept = append(p.kept, p.placed(a))
 		return
-	case v.Failed != nil:
-		p.keep(x, place, "its source failed")
+	}
+	if reason := p.undecided(v, x.m.Key); reason != "" {
+		p.keep(x, place, reason)
 		return
-	case !v.Expired.IsZero() && p.s.ExpiredList != RetireExpired:
-		p.keep(x, place, "its list expired")
-		return
-	case !v.Expired.IsZero():
+	}
+	if !v.Expired.IsZero() {
 		p.retire(x, place, "list expired")
-		return
-	case v.bad(x.m.Key):
-		p.keep(x, place, "the source's image cannot be used")
 		return
 	}
 	e, there := v.entry(x.m.Key)
 	expired := there && !e.Expires.IsZero() && !p.o.At.Before(e.Expires)
-	since, missing := v.Missing[x.m.ID]
 	switch {
 	case expired:
 		p.goes(x, place, v, "image expired")
@@ -93,10 +88,6 @@ func (p *planner) unwanted(x present, place Place) {
 		a := of(x, place, Keep, "orphan: no VO of its source has this project any more, or another image is shared with it")
 		a.Hint = "fedsite images apply --prune-orphans"
 		p.kept = append(p.kept, p.placed(a))
-	case !v.Complete:
-		p.keep(x, place, "the source's listing is not complete")
-	case v.Kind == Registry && (!missing || p.o.At.Sub(since) < p.s.GoneAfter):
-		p.keep(x, place, fmt.Sprintf("not in the registry: it goes when that is so for %s", p.s.GoneAfter))
 	default:
 		p.goes(x, place, v, "not in the source any more")
 	}
@@ -127,6 +118,10 @@ func (p *planner) retire(x present, place Place, reason string) {
 func (p *planner) retirements(w want, former []present) []Action {
 	var all []Action
 	for _, x := range former {
+		if len(p.silent(w, x.m)) > 0 {
+			p.keep(x, w.place, "shared with those whose source says nothing now")
+			continue
+		}
 		a := of(x, w.place, Retire, replaced)
 		a.Edits = p.leave(x, Retired, replaced)
 		all = append(all, p.placed(a))
