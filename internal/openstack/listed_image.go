@@ -96,11 +96,11 @@ func (i *Inventory) accepted(ctx context.Context, endpoint string, k kept[Listed
 	return mine, k.bad, nil
 }
 
-// mostDecoded is how many bytes of images' texts are remembered: what the public images of a large cloud need some times over.
+// mostDecoded is how many bytes of images' texts are remembered: what the images of a large cloud that several projects see need some times over.
 const mostDecoded = 16 << 20
 
-// DecodedImages keeps public images as they were read, by their text in the listing: each project is told the same of them, and
-// reading them is most of what a large catalog costs. It may be used from several goroutines, and for several clouds.
+// DecodedImages keeps public and shared images as they were read, by their text in the listing: each project that sees them is
+// told the same, and reading them is most of what a large catalog costs. It may be used from several goroutines, and for several clouds.
 type DecodedImages struct {
 	mu   sync.Mutex
 	room int // bytes
@@ -124,7 +124,7 @@ func (d *DecodedImages) decode(raw json.RawMessage) (ListedImage, error) {
 		return image, nil
 	}
 	image, err := decodeImage(raw)
-	if err != nil || image.Visibility != "public" {
+	if err != nil || image.Visibility == "private" {
 		return image, err
 	}
 	d.mu.Lock()

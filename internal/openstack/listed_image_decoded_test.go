@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestDecodedImages: the same text of a public image is read once, whoever asks and for as long as there is room; what is a
+// TestDecodedImages: the same text of a public or shared image is read once, whoever asks and for as long as there is room; what is a
 // project's, or cannot be read, is read each time. What comes out is the same with and without a cache.
 func TestDecodedImages(t *testing.T) {
 	const public = `{"id":"1","name":"a","status":"active","visibility":"public","os_distro":"x"}`
@@ -20,7 +20,7 @@ func TestDecodedImages(t *testing.T) {
 		"no room":        {public, public, len(public) - 1, false},
 		"another name":   {public, `{"id":"1","name":"b","status":"active","visibility":"public","os_distro":"x"}`, mostDecoded, false},
 		"a project's":    {`{"id":"1","status":"active","visibility":"private"}`, `{"id":"1","status":"active","visibility":"private"}`, mostDecoded, false},
-		"shared":         {`{"id":"1","status":"active","visibility":"shared"}`, `{"id":"1","status":"active","visibility":"shared"}`, mostDecoded, false},
+		"shared":         {`{"id":"1","status":"active","visibility":"shared"}`, `{"id":"1","status":"active","visibility":"shared"}`, mostDecoded, true},
 		"not active":     {`{"id":"1","status":"queued","visibility":"public"}`, `{"id":"1","status":"queued","visibility":"public"}`, mostDecoded, false},
 		"no id":          {`{"status":"active","visibility":"public"}`, `{"status":"active","visibility":"public"}`, mostDecoded, false},
 		"no JSON object": {`7`, `7`, mostDecoded, false},
