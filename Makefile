@@ -57,7 +57,7 @@ lint: ## staticcheck, the version pinned in tools/go.mod
 check: fmt vet lint test ## What CI runs first: fmt, vet, lint, test, and the demo checking itself
 	CGO_ENABLED=0 $(GO) run ./cmd/fedsite demo --once
 
-bench: ## Measure fedsite as a process of its own: 400,000 VMs, and 100 shares (BENCHFLAGS='-only discovery', or accounting; '-times 0 -shares 0' leaves out what is large)
+bench: ## Measure fedsite as a process of its own: 400,000 VMs, 100 shares, and an image of 4 GiB (BENCHFLAGS='-only images', or accounting, or discovery; '-times 0 -shares 0' leaves out what is large)
 	CGO_ENABLED=0 $(GO) run -tags bench ./test/bench $(BENCHFLAGS)
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench BenchmarkSend -benchtime 1x -benchmem ./internal/accounting
 

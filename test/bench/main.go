@@ -5,6 +5,7 @@
 //
 //	build → emulate → collect, send, collect → limits → tables     accounting
 //	build → emulate → publish, publish → limits → tables           discovery
+//	build → emulate, serve files → apply, apply → limits → table   images
 //
 // Times are printed and never judged. What is judged is what is the same on every machine: requests, and memory. Beside
 // the times stand the work that was done, and what the same machine needs for the least of it, measured in the same run.
@@ -20,6 +21,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -40,7 +42,8 @@ func main() {
 	b := bench{}
 	flag.IntVar(&b.vms, "vms", 100_000, "VMs of the site")
 	flag.IntVar(&b.times, "times", 4, "how many times as many the large site has; 0 = no large site")
-	only := flag.String("only", "", "the one part to measure: accounting or discovery (default: both)")
+	only := flag.String("only", "", "the one part to measure: accounting, discovery or images (default: all)")
+	mib := flag.Int64("image", 4096, "MiB of the large image; 0 = no images")
 	large := offers{}
 	flag.IntVar(&large.shares, "shares", 100, "shares of the large cloud of discovery; 0 = no such cloud")
 	flag.IntVar(&large.flavors, "flavors", 200, "its flavors, all of them each share's")
@@ -49,7 +52,7 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := b.run(ctx, *parent, *only, large); err != nil {
+	if err := b.run(ctx, *parent, *only, large, *mib<<20); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -59,9 +62,9 @@ func main() {
 	}
 }
 
-func (b *bench) run(ctx context.Context, parent, only string, large offers) (err error) {
-	if only != "" && only != "accounting" && only != "discovery" {
-		return fmt.Errorf("-only %q is neither accounting nor discovery", only)
+func (b *bench) run(ctx context.Context, parent, only string, large offers, image int64) (err error) {
+	if !slices.Contains([]string{"", "accounting", "discovery", "images"}, only) {
+		return fmt.Errorf("-only %q is neither accounting nor discovery nor images", only)
 	}
 	if b.dir, err = os.MkdirTemp(parent, "fedsite-bench-"); err != nil {
 		return err
@@ -70,13 +73,18 @@ func (b *bench) run(ctx context.Context, parent, only string, large offers) (err
 	if b.fedsite, b.emulator, err = process.Programs(ctx, b.dir); err != nil {
 		return err
 	}
-	if only != "discovery" {
+	if only == "" || only == "accounting" {
 		if err := b.accounting(ctx); err != nil {
 			return err
 		}
 	}
-	if only != "accounting" {
-		return b.discovery(ctx, large)
+	if only == "" || only == "discovery" {
+		if err := b.discovery(ctx, large); err != nil {
+			return err
+		}
+	}
+	if (only == "" || only == "images") && image > 0 {
+		return b.images(ctx, image)
 	}
 	return nil
 }
