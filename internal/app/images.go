@@ -67,16 +67,23 @@ type AppliedImages struct {
 	Results []images.Result
 }
 
-// ApplyImages brings the images of the sites up to what their sources say, each under the lease of its task.
+// ApplyImages brings the images of the sites up to what their sources say, each under the lease of its task; what is only
+// hidden does not wait for that.
 func (a *App) ApplyImages(ctx context.Context, sites []config.Site, o ImageOptions) []AppliedImages {
 	all := make([]AppliedImages, 0, len(sites))
 	for _, s := range sites {
 		var results []images.Result
-		reports := a.eachSite(ctx, taskImages, []config.Site{s}, func(ctx context.Context, r *run.Recorder, s config.Site) error {
+		do := func(ctx context.Context, r *run.Recorder, s config.Site) error {
 			var err error
 			results, err = images.Run(ctx, a.imageDeps(r), o.settings(a.imaged(s, true)), images.Choice{Image: o.Image, VO: o.VO, Again: true, Blocks: o.OnlyBlocks})
 			return err
-		})
+		}
+		if o.OnlyBlocks { // at once, whatever the task is doing meanwhile: it looks at each image again before it touches it
+			report := a.report(ctx, "images.block", s.Site.Name, a.opts.Progress, func(ctx context.Context, r *run.Recorder) error { return do(ctx, r, s) })
+			all = append(all, AppliedImages{SiteReport{Site: s.Site.Name, Report: report}, results})
+			continue
+		}
+		reports := a.eachSite(ctx, taskImages, []config.Site{s}, do)
 		all = append(all, AppliedImages{reports[0], results})
 	}
 	return all

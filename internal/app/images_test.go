@@ -372,3 +372,44 @@ func (w *countedWriter) Write(p []byte) (int, error) {
 	w.n += int64(n)
 	return n, err
 }
+
+// TestImagesBlockedMeanwhile: a block does not wait for a run that is going on, nor for a source that does not answer, and what is
+// known of the site stays known.
+func TestImagesBlockedMeanwhile(t *testing.T) {
+	f := newFarm(t, emulated.Current)
+	f.more = "  sources: [{name: a, list: \"" + f.URL + "/a\"}]\n"
+	f.list(t, "/a", "A", "ops", "1", "endorser", disk{id1, "U1", "1", "QCOW2", "/u1", ""}, disk{id3, "U3", "1", "QCOW2", "/u3", ""})
+	a := f.open(t)
+	f.apply(t, a, app.ImageOptions{})
+	sites, err := a.Sites("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := a.ImageStatus(t.Context(), sites[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, blocked := make(chan bool), make(chan bool)
+	f.misbehave("/a", func(w http.ResponseWriter, r *http.Request) {
+		asked <- true
+		<-blocked
+		w.WriteHeader(http.StatusNotFound)
+	})
+	ended := make(chan bool)
+	go func() {
+		defer close(ended)
+		a.ApplyImages(t.Context(), sites, app.ImageOptions{})
+	}()
+	<-asked
+	done, err := a.BlockImage(t.Context(), sites, id1, "default password", false)
+	if err != nil || done[0].Err != nil || done[0].Report.Outcome != run.Done {
+		t.Errorf("%+v, %v", done, err)
+	}
+	same(t, "blocked", []string{"0 U1 blocked deactivated hidden", "0 U3 active active"}, f.inGlance())
+	after, err := a.ImageStatus(t.Context(), sites[0])
+	if err != nil || fmt.Sprint(after.Shares) != fmt.Sprint(before.Shares) {
+		t.Errorf("known is %+v, and was %+v: %v", after.Shares, before.Shares, err)
+	}
+	close(blocked)
+	<-ended
+}

@@ -124,6 +124,10 @@ func Run(ctx context.Context, d Deps, t *Target, c Choice) ([]Result, error) {
 	if t.Settings.Mode == site.Disabled {
 		return nil, nil
 	}
+	if c.Blocks { // what is blocked is known without the sources, and does not wait for them
+		hiding := *t
+		hiding.Sources, t, c.Quiet = nil, &hiding, true
+	}
 	seen, err := Look(ctx, d, t, c)
 	if err != nil {
 		return nil, err
@@ -135,6 +139,9 @@ func Run(ctx context.Context, d Deps, t *Target, c Choice) ([]Result, error) {
 	results, err := apply(ctx, d, t, seen.Plan, seen.clouds)
 	if err != nil {
 		return results, err
+	}
+	if c.Image != "" || c.VO != "" || c.Blocks { // what was left out of the plan would count as not there
+		return results, nil
 	}
 	return results, keepStatus(ctx, d, t, seen, results)
 }
