@@ -36,6 +36,9 @@ func TestImages(t *testing.T) {
 			if len(image) > 2<<20 || !bytes.Equal(image, again[name]) || bytes.Equal(image, other[name]) {
 				t.Errorf("%d bytes, or not as its seed says", len(image))
 			}
+			if name == "raw" && (image[510] != 0x55 || image[511] != 0xaa) {
+				t.Error("no boot sector")
+			}
 			if qemu == "" {
 				t.Skip("qemu-img is not installed")
 			}

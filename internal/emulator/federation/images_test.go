@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fedsite/fedsite/internal/emulator/faults"
 	"github.com/fedsite/fedsite/internal/emulator/federation/endorser"
 	"github.com/fedsite/fedsite/protocol/diskimage"
 	"github.com/fedsite/fedsite/protocol/gridtrust"
@@ -182,6 +183,21 @@ func TestAgain(t *testing.T) {
 	c := &oci.Client{HTTP: client, URL: registry, Now: func() time.Time { return day }}
 	if l := c.List(t.Context(), oci.Place{Projects: []string{ImageProject}}, oci.Policy{}); len(l.Images) != 2 {
 		t.Errorf("%+v", l)
+	}
+}
+
+// TestImageFaults: the federation's faults strike the publishers of images, too.
+func TestImageFaults(t *testing.T) {
+	f, client := publishing(t, ImageOptions{})
+	for service, url := range map[string]string{"store": f.ListURL("ops"), "v2": f.RegistryURL() + "/v2/"} {
+		f.Faults.Add(faults.Fault{Service: service, Effect: faults.Effect{Status: http.StatusTeapot}})
+		res, err := client.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.Body.Close() != nil || res.StatusCode != http.StatusTeapot {
+			t.Errorf("%s: %s", url, res.Status)
+		}
 	}
 }
 

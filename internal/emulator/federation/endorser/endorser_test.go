@@ -119,6 +119,9 @@ func TestForms(t *testing.T) {
 					i.Title != "Ubuntu <24.04> & more" || i.AppID != "1130" || !i.Expires.Equal(day.AddDate(1, 0, 0)) {
 					t.Errorf("%+v", l)
 				}
+				if !f.Opaque && !bytes.Contains(b.Signed(vo), []byte(`"Ubuntu <24.04> & more"`)) {
+					t.Error("the AppDB writes <, > and & as they are")
+				}
 				if openssl == "" {
 					t.Skip("openssl is not installed")
 				}
