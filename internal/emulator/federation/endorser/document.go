@@ -96,21 +96,23 @@ func (e *Endorser) document(l List) ([]byte, error) {
 }
 
 func (e *Endorser) image(l List, i Image) (object, error) {
+	instance := 1
 	if strings.HasPrefix(i.URI, "/") {
-		size, sum, err := i.Size, i.SHA512, error(nil)
-		if size == 0 || sum == "" {
-			if size, sum, err = e.described(i.URI); err != nil {
-				return nil, err
-			}
+		f, err := e.described(i.URI)
+		switch {
+		case err == nil:
+			i.Size, i.SHA512, instance = cmp.Or(i.Size, f.content.Size()), cmp.Or(i.SHA512, f.sum), f.number
+		case i.Size == 0 || i.SHA512 == "": // otherwise all is said of a file that is not there
+			return nil, err
 		}
-		i.Size, i.SHA512, i.URI = cmp.Or(i.Size, size), cmp.Or(i.SHA512, sum), e.base+i.URI
+		i.URI = e.base + i.URI
 	}
 	if i.Expires.IsZero() {
 		i.Expires = l.Expires
 	}
 	o := object{
 		{"dc:identifier", i.Identifier},
-		{"ad:mpuri", cmp.Or(i.MPURI, "https://appdb.example.org/store/vo/image/"+i.Identifier+":"+cmp.Or(l.Version, "1")+"/")},
+		{"ad:mpuri", cmp.Or(i.MPURI, "https://appdb.example.org/store/vo/image/"+i.Identifier+":"+strconv.Itoa(instance)+"/")},
 		{"dc:title", i.Title},
 		{"dc:description", i.Description},
 		{"dc:date:expires", date(i.Expires)},

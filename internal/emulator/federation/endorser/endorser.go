@@ -11,7 +11,6 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -50,7 +49,7 @@ type List struct {
 // the file, if it is one that this publisher has.
 type Image struct {
 	Identifier, Title, Description, Version string
-	MPURI                                   string // "" = one with the identifier
+	MPURI                                   string // "" = one with the identifier, and a number that is another for each file
 	Format                                  string // QCOW2, RAW, VMDK, OVA
 	URI                                     string // a path is one of this publisher
 	Size                                    int64  // bytes
@@ -277,18 +276,18 @@ func (e *Endorser) admits(req *http.Request) bool {
 	return e.opts.Token == "" || user == e.opts.Token && word == password
 }
 
-// described gives size and checksum of one of the publisher's files.
-func (e *Endorser) described(path string) (size int64, sum string, err error) {
+// described gives one of the publisher's files with its checksum.
+func (e *Endorser) described(path string) (*file, error) {
 	f := e.files[path]
 	if f == nil {
-		return 0, "", fmt.Errorf("there is no file %s", path)
+		return nil, fmt.Errorf("there is no file %s", path)
 	}
 	if f.sum == "" {
 		h := sha512.New()
 		if _, err := io.Copy(h, io.NewSectionReader(f.content, 0, f.content.Size())); err != nil {
-			return 0, "", errors.Join(fmt.Errorf("read the file %s", path), err)
+			return nil, fmt.Errorf("read the file %s: %w", path, err)
 		}
 		f.sum = hex.EncodeToString(h.Sum(nil))
 	}
-	return f.content.Size(), f.sum, nil
+	return f, nil
 }

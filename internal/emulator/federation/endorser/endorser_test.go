@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/fstest"
 	"testing/synctest"
@@ -210,13 +211,31 @@ func TestEdition(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if after.Images[0].MPURI != before.Images[0].MPURI {
+		t.Errorf("the same file as %s, then %s", before.Images[0].MPURI, after.Images[0].MPURI)
+	}
+	b.File("/images/u1", bytes.NewReader([]byte("new")))
+	if err := b.Change(vo, func(*List) {}); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := b.read(t); err != nil || l.Images[0].MPURI == before.Images[0].MPURI || l.Images[1].MPURI != before.Images[1].MPURI {
+		t.Errorf("another file: %+v, %v", l, err)
+	}
 	if after.Version != "2" || !after.Created.Equal(b.now) || after.Images[0].Title != "New" || !vmlist.Newer(after.Edition, before.Edition) {
 		t.Errorf("%+v", after)
 	}
 	if err := b.Change(vo, func(l *List) { l.Version = "2026.a" }); err != nil {
 		t.Fatal(err)
 	}
-	for name, err := range map[string]error{"after a version that cannot be counted": b.Change(vo, func(*List) {}), "of nobody": b.Change("nobody", func(*List) {}), "of no file": b.Change(vo, func(l *List) { l.Version, l.Images[0].URI = "3", "/nothing" })} {
+	if err := b.Change(vo, func(l *List) {
+		l.Version, l.Images[0].URI, l.Images[0].SHA512, l.Images[0].Size = "2026.b", "https://elsewhere.example.org/u1", strings.Repeat("0", 128), 5
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := b.read(t); err != nil || l.Images[0].URI != "https://elsewhere.example.org/u1" || l.Images[0].Size != 5 {
+		t.Errorf("a file elsewhere: %+v, %v", l, err)
+	}
+	for name, err := range map[string]error{"after a version that cannot be counted": b.Change(vo, func(*List) {}), "of nobody": b.Change("nobody", func(*List) {}), "of no file": b.Change(vo, func(l *List) { l.Version, l.Images[0].URI, l.Images[0].SHA512 = "3", "/nothing", "" })} {
 		if err == nil {
 			t.Errorf("%s, a list changes", name)
 		}

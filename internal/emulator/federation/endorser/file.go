@@ -29,6 +29,7 @@ type Manner struct {
 // file is one that the publisher has.
 type file struct {
 	content  Content
+	number   int    // the market place's, of this version
 	sum      string // SHA-512; "" = nobody asked yet
 	modified time.Time
 	etag     string
@@ -44,7 +45,7 @@ func (e *Endorser) File(path string, c Content) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.count++
-	e.files[path] = &file{content: c, modified: e.now(), etag: fmt.Sprintf("%x-%x", e.count, c.Size())}
+	e.files[path] = &file{content: c, number: e.count, modified: e.now(), etag: fmt.Sprintf("%x-%x", e.count, c.Size())}
 }
 
 // Misbehave has a file given in some manner from now on; none = well.
