@@ -66,7 +66,7 @@ func imageSettings(c config.Images) images.Settings {
 	return images.Settings{
 		Mode: c.Mode, Instance: c.Instance, Formats: c.Formats, Sharing: images.Sharing(c.Sharing), Owner: c.Owner, Visibility: c.Visibility, Prefix: c.NamePrefix, Properties: c.Properties, MinDisk: c.MinDisk, KeepLast: c.KeepLast,
 		ExpiredList: images.ExpiredList(c.OnExpiredList), RemoveCount: c.RemoveCount, RemoveShare: c.RemovePercent, Adopt: c.Adopt, GoneAfter: c.GoneAfter, StaleUpload: c.StaleUpload,
-		Parallel: c.Parallel, MaxSize: c.MaxSize, MaxVirtualSize: c.MaxVirtualSize, Staging: images.Staging(c.Staging), StagingDir: c.StagingDir, StageAbove: c.StageAbove,
+		Parallel: c.Parallel, MaxSize: c.MaxSize, MaxVirtualSize: c.MaxVirtualSize, Staging: images.Staging(c.Staging), StagingDir: c.StagingDir, StageAbove: c.StageAbove, Compressed: c.Compressed,
 	}
 }
 
@@ -172,7 +172,7 @@ func ownEntries(source, name string, body []byte) ([]images.Entry, []images.BadE
 	}
 	var unusable []images.BadEntry
 	for _, b := range bad {
-		unusable = append(unusable, images.BadEntry{Key: images.Key{List: source, ID: b.Name}, Title: b.Name, Reason: b.Reason})
+		unusable = append(unusable, images.BadEntry{Key: images.Key{List: source, ID: b.ID}, Title: b.Name, Reason: b.Reason})
 	}
 	return entries, unusable, nil
 }

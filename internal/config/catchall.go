@@ -90,13 +90,16 @@ func (c *catchAll) read(root *node) (name, parts *node) {
 // says so.
 func (c *catchAll) imaged(root *node) *node {
 	n := &node{kind: mapping, at: root.at, path: []string{"images"}}
-	if i := c.file.Images; i == nil || !i.Sync.V {
+	if !c.synced() {
 		n.set("mode", c.made(root, string(site.Disabled), "images", "mode"))
-	} else if len(i.Formats) > 0 {
+	} else if len(c.file.Images.Formats) > 0 {
 		n.set("formats", root.get("images").get("formats").clone())
 	}
 	return n
 }
+
+// synced tells whether images are brought to the file's endpoint.
+func (c *catchAll) synced() bool { return c.file.Images != nil && c.file.Images.Sync.V }
 
 // known takes the keys that are not read out of a mapping, and tells of them; a value that is empty is none.
 func (c *catchAll) known(n *node, t reflect.Type) {
@@ -166,9 +169,14 @@ func (c *catchAll) clouds(root, endpoint *node) []*node {
 	if credential := c.credential(root); credential != nil {
 		base.set("credential", credential.clone())
 	}
+	mode := &node{kind: mapping, at: root.at}
 	if !c.accounted(root) {
-		mode := &node{kind: mapping, at: root.at}
 		mode.set(string(site.Accounting), c.made(root, string(site.Disabled)))
+	}
+	if !c.synced() {
+		mode.set(string(site.Images), c.made(root, string(site.Disabled)))
+	}
+	if len(mode.pairs) > 0 {
 		base.set("mode", mode)
 	}
 	if n := c.set.Limits.PerSite; n.isSet() {

@@ -34,6 +34,7 @@ type Images struct {
 	AllowSHA1      bool
 	StrictPurpose  bool
 	SigningPolicy  bool
+	Compressed     bool // disks packed by gzip or bzip2 are taken
 	Adopt          []string
 	Blocks         string // file; "" = blocks.yaml beside the configuration
 	StaleUpload    time.Duration

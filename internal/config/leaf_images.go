@@ -55,6 +55,9 @@ func (v *listURL) decode(d *decoder, n *node, _ field) {
 		d.fail(n, "must be a URL like https://vmcaster.appdb.egi.eu/store/vo/ops/image.list")
 		return
 	}
+	if in := n.at.in; in != nil && in.unit && n.secret {
+		d.fail(n, "must not hold a token in a site's own file, whose text is kept in the database: say it beside, as token: {file: …}, {env: …} or {credential: …}")
+	}
 	v.V = NewSecret(n.text)
 }
 

@@ -81,8 +81,29 @@ type mainFile struct {
 // loader makes a Config of a file's nodes.
 type loader struct {
 	*decoder
-	main  *mainFile
-	shown *node
+	main    *mainFile
+	shown   *node
+	notices []Notice
+}
+
+// notice tells of something that looks wrong, and stops nothing.
+func (l *loader) notice(n *node, format string, args ...any) {
+	at := n.head()
+	file := l.document.file
+	if at.in != nil {
+		file = at.in.file
+	}
+	l.notices = also(l.notices, Notice{File: file, Line: at.line, Column: at.column, Path: n.where(), Message: fmt.Sprintf(format, args...)})
+}
+
+// also adds notices, each once: what stands at the top is read again for each site.
+func also(all []Notice, more ...Notice) []Notice {
+	for _, n := range more {
+		if !slices.Contains(all, n) {
+			all = append(all, n)
+		}
+	}
+	return all
 }
 
 // Keys of a site, in the file's order, and those among them that may stand at the top for all sites.
@@ -111,6 +132,7 @@ func (l *loader) load() *Config {
 	l.unique(sites)
 	l.mutes(cfg)
 	l.shareSites(cfg)
+	cfg.Notices = l.notices
 	return cfg
 }
 

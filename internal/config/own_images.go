@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
+	"time"
+	"unicode"
 )
 
 // OwnImage is an image of a site's own list.
@@ -24,13 +27,18 @@ type OwnImage struct {
 
 // BadImage is an entry of a site's own list that cannot be used.
 type BadImage struct {
-	Name, Reason string
+	ID     string // as OwnImage has it, so that the image that is there already is kept; "" = the entry does not tell
+	Name   string // for people: its name or id, else its line
+	Reason string
 }
+
+// maxOwnImages is the largest list of a site's own, in bytes: some thousand images.
+const maxOwnImages = 1 << 20
 
 type fileOwnImage struct {
 	said
-	ID          text       `key:"id" maxlen:"200"`
-	Name        text       `key:"name" required:"true" maxlen:"200"`
+	ID          text       `key:"id" maxlen:"200" pattern:"^[^\\p{C}\\x{FFFD}]+$" words:"without line breaks and control characters"`
+	Name        text       `key:"name" required:"true" maxlen:"200" pattern:"^[^\\p{C}\\x{FFFD}]+$" words:"without line breaks and control characters"`
 	URL         text       `key:"url" required:"true" format:"url" words:"https://www.example.org/image.qcow2"`
 	SHA512      text       `key:"sha512" pattern:"^[0-9a-fA-F]{128}$" words:"128 hexadecimal digits"`
 	SHA256      text       `key:"sha256" pattern:"^[0-9a-fA-F]{64}$" words:"64 hexadecimal digits"`
@@ -51,8 +59,12 @@ type fileOwnImage struct {
 //	images:
 //	  - {name: Debian 13, url: https://www.example.org/debian.qcow2, sha512: …, version: "1", os: debian, os_version: "13", arch: x86_64, min_ram: 512, min_disk: 10}
 //
-// An entry that is wrong, or has the name of another one, is among the bad ones; only what is no such list is an error.
+// An entry that is wrong, or has the id of another one, is among the bad ones; only what is no such list, or is larger than
+// 1 MiB, is an error.
 func ParseOwnImages(name string, data []byte) (images []OwnImage, bad []BadImage, err error) {
+	if len(data) > maxOwnImages {
+		return nil, nil, fmt.Errorf("%s has %d bytes, and a list of images at most %d: split it over several sources", name, len(data), maxOwnImages)
+	}
 	p, root := read(name, data)
 	if root == nil || len(p.list) > 0 {
 		return nil, nil, orEmpty(p, name)
@@ -68,30 +80,60 @@ func ParseOwnImages(name string, data []byte) (images []OwnImage, bad []BadImage
 	}
 	count := map[string]int{}
 	for _, item := range all.items {
-		q := newProblems(name, strings.Join(p.lines, "\n"))
-		var f fileOwnImage
-		(&decoder{problems: q, complete: true}).value(item, reflect.ValueOf(&f).Elem(), field{})
-		i := f.image()
-		switch {
-		case len(q.list) > 0:
-			bad = append(bad, BadImage{Name: label(item), Reason: q.list[0].plain()})
-			continue
-		case i.Checksum == "":
-			bad = append(bad, BadImage{Name: i.Name, Reason: fmt.Sprintf("line %d: must have a sha512 or a sha256, one of them", item.head().line)})
+		i, reason := ownImage(item, p.document)
+		count[i.ID]++
+		if reason != "" {
+			bad = append(bad, BadImage{ID: i.ID, Name: label(item), Reason: reason})
 			continue
 		}
-		count[i.ID]++
 		images = append(images, i)
 	}
 	var once []OwnImage
 	for _, i := range images { // neither of two: order must not decide
 		if count[i.ID] > 1 {
-			bad = append(bad, BadImage{Name: i.Name, Reason: "another entry has the same id " + i.ID})
+			bad = append(bad, BadImage{ID: i.ID, Name: i.Name, Reason: fmt.Sprintf("another entry has the same id %.80q", i.ID)})
 			continue
 		}
 		once = append(once, i)
 	}
 	return once, bad, nil
+}
+
+// ownImage reads an entry; of one that is wrong it gives the reason, and the id if that is right.
+func ownImage(item *node, in *document) (OwnImage, string) {
+	d := &decoder{problems: &problems{document: in, in: map[string]*document{}, noted: map[Error]bool{}}, complete: true}
+	var f fileOwnImage
+	d.value(item, reflect.ValueOf(&f).Elem(), field{})
+	d.properties(f.Properties)
+	i := f.image()
+	wrong := func(of text) bool {
+		return slices.ContainsFunc(d.problems.list, func(e Error) bool { return of.at != nil && e.Path == of.at.where() })
+	}
+	if wrong(f.ID) || !f.ID.isSet() && wrong(f.Name) {
+		i.ID = ""
+	}
+	if len(d.problems.list) == 0 && i.Checksum == "" {
+		d.fail(item, "must have a sha512 or a sha256, one of them")
+	}
+	if len(d.problems.list) == 0 {
+		return i, ""
+	}
+	e := d.problems.list[0]
+	return i, cutText(fmt.Sprintf("line %d: %s: %s", e.Line, e.Path, e.Message), 300)
+}
+
+// cutText keeps a text of others within one line of so many characters.
+func cutText(s string, most int) string {
+	all := []rune(s)
+	for i, r := range all {
+		if !unicode.IsPrint(r) {
+			all[i] = '?'
+		}
+	}
+	if len(all) > most {
+		return string(all[:most]) + "…"
+	}
+	return string(all)
 }
 
 // orEmpty is what is wrong with a file that could not be read, or has nothing.
@@ -102,16 +144,11 @@ func orEmpty(p *problems, name string) error {
 	return fmt.Errorf("%s is empty", name)
 }
 
-// plain is the error in one line.
-func (e Error) plain() string {
-	return fmt.Sprintf("line %d: %s: %s", e.Line, e.Path, e.Message)
-}
-
 // label names an entry as well as can be.
 func label(n *node) string {
 	for _, key := range []string{"name", "id"} {
 		if text := textOf(n.get(key)); text != "" {
-			return text
+			return cutText(text, 80)
 		}
 	}
 	return fmt.Sprintf("entry in line %d", n.head().line)
@@ -140,7 +177,7 @@ type ImageBlock struct {
 	Checksum string `json:"checksum,omitempty"` // sha512:… or sha256:…; or Ref
 	Ref      string `json:"ref,omitempty"`
 	Reason   string `json:"reason"`
-	Since    string `json:"since,omitempty"` // a day, or a moment
+	Since    string `json:"since,omitempty"` // RFC 3339; "" = not said
 	By       string `json:"by,omitempty"`
 }
 
@@ -149,7 +186,7 @@ type fileBlock struct {
 	Checksum text `key:"checksum"`
 	Ref      text `key:"ref" maxlen:"500"`
 	Reason   text `key:"reason" required:"true" maxlen:"500"`
-	Since    text `key:"since"`
+	Since    date `key:"since"`
 	By       text `key:"by" maxlen:"200"`
 }
 
@@ -182,7 +219,11 @@ func ParseBlocks(name string, data []byte) ([]ImageBlock, error) {
 		if f.Checksum.V != "" && !checksumForm.MatchString(f.Checksum.V) {
 			d.fail(f.Checksum.at, "must be sha512: and 128 hexadecimal digits, or sha256: and 64")
 		}
-		all = append(all, ImageBlock{Checksum: strings.ToLower(f.Checksum.V), Ref: f.Ref.V, Reason: f.Reason.V, Since: f.Since.V, By: f.By.V})
+		b := ImageBlock{Checksum: strings.ToLower(f.Checksum.V), Ref: f.Ref.V, Reason: f.Reason.V, By: f.By.V}
+		if !f.Since.V.IsZero() {
+			b.Since = f.Since.V.Format(time.RFC3339)
+		}
+		all = append(all, b)
 	}
 	return all, p.err()
 }

@@ -46,6 +46,7 @@ func (l *loader) site(cfg *Config, f *fileSite) Site {
 		s.Clouds = append(s.Clouds, cloud)
 	}
 	l.vos(cfg, f, s.Clouds)
+	l.imageVOs(f)
 	for _, c := range s.Clouds {
 		s.Site.Clouds = append(s.Site.Clouds, c.Cloud)
 	}

@@ -15,8 +15,11 @@ func (l *loader) images(cfg *Config, f fileImages) Images {
 	i := Images{Mode: site.Mode(f.Mode.V), Schedule: ImageSchedule{Sync: f.Schedule.sync.V, Check: f.Schedule.check.V}, Instance: f.Instance.V, Formats: values(f.Formats), Sharing: f.Sharing.V, Owner: f.Owner.V,
 		Visibility: f.Visibility.V, NamePrefix: f.NamePrefix.V, MinDisk: f.MinDisk.V, KeepLast: f.KeepLast.V, OnExpiredList: f.OnExpired.V, RemoveCount: f.MaxRemoval.Count.V, RemovePercent: f.MaxRemoval.Percent.V,
 		Parallel: f.Parallel.V, MaxSize: f.MaxSize.V, MaxVirtualSize: f.MaxVirtual.V, Staging: f.Staging.V, StagingDir: f.StagingDir.V, StageAbove: f.StageAbove.V, QemuImg: f.QemuImg.V, CADir: f.CADir.V, CRL: f.CRL.V,
-		AllowSHA1: f.AllowSHA1.V, StrictPurpose: f.StrictPurpose.V, SigningPolicy: f.SigningPolicy.V, Adopt: values(f.Adopt), Blocks: f.Blocks.V, StaleUpload: f.StaleUpload.V, GoneAfter: f.GoneAfter.V,
-		Network: l.network(f.Network, cfg.Network), Properties: l.imageProperties(f.Properties)}
+		AllowSHA1: f.AllowSHA1.V, StrictPurpose: f.StrictPurpose.V, SigningPolicy: f.SigningPolicy.V, Compressed: f.Compressed.V, Adopt: values(f.Adopt), Blocks: f.Blocks.V, StaleUpload: f.StaleUpload.V, GoneAfter: f.GoneAfter.V,
+		Network: l.network(f.Network, cfg.Network), Properties: l.properties(f.Properties)}
+	if f.Formats != nil && len(f.Formats) == 0 {
+		l.fail(f.at.get("formats"), "names no format: for no images say mode: disabled")
+	}
 	if f.Owner.isSet() && i.Sharing != "members" {
 		l.fail(f.Owner.at, "goes with sharing: members only")
 	}
@@ -41,19 +44,58 @@ func (l *loader) images(cfg *Config, f fileImages) Images {
 	return i
 }
 
-// imageProperties checks that no property is one that images have of their source.
-func (l *loader) imageProperties(f dict[text]) map[string]string {
+// Properties that fedsite sets on images of its own (images spec §6.2), and attributes that Glance has for itself: a property of
+// such a name would be refused, or be something else.
+var (
+	ownProperties    = []string{"os_distro", "os_version", "architecture"}
+	ownPrefixes      = []string{"fedsite_", "APPLIANCE_", "vmcatcher_event_"}
+	glanceAttributes = []string{"id", "name", "owner", "status", "visibility", "is_public", "protected", "tags", "os_hidden", "min_ram", "min_disk", "disk_format", "container_format",
+		"size", "virtual_size", "checksum", "os_hash_algo", "os_hash_value", "created_at", "updated_at", "deleted", "deleted_at", "self", "file", "schema", "direct_url", "location", "locations", "stores"}
+)
+
+// properties checks that no property is one that images have of their source or of Glance.
+func (d *decoder) properties(f dict[text]) map[string]string {
 	var all map[string]string
 	for _, e := range f.entries {
+		prefixed := func(prefix string) bool { return strings.HasPrefix(e.name, prefix) }
 		switch {
-		case strings.HasPrefix(e.name, "fedsite_"), strings.HasPrefix(e.name, "APPLIANCE_"), slices.Contains([]string{"name", "id", "owner", "visibility", "os_hidden", "min_ram", "min_disk", "disk_format", "container_format", "tags", "status", "protected"}, e.name):
-			l.add(e.at.head(), e.at.where(), "is set by fedsite itself")
+		case slices.Contains(ownProperties, e.name), slices.ContainsFunc(ownPrefixes, prefixed):
+			d.add(e.at.head(), e.at.where(), "is set by fedsite itself")
+		case slices.Contains(glanceAttributes, e.name), prefixed("os_glance_"):
+			d.add(e.at.head(), e.at.where(), "is no property: Glance has it for itself")
 		case len(e.name) > 255:
-			l.add(e.at.head(), e.at.where(), "has a name of more than 255 bytes, which Glance does not take")
+			d.add(e.at.head(), cutText(e.at.where(), 80), "has a name of more than 255 bytes, which Glance does not take")
 		}
 		all = with(all, e.name, e.value.V)
 	}
 	return all
+}
+
+// imageVOs tells of VOs that images are for and the site does not name. Projects may name theirs themselves, so that only a name
+// that is nearly another one looks wrong, unless they are not asked. What stands at the top for several sites need not fit all.
+func (l *loader) imageVOs(f *fileSite) {
+	var known []string
+	for _, v := range f.VOs {
+		known = append(known, v.Name.V)
+	}
+	all := []text{f.Images.Owner}
+	for _, s := range f.Images.Sources {
+		all = append(all, s.VOs.V...)
+	}
+	for _, vo := range all {
+		if !vo.isSet() || vo.at.kind != scalar || vo.V == "" || vo.V == "*" || slices.Contains(known, vo.V) || !l.ofOneSite(vo.at) {
+			continue
+		}
+		near := slices.ContainsFunc(known, func(name string) bool { return edits(vo.V, name) <= len(vo.V)/4 })
+		if near || len(f.Properties) == 0 {
+			l.notice(vo.at, "no VO of the site is called %.80q here%s", vo.V, suggest(vo.V, known))
+		}
+	}
+}
+
+// ofOneSite tells whether what is said is said of a single site.
+func (l *loader) ofOneSite(n *node) bool {
+	return n.at.in != nil && n.at.in.unit || n.path[0] == "sites" || l.main.root.get("site") != nil
 }
 
 // fillSources gives sources that the file leaves without a name the one of their kind, and says what their kind leaves out.
@@ -90,9 +132,7 @@ func (l *loader) imageSource(cfg *Config, f fileImageSource) ImageSource {
 	}
 	if f.Own.isSet() {
 		kinds++
-		if isURL := strings.HasPrefix(f.Own.V, "http://") || strings.HasPrefix(f.Own.V, "https://"); !isURL && !filepath.IsAbs(f.Own.V) {
-			l.fail(f.Own.at, "must be an absolute path, or a URL")
-		}
+		l.ownList(f.Own)
 	}
 	switch {
 	case f.at == nil || f.at.kind != mapping || f.at.partly:
@@ -110,6 +150,21 @@ func (l *loader) imageSource(cfg *Config, f fileImageSource) ImageSource {
 	return s
 }
 
+// ownList checks where a site's own list is.
+func (l *loader) ownList(f text) {
+	if f.V == "" || filepath.IsAbs(f.V) {
+		return
+	}
+	u, err := url.Parse(f.V)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		l.fail(f.at, "must be an absolute path, or a URL")
+	case u.User != nil:
+		hide(f.at)
+		l.fail(f.at, "must not hold a user or password: a site's own list is a file, or is there for everybody")
+	}
+}
+
 // goesWith refuses keys that go with another kind of source.
 func (l *loader) goesWith(n *node, is bool, kind string, keys ...string) {
 	for _, key := range keys {
@@ -123,6 +178,12 @@ func (l *loader) imageList(cfg *Config, f fileImageSource) *ListSource {
 	s := &ListSource{URL: f.List.V, Token: f.Token.V, InsecureUnsigned: f.Insecure.V}
 	if e := f.Endorser; e != nil {
 		s.EndorserDN, s.EndorserCA = e.DN.V, e.CA.V
+	}
+	if f.Token.isSet() && f.List.at.secret {
+		l.fail(f.Token.at, "stands beside a token in the URL of list: keep one of them")
+	}
+	if s.EndorserDN == "" && !s.InsecureUnsigned {
+		l.notice(f.List.at, "any holder of a certificate may sign it who is named in the list itself: endorser: {dn: …, ca: …} says who it must be")
 	}
 	for _, e := range f.Servers.entries {
 		l.basic(cfg, *e.value)

@@ -196,6 +196,7 @@ func (c *Config) unit(file string, text []byte) unit {
 		u.site = l.site(c, f)
 		l.unique([]*fileSite{f})
 		l.agree(c, u.site, f)
+		u.notices = also(u.notices, l.notices...)
 		u.shown = &node{kind: mapping, pairs: slices.Concat(name.pairs, parts.pairs), path: name.path, at: name.at}
 	}
 	if u.err = p.err(); u.err != nil {
@@ -271,7 +272,7 @@ func (c *Config) twice(u unit) error {
 
 // add puts a site into the configuration, or further clouds of one.
 func (c *Config) add(u unit) {
-	c.Notices = append(c.Notices, u.notices...)
+	c.Notices = also(c.Notices, u.notices...)
 	all := c.shown.get("sites")
 	i := slices.IndexFunc(c.Sites, func(s Site) bool { return s.Site.Name == u.name })
 	if i < 0 {
@@ -288,6 +289,14 @@ func (c *Config) add(u unit) {
 	accounted := s.Accounting.Mode == site.Disabled && u.site.Accounting.Mode != site.Disabled // each cloud says for itself whether it is
 	if accounted {
 		s.Accounting = u.site.Accounting
+	}
+	imaged := s.Images.Mode == site.Disabled && u.site.Images.Mode != site.Disabled // likewise
+	switch formats := u.shown.get("images").get("formats"); {
+	case imaged:
+		s.Images = u.site.Images
+	case u.site.Images.Mode != site.Disabled && formats != nil && !slices.Equal(s.Images.Formats, u.site.Images.Formats):
+		c.Notices = also(c.Notices, Notice{File: u.site.Unit.File, Line: formats.head().line, Column: formats.head().column, Path: formats.where(),
+			Message: fmt.Sprintf("is not what %s says of the same site, [%s], which counts", s.Unit.File, strings.Join(s.Images.Formats, ", "))})
 	}
 	if all == nil {
 		return
@@ -307,6 +316,9 @@ func (c *Config) add(u unit) {
 		}
 		if accounted {
 			shown.set("accounting", u.shown.get("accounting"))
+		}
+		if imaged {
+			shown.set("images", u.shown.get("images"))
 		}
 	}
 }

@@ -111,7 +111,7 @@ func TestUsersTexts(t *testing.T) {
 					{Site: site.Site{Name: "NCG-INGRID-PT"}, Accounting: defaults(site.Observe), Privacy: asIs, Discovery: publishing, Images: pushed(site.Disabled, "qcow2"), Runs: runs,
 						Clouds: []Cloud{{Cloud: site.Cloud{Name: "stratus.example.pt", AuthURL: "https://Stratus.example.pt:5000/v3/", ServiceName: "NCG-INGRID-PT", Properties: site.DefaultProperties,
 							VOs: []site.VO{{Name: "cloud.egi.eu", Project: "p1"}, {Name: "/biomed/vip", Project: "p2", DefaultNetwork: "private_only", PublicNetwork: "out"}}},
-							Protocol: "oidc", Credentials: signs("checkin"), Parallel: 4}}}},
+							Protocol: "oidc", Modes: map[site.Part]site.Mode{site.Images: site.Disabled}, Credentials: signs("checkin"), Parallel: 4}}}},
 				Includes: []Include{{Pattern: "DIR/*.yaml", CatchAll: true}},
 				Credentials: map[string]Credential{"checkin": {OIDC: &checkin}, "store": {OIDC: &checkin, Site: "NCG-INGRID-PT", VO: "cloud.egi.eu"},
 					"appcred": {Vault: &VaultCredential{URL: "https://vault.example.org:8200", KV: 1, Mount: "secrets", Path: "users/{sub}/cloudmon/{keystone_host}/{vo}", Login: VaultLogin{JWT: "checkin"}}},

@@ -3,6 +3,7 @@ package images
 import (
 	"context"
 	"encoding/base64"
+	"slices"
 	"time"
 )
 
@@ -48,7 +49,8 @@ func (s *OwnSource) Ask(ctx context.Context, last Memory, _ []string, _ time.Tim
 	if err != nil {
 		return Answer{}, &Failure{Kind: Unusable, Reason: line(err.Error(), longestReason), Hint: "mend the list; its images are kept as they are", Permanent: true}
 	}
-	a := Answer{List: s.Label, Complete: true, Same: doc.Same, ETag: doc.ETag, Modified: doc.Modified, Body: base64.StdEncoding.EncodeToString(doc.Body), Bad: bad}
+	nameless := slices.ContainsFunc(bad, func(b BadEntry) bool { return b.ID == "" }) // any image that is missing may be this one
+	a := Answer{List: s.Label, Complete: !nameless, Same: doc.Same, ETag: doc.ETag, Modified: doc.Modified, Body: base64.StdEncoding.EncodeToString(doc.Body), Bad: bad}
 	for _, e := range entries {
 		e.List = s.Label
 		a.Entries = append(a.Entries, e)
