@@ -14,6 +14,7 @@ import (
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/store"
@@ -114,4 +115,37 @@ func amid(next http.Handler, from *prey, r *http.Request) (half []byte, died boo
 		next.ServeHTTP(httptest.NewRecorder(), r.WithContext(r.Context()))
 	}()
 	return nil, true
+}
+
+// TestImagesFullDisk: a disk that is full while an image is staged spoils that image alone, and leaves nothing in Glance; with
+// room again it arrives.
+func TestImagesFullDisk(t *testing.T) {
+	g := newGallery(t)
+	g.publish(t, 1)
+	db := store.Config{Path: t.TempDir() + "/db/fedsite.db"}
+	p := g.hunt(t, db, 0)
+	if err := unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 2 << 20, Max: 2 << 20}, nil); err != nil {
+		t.Fatal(err)
+	}
+	p.exits(run.ExitPartial)
+	if out := p.out.String(); !strings.Contains(out, "large") || !strings.Contains(out, "no room left") || !strings.Contains(out, "→ make room there") {
+		t.Errorf("it does not say that there is no room for the image, and what to do:\n%s", out)
+	}
+	titles := func() (all []string) {
+		for _, i := range g.images() {
+			if i.Properties["fedsite_managed_by"] != "" {
+				all = append(all, i.Name+" "+i.Status)
+			}
+		}
+		slices.Sort(all)
+		return all
+	}
+	if d := gocmp.Diff([]string{"one active", "three active"}, titles()); d != "" {
+		t.Errorf("in Glance (-want +got):\n%s", d)
+	}
+	g.hunt(t, db, 0).exits(run.ExitDone)
+	if d := gocmp.Diff([]string{"large active", "one active", "three active"}, titles()); d != "" {
+		t.Errorf("in Glance at the end (-want +got):\n%s", d)
+	}
+	g.idle(t, db)
 }

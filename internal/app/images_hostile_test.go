@@ -192,6 +192,26 @@ func TestImagesCutAnywhere(t *testing.T) {
 	}
 }
 
+// TestImagesStagedAfterBreaks: a file whose server gives no parts, and breaks off more often than a stream bears, goes by way
+// of the disk.
+func TestImagesStagedAfterBreaks(t *testing.T) {
+	body := qcow2(3<<20, 1)
+	f := newFarm(t, emulated.Current)
+	f.own("/own", "U1", "/u1", "U3", "/u3")
+	f.more = "  sources: [{name: own, vos: [ops], own: \"" + f.URL + "/own\"}]\n"
+	const twoStreams = 2 * 4 // connections: each stream begins anew three times
+	f.misbehave("/u1", func(w http.ResponseWriter, r *http.Request) {
+		if f.count("/u1") <= twoStreams {
+			cut(w, body, 2<<20)
+		}
+		_, _ = w.Write(body)
+	})
+	f.well(t)
+	if n := f.count("/u1"); n != twoStreams+1 {
+		t.Errorf("%d connections", n)
+	}
+}
+
 // TestImagesElsewhere: whoever a file's server sends fedsite to does not get what it signs in there with.
 func TestImagesElsewhere(t *testing.T) {
 	f := newFarm(t, emulated.Current)
