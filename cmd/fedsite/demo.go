@@ -197,6 +197,9 @@ func (c *cli) tell(ctx context.Context, d *demo.Demo, once bool) error {
 	if err := c.offers(ctx, d, h.Problems, once); err != nil {
 		return err
 	}
+	if err := c.brings(ctx, d); err != nil {
+		return err
+	}
 	if once {
 		return nil
 	}
@@ -245,6 +248,39 @@ func (c *cli) offers(ctx context.Context, d *demo.Demo, said []run.Problem, once
 	if !once {
 		p("   published %s", o.File)
 	}
+	return nil
+}
+
+// brings brings images, shows them, and fails unless they are what was published.
+func (c *cli) brings(ctx context.Context, d *demo.Demo) error {
+	p := func(format string, args ...any) { fmt.Fprintf(c.out, format+"\n", args...) }
+	b, err := d.BringImages(ctx)
+	if err != nil {
+		return err
+	}
+	p("")
+	p("5  list → plan → fetch → verify → upload: the federation's images in Glance")
+	for _, r := range b.Runs {
+		p("   %s", r.What)
+		p("   fedsite   %s: %s", r.Report.Outcome, cmp.Or(strings.Join(r.Did, ", "), "nothing to do"))
+		problems(c.out, c.outTerminal, r.Report)
+	}
+	p("")
+	rows := make([][]string, 0, len(b.Images))
+	for _, i := range b.Images {
+		rows = append(rows, []string{"   " + i.VO, i.Name, i.Source, i.Version, string(i.State), size(i.Size)})
+	}
+	if err := c.table([]string{"   VO", "IMAGE", "SOURCE", "VERSION", "STATE", "SIZE"}, rows); err != nil {
+		return err
+	}
+	p("")
+	if len(b.Wrong) > 0 {
+		for _, w := range b.Wrong {
+			p("  FAIL  %s", w)
+		}
+		return &exit{code: run.ExitFailed, err: fmt.Errorf("images are not as they are published: %d differences", len(b.Wrong))}
+	}
+	p("what is published and what Glance has are equal, to the byte: %s", several(int64(len(b.Images)), "images"))
 	return nil
 }
 

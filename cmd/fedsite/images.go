@@ -417,7 +417,11 @@ func (c *cli) verdict(v verified) {
 		return
 	}
 	fmt.Fprintf(c.out, ": %s\n", several(int64(len(v.Entries)), "images"))
-	if v.List != "" {
+	switch {
+	case v.List == "":
+	case v.Version == "" && v.Created.IsZero(): // a registry, which has no edition
+		fmt.Fprintf(c.out, "  from %s\n", visible(v.List))
+	default:
 		fmt.Fprintf(c.out, "  list %s, version %s, made %s UTC\n", visible(v.List), cmp.Or(visible(v.Version), "-"), cmp.Or(stamp(v.Created), "-"))
 	}
 	if v.Signer != "" {

@@ -151,6 +151,9 @@ func (d *Demo) start() (err error) {
 		return err
 	}
 	d.Federation.Register(SiteName, d.Cloud.AuthURL())
+	if err := d.publishImages(); err != nil {
+		return err
+	}
 	if d.apiPort, err = freePort(); err != nil {
 		return err
 	}

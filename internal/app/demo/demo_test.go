@@ -1,6 +1,7 @@
 package demo_test
 
 import (
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -153,4 +154,42 @@ func TestOffers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestImages: images are brought as they are published, a forged list changes nothing, and an image is replaced; where Glance
+// takes nothing, each disk that lacks is named.
+func TestImages(t *testing.T) {
+	for _, era := range demo.Eras() {
+		t.Run(era, func(t *testing.T) {
+			t.Parallel()
+			b, err := started(t, demo.Options{Era: era}).BringImages(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, w := range b.Wrong {
+				t.Error(w)
+			}
+			if len(b.Runs) != 3 || len(b.Images) != 9 {
+				t.Fatalf("%d runs, %d images", len(b.Runs), len(b.Images))
+			}
+			forged := b.Runs[1].Report
+			told := slices.ContainsFunc(forged.Problems, func(p run.Problem) bool { return p.Object == "source appdb" && p.Hint != "" })
+			if !told || forged.Outcome != run.Partial || len(b.Runs[1].Did) != 0 {
+				t.Errorf("%+v", b.Runs[1])
+			}
+		})
+	}
+	t.Run("refused", func(t *testing.T) {
+		t.Parallel()
+		d := started(t, demo.Options{})
+		d.Disturb(faults.Fault{Service: "image", Method: http.MethodPut, Times: -1, Effect: faults.Effect{Status: http.StatusForbidden}})
+		b, err := d.BringImages(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		lacks := func(w string) bool { return strings.Contains(w, "is published, and not in Glance") }
+		if n := len(slices.DeleteFunc(slices.Clone(b.Wrong), func(w string) bool { return !lacks(w) })); n != 9 {
+			t.Errorf("%d of 9 disks are said to lack: %q", n, b.Wrong)
+		}
+	})
 }

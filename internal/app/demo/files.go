@@ -22,6 +22,7 @@ const (
 	loginsFile = "logins.txt"
 	stateDir   = "state"
 	lockFile   = ".lock"
+	blocksFile = "blocks.yaml" // of fedsite images block
 )
 
 // mark begins every demo's configuration; a directory without it is somebody's own.
@@ -65,7 +66,7 @@ func (d *Demo) directory() error {
 	if err := d.occupy(); err != nil {
 		return err
 	}
-	return os.RemoveAll(filepath.Join(d.Dir, stateDir))
+	return errors.Join(os.RemoveAll(filepath.Join(d.Dir, stateDir)), os.RemoveAll(filepath.Join(d.Dir, blocksFile)))
 }
 
 // occupy keeps two demos out of one directory.
@@ -122,9 +123,10 @@ func (d *Demo) configuration() string {
 	p("%s; its services are emulated, on loopback, and end with it", mark)
 	p("site: {gocdb: %s}", SiteName)
 	p("clouds:")
-	p("  - {name: main, credential: reader}")
+	p("  - {name: main, credential: {accounting: reader, discovery: reader, images: images}}")
 	p("credentials:")
 	p("  reader: {os_cloud: %s, clouds_file: %s}", world.Reader, file(cloudsFile))
+	p("  images: {os_cloud: %s, clouds_file: %s}   # a member may write images", world.Member, file(cloudsFile))
 	p("vos:                                     # the other VOs come from their projects' property egi.VO")
 	p("  - {name: ops, project: %s}", d.World.Projects[0].ID)
 	p("accounting:")
@@ -141,6 +143,7 @@ func (d *Demo) configuration() string {
 	p("    certificate: {cert: %s, key: %s}", file("hostcert.pem"), file("hostkey.pem"))
 	p("    network: {ca_file: %s}", file("ca.pem"))
 	d.offering(p, file)
+	d.bringing(p, file)
 	p("store: {path: %s}", file(stateDir))
 	p(`web: {listen: "127.0.0.1:0"}`)
 	p("%s", d.offset())
@@ -151,6 +154,7 @@ func (d *Demo) configuration() string {
 var accounts = []struct{ name, password, what string }{
 	{world.Reader, world.ReaderPass, "reader on every project and on the system: what fedsite uses"},
 	{world.PlainReader, world.ReaderPass, "reader on every project: records go without GlobalUserName"},
+	{world.Member, world.MemberPass, "member on every project: what fedsite brings images with"},
 	{world.Admin, world.AdminPass, "admin on every project: the records are the same"},
 	{world.SystemAdmin, world.AdminPass, "admin on every project and on the system: the records are the same"},
 	{world.SystemReader, world.ReaderPass, "reader on the system alone: refused, with what to do"},

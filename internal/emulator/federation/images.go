@@ -99,19 +99,28 @@ const (
 	UbuntuImage = "c0482bc2-bf41-5d49-a000-a750174a186b"
 )
 
+// ListDisk gives the file of an image that PublishList publishes, by its identifier; nil = it is none of them.
+func ListDisk(identifier string) []byte {
+	switch identifier {
+	case UbuntuImage:
+		return disk.QCOW2(0)
+	case AlmaImage:
+		return disk.QCOW2(1)
+	case DebianImage:
+		return disk.Raw(2, 256<<10)
+	}
+	return nil
+}
+
 // PublishList publishes a list of three images for a VO: two in qcow2, one raw.
 func (f *Federation) PublishList(vo string) error {
 	e := f.Images.Endorser
 	l := endorser.List{VO: vo, Identifier: "76fdee70-8119-5d33-9f40-3c57e1c60df1", Title: "VO-wide image list for " + vo, Description: "This is a VO-wide image list for " + vo + " VO.", Version: "1"}
-	for n, i := range []struct{ id, distro, version, format string }{
+	for _, i := range []struct{ id, distro, version, format string }{
 		{UbuntuImage, "Ubuntu", "24.04", "QCOW2"}, {AlmaImage, "AlmaLinux", "9", "QCOW2"}, {DebianImage, "Debian", "12", "RAW"},
 	} {
-		file := disk.QCOW2(uint64(n))
-		if i.format == "RAW" {
-			file = disk.Raw(uint64(n), 256<<10)
-		}
 		path := fmt.Sprintf("/images/%s-%s", i.id, i.version)
-		e.File(path, bytes.NewReader(file))
+		e.File(path, bytes.NewReader(ListDisk(i.id)))
 		l.Images = append(l.Images, endorser.Image{Identifier: i.id, Title: fmt.Sprintf("Image for EGI %s %s [%s/%s/KVM]", i.distro, i.version, i.distro, i.version), Description: "Minimal " + i.distro + " " + i.version,
 			Version: "2026.11.01", Format: i.format, URI: path, RAM: 512 << 20, Cores: 1, Arch: "x86_64", OS: "Linux", OSName: i.distro, OSVersion: i.version, More: map[string]string{"ad:group": "General group"}})
 	}

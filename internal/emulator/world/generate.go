@@ -21,7 +21,9 @@ const (
 	Reader       = "accounting" // reader on every project and on the system
 	ReaderPass   = "reader-secret"
 	PlainReader  = "plain-reader" // reader on every project, not on the system
-	Admin        = "admin"        // admin on every project
+	Member       = "images"       // member on every project
+	MemberPass   = "images-secret"
+	Admin        = "admin" // admin on every project
 	AdminPass    = "admin-secret"
 	SystemAdmin  = "system-admin" // admin on every project and on the system
 	SystemReader = "system-only"  // reader on the system alone
@@ -135,6 +137,7 @@ func (g *generator) accounts() {
 		{ID: g.hexID("user", 3), Name: Admin, Password: AdminPass, Roles: roles("admin")},
 		{ID: g.hexID("user", 4), Name: SystemAdmin, Password: AdminPass, Roles: roles("admin"), System: []string{"admin"}},
 		{ID: g.hexID("user", 5), Name: SystemReader, Password: ReaderPass, System: []string{"reader"}},
+		{ID: g.hexID("user", 6), Name: Member, Password: MemberPass, Roles: roles("member")},
 	}
 	for i := range max(4, g.o.Projects*2) {
 		name := fmt.Sprintf("%08x@egi.eu", g.r.Uint32())
