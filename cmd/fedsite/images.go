@@ -137,7 +137,7 @@ func (c *cli) encodePlans(form string, all []app.PlannedImages) error {
 
 // plan writes a site's plan: a line for each action, then the sums.
 func (c *cli) plan(p app.PlannedImages, kept bool) error {
-	rows, stays := [][]string{}, 0
+	rows, stays, observed := [][]string{}, 0, 0
 	for _, a := range p.Seen.Plan.Actions {
 		if a.Verb == images.Keep && a.Hint == "" && !kept {
 			stays++
@@ -145,6 +145,9 @@ func (c *cli) plan(p app.PlannedImages, kept bool) error {
 		}
 		if a.Verb == images.Fail || a.Verb == images.Hold {
 			continue // said below, with what to do
+		}
+		if a.Observe {
+			observed++
 		}
 		rows = append(rows, []string{string(a.Verb), shortened(a.Name, 50), cmp.Or(a.ProjectName, a.Project), a.CloudName, a.Source, size(a.Size), a.Details()})
 	}
@@ -157,9 +160,12 @@ func (c *cli) plan(p app.PlannedImages, kept bool) error {
 		fmt.Fprintf(c.out, "%s as %s\n", several(int64(stays), "images stay"), "they are")
 	}
 	problems(c.out, c.outTerminal, p.Report)
-	if n := p.Seen.Plan.Changes(); n > 0 {
+	switch n := p.Seen.Plan.Changes(); {
+	case n > 0:
 		fmt.Fprintf(c.out, "%s: %s, %s to bring: fedsite images apply\n", p.Site, several(int64(n), "changes"), humanize.Bytes(uint64(p.Seen.Plan.Bytes())))
-	} else {
+	case observed > 0:
+		fmt.Fprintf(c.out, "%s: observing: %s would be made in mode active\n", p.Site, several(int64(observed), "changes"))
+	default:
 		fmt.Fprintf(c.out, "%s: nothing to do\n", p.Site)
 	}
 	return nil
