@@ -25,6 +25,9 @@ import (
 var sessions = map[string][]string{
 	reader: {"token issue", "catalog list", "server list --name ^fed-", "server list --long --name ^fed-", "server show fed-web", "server event list fed-stopped", "flavor list", "flavor show m1.small",
 		"image list --public --name ubuntu-22.04", "image show almalinux-9", "volume list", "network list", "floating ip list", "usage show --start 2026-01-01", "limits show --absolute"},
+	member: {"image create --disk-format raw --min-disk 1 --property hw_disk_bus=virtio --file /etc/debian_version e2e-compared", "image set --property os_distro=debian --property a/b~c=d e2e-compared", "image unset --property hw_disk_bus e2e-compared",
+		"image set --shared e2e-compared", "image add project e2e-compared {project vo-ops}", "image member list e2e-compared", "image remove project e2e-compared {project vo-ops}", "image set --hidden e2e-compared",
+		"image set --private e2e-compared", "image set --deactivate e2e-compared", "image set --activate e2e-compared", "image delete e2e-compared"},
 	admin: {"project list --domain default", "project show vo-fedcloud", "user list --domain default", "server list --all-projects --limit 3 --name ^bio-", "image member list {image EGI Small Ubuntu}"},
 }
 

@@ -22,7 +22,7 @@ const (
 // programs that read usage ask.
 func (p *comparison) requests() []request {
 	var all []request
-	for _, list := range [][]request{p.signsIn(), p.identity(), p.computeVersions(), p.listings(), p.single(), p.refusals(), p.flavorsAndUsage(), p.others(), p.offers(), p.storage()} {
+	for _, list := range [][]request{p.signsIn(), p.identity(), p.computeVersions(), p.listings(), p.single(), p.refusals(), p.flavorsAndUsage(), p.others(), p.offers(), p.imageWrites(), p.storage()} {
 		all = append(all, list...)
 	}
 	for i := range all {

@@ -58,8 +58,10 @@ func (c *Cloud) acceptImage(w http.ResponseWriter, r *http.Request, t *token) {
 	project := r.PathValue("project")
 	i, ok := c.w.Image(r.PathValue("id"))
 	switch {
-	case !ok || i.Members[project] == "" || t.project != project && !t.admin():
+	case !ok || !sees(t, i) && t.project != project || i.Members[project] == "":
 		refuse(w, r, http.StatusNotFound, "No image found with ID "+r.PathValue("id"))
+	case t.project != project && !t.admin():
+		refuse(w, r, http.StatusForbidden, "You are not authorized to complete this action.")
 	case json.NewDecoder(io.LimitReader(r.Body, 1<<20)).Decode(&body) != nil || !slices.Contains([]string{"pending", "accepted", "rejected"}, body.Status):
 		refuse(w, r, http.StatusBadRequest, "Status not specified")
 	default:

@@ -122,7 +122,18 @@ func (c *Cloud) createImage(w http.ResponseWriter, r *http.Request, t *token) {
 		return
 	}
 	c.w.AddImage(i)
+	w.Header().Set("Location", c.Base()+"/image/v2/images/"+i.ID)
+	if c.opts.Era.hiddenImages() {
+		w.Header().Set("OpenStack-Image-Import-Methods", "glance-direct,web-download,copy-image")
+		w.Header().Set("OpenStack-Image-Store-Ids", "file")
+	}
 	reply(w, http.StatusCreated, c.image(i))
+}
+
+// done answers that there is nothing to say, in the type that Glance's library says it in.
+func done(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "text/html; charset=UTF-8")
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // newID is as Glance makes them.
@@ -229,7 +240,8 @@ func (c *Cloud) patchImage(w http.ResponseWriter, r *http.Request, t *token, _ w
 		Value    any
 	}
 	if r.Header.Get("Content-Type") != "application/openstack-images-v2.1-json-patch" {
-		refuse(w, r, http.StatusUnsupportedMediaType, "Unsupported Content-Type: '"+r.Header.Get("Content-Type")+"'")
+		w.Header().Set("Accept-Patch", "application/openstack-images-v2.0-json-patch, application/openstack-images-v2.1-json-patch")
+		refuse(w, r, http.StatusUnsupportedMediaType, "The request media type "+r.Header.Get("Content-Type")+" is not supported by this server.")
 		return
 	}
 	if json.NewDecoder(io.LimitReader(r.Body, 16<<20)).Decode(&all) != nil {
@@ -337,7 +349,7 @@ func (c *Cloud) putFile(w http.ResponseWriter, r *http.Request, t *token, _ worl
 		c.contents.of[id] = got.kept
 		c.contents.mu.Unlock()
 	}
-	w.WriteHeader(http.StatusNoContent)
+	done(w)
 }
 
 // content is what came.
@@ -414,7 +426,7 @@ func (c *Cloud) deleteImage(w http.ResponseWriter, r *http.Request, _ *token, i 
 		c.contents.mu.Lock()
 		delete(c.contents.of, i.ID)
 		c.contents.mu.Unlock()
-		w.WriteHeader(http.StatusNoContent)
+		done(w)
 	}
 }
 
@@ -436,6 +448,6 @@ func (c *Cloud) switchImage(to string) func(http.ResponseWriter, *http.Request, 
 			i.Status = to
 			return true
 		})
-		w.WriteHeader(http.StatusNoContent)
+		done(w)
 	}
 }
