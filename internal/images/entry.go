@@ -60,42 +60,44 @@ func (d Digest) Short() string {
 
 // Key says which image of which list it is, over all its versions. It is what an image in Glance is recognised by.
 type Key struct {
-	List string // dc:identifier of the list; host and project of a registry; name of the site's own list
-	ID   string // dc:identifier of the image; repository and tag; name
+	List string `json:"list"` // dc:identifier of the list; host and project of a registry; name of the site's own list
+	ID   string `json:"id"`   // dc:identifier of the image; repository and tag; name
 }
 
 // Location says where an image's file is.
 type Location struct {
-	URL  string // http or https; of a registry: that of the blob
-	Repo string // repository in a registry, whose token is needed; "" = none
+	URL  string `json:"url"`            // http or https; of a registry: that of the blob
+	Repo string `json:"repo,omitempty"` // repository in a registry, whose token is needed; "" = none
 }
 
 // Entry is an image that a source names, in the version that the source has now. Texts of sources may hold anything but
 // control characters.
 type Entry struct {
 	Key
-	Source  string // name of the source in the configuration
-	Kind    Kind
-	VOs     []string
-	Digest  Digest
-	Size    int64  // bytes of the file; 0 = not said
-	Format  string // as the source says, in lower case; "" = not said. The file itself decides
-	At      Location
-	Expires time.Time // zero = never
+	Source  string    `json:"source"` // name of the source in the configuration
+	Kind    Kind      `json:"kind"`
+	VOs     []string  `json:"vos,omitzero"`
+	Digest  Digest    `json:"digest"`
+	Size    int64     `json:"size,omitzero"`    // bytes of the file; 0 = not said
+	Format  string    `json:"format,omitempty"` // as the source says, in lower case; "" = not said. The file itself decides
+	At      Location  `json:"at"`
+	Expires time.Time `json:"expires,omitzero"` // zero = never
 
-	Title, Description string
-	Version            string            // of the image, free text
-	MPURI              string            // market place URI
-	Architecture       string            // x86_64 …
-	OS, OSVersion      string            // os_distro and os_version
-	MinRAM             int64             // MiB
-	MinDisk            int64             // GiB; 0 = not said
-	Attributes         string            // everything the source says, as a JSON object: APPLIANCE_ATTRIBUTES
-	Properties         map[string]string // more properties that the image is to have
+	Title        string            `json:"title,omitempty"`
+	Description  string            `json:"description,omitempty"`
+	Version      string            `json:"version,omitempty"`      // of the image, free text
+	MPURI        string            `json:"mpuri"`                  // market place URI
+	Architecture string            `json:"architecture,omitempty"` // x86_64 …
+	OS           string            `json:"os,omitempty"`
+	OSVersion    string            `json:"os_version,omitempty"` // os_distro and os_version
+	MinRAM       int64             `json:"min_ram,omitzero"`     // MiB
+	MinDisk      int64             `json:"min_disk,omitzero"`    // GiB; 0 = not said
+	Attributes   string            `json:"attributes,omitempty"` // everything the source says, as a JSON object: APPLIANCE_ATTRIBUTES
+	Properties   map[string]string `json:"properties,omitzero"`  // more properties that the image is to have
 
-	ListVersion string    // hv:version of the list
-	ListCreated time.Time // dc:date:created of the list
-	Published   time.Time // when the source brought out this version; zero = not known
+	ListVersion string    `json:"list_version,omitempty"` // hv:version of the list
+	ListCreated time.Time `json:"list_created,omitzero"`  // dc:date:created of the list
+	Published   time.Time `json:"published,omitzero"`     // when the source brought out this version; zero = not known
 }
 
 // Name says which image it is, for people.
@@ -120,36 +122,38 @@ func (e Entry) is(ref string) bool {
 
 // Verdict is what became of reading a source.
 type Verdict struct {
-	Source   string
-	Kind     Kind
-	List     string // its id, where it is known: of a source that failed, as it last was
-	Title    string
-	Signer   string     // of a list, in slash form; "" = it is not signed
-	Entries  []Entry    // in the source's order
-	Bad      []BadEntry // images that spoil themselves alone
-	Failed   *Failure   // why its word does not count now; its images are kept
-	Expired  time.Time  // when the list itself ended; zero = it has not
-	Version  string     // hv:version
-	Created  time.Time
-	Complete bool                 // everything was listed, so that what is missing is gone
-	Missing  map[string]time.Time // registry: ids that complete listings lack, since when
-	Asked    time.Time
-	Changed  bool // it says something else than at the last run
-	Notices  []string
+	Source   string               `json:"source"`
+	Kind     Kind                 `json:"kind"`
+	List     string               `json:"list"` // its id, where it is known: of a source that failed, as it last was
+	Title    string               `json:"title,omitempty"`
+	Signer   string               `json:"signer,omitempty"`  // of a list, in slash form; "" = it is not signed
+	Entries  []Entry              `json:"entries,omitzero"`  // in the source's order
+	Bad      []BadEntry           `json:"bad,omitzero"`      // images that spoil themselves alone
+	Failed   *Failure             `json:"failed,omitzero"`   // why its word does not count now; its images are kept
+	Expired  time.Time            `json:"expired,omitzero"`  // when the list itself ended; zero = it has not
+	Version  string               `json:"version,omitempty"` // hv:version
+	Created  time.Time            `json:"created,omitzero"`
+	Complete bool                 `json:"complete"`        // everything was listed, so that what is missing is gone
+	Unused   []string             `json:"unused,omitzero"` // ids that are there, and are no images now
+	Missing  map[string]time.Time `json:"-"`               // registry: ids that complete listings lack, since when
+	Asked    time.Time            `json:"asked,omitzero"`
+	Changed  bool                 `json:"changed"` // it says something else than at the last run
+	Notices  []string             `json:"notices,omitzero"`
 }
 
 // BadEntry is an image of a source that cannot be used.
 type BadEntry struct {
 	Key
-	Title, Reason string
+	Title  string `json:"title,omitempty"`
+	Reason string `json:"reason"`
 }
 
 // Failure says why a source could not be read, or is not believed.
 type Failure struct {
-	Kind      FailureKind
-	Reason    string
-	Hint      string
-	Permanent bool
+	Kind      FailureKind `json:"kind"`
+	Reason    string      `json:"reason,omitempty"`
+	Hint      string      `json:"hint,omitempty"`
+	Permanent bool        `json:"permanent"`
 }
 
 // FailureKind is the kind of a source's failure, as metrics and health name it.

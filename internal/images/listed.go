@@ -10,18 +10,23 @@ import (
 
 // Listed is an image in Glance that this instance manages.
 type Listed struct {
-	Site, Cloud          string
-	Project, ProjectName string
-	ID, Name             string
-	Source, List, Image  string // whose it is, by its marks
-	Version              string
-	Digest               Digest
-	State                State
-	Status               string // Glance's
-	Size                 int64
-	Created              time.Time
-	Retired              time.Time `json:",omitzero"`
-	Reason               string    `json:",omitempty"`
+	Site        string    `json:"site"`
+	Cloud       string    `json:"cloud"`
+	Project     string    `json:"project"`
+	ProjectName string    `json:"project_name"`
+	ID          string    `json:"id"`
+	Name        string    `json:"name"`
+	Source      string    `json:"source"`
+	List        string    `json:"list"`
+	Image       string    `json:"image"` // whose it is, by its marks
+	Version     string    `json:"version,omitempty"`
+	Digest      Digest    `json:"digest"`
+	State       State     `json:"state"`
+	Status      string    `json:"status"` // Glance's
+	Size        int64     `json:"size,omitzero"`
+	Created     time.Time `json:"created,omitzero"`
+	Retired     time.Time `json:"retired,omitzero"`
+	Reason      string    `json:"reason,omitempty"`
 }
 
 // ListManaged gives the images at the target's clouds that this instance manages, by project and name. A project that cannot

@@ -49,6 +49,7 @@ type Answer struct {
 	Bad         []BadEntry
 	Complete    bool
 	Gaps        []BadEntry // what of the source could not be listed
+	Unused      []string   // ids that are there, and cannot be taken for images now: what was one may be one again
 	Same        bool       // the source itself says that nothing changed
 	ETag        string
 	Modified    string
