@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/audit"
@@ -20,6 +21,8 @@ func (a *App) BlockImage(ctx context.Context, sites []config.Site, what, reason 
 	block := config.ImageBlock{Reason: reason, Since: a.Now().Format(time.RFC3339), By: audit.Actor()}
 	if digest, err := images.ParseDigest(what); err == nil {
 		block.Checksum = string(digest)
+	} else if strings.HasPrefix(what, images.SHA512+":") || strings.HasPrefix(what, images.SHA256+":") {
+		return nil, err // a part of a checksum, as on a screen, would block nothing
 	} else {
 		block.Ref = what
 	}

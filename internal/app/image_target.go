@@ -46,7 +46,7 @@ func (a *App) imaged(s config.Site, writes bool) *images.Target {
 	if err != nil {
 		t.Broken = fmt.Errorf("images.blocks: %w", err)
 	}
-	t.Blocks = blocks
+	t.Blocks, t.Reblock = blocks, func() ([]images.Block, error) { return a.blocks(s) }
 	return t
 }
 

@@ -111,6 +111,9 @@ func (a *applier) do(ctx context.Context, x Action) {
 		if r.Err == nil {
 			r.Err = a.change(ctx, store, x)
 		}
+		if r.Err == nil && len(x.Former) > 0 {
+			a.succeed(ctx, x)
+		}
 	}
 	a.note(ctx, r)
 }

@@ -1,6 +1,9 @@
 package images
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Block is an image that is not to be here: by its content, or by what it is called.
 type Block struct {
@@ -11,6 +14,9 @@ type Block struct {
 	By     string
 }
 
+// blockedReason begins the reason of what a block does.
+const blockedReason = "blocked: "
+
 // blocking gives the block that an image of a source falls under.
 func blocking(all []Block, e Entry) (Block, bool) {
 	for _, b := range all {
@@ -19,6 +25,21 @@ func blocking(all []Block, e Entry) (Block, bool) {
 		}
 	}
 	return Block{}, false
+}
+
+// barred says why an image may not be brought that could when the run began.
+func (t *Target) barred(e Entry) error {
+	if t.Reblock == nil {
+		return nil
+	}
+	all, err := t.Reblock()
+	if err != nil {
+		return fmt.Errorf("images.blocks: %w", err)
+	}
+	if b, blocked := blocking(all, e); blocked {
+		return fmt.Errorf("%s%s", blockedReason, cut(b.Reason, longestReason))
+	}
+	return nil
 }
 
 // blockingMarked gives the block that an image in Glance falls under, by its marks.

@@ -27,8 +27,10 @@ type Target struct {
 	Clouds   []CloudTarget // in file order
 	Sources  []SourceTarget
 	Blocks   []Block
-	Broken   error     // why the blocks cannot be read: nothing is brought then
-	Convert  Converter // nil = nothing can be converted here
+	Broken   error // why the blocks cannot be read: nothing is brought then
+	// Reblock reads the blocks anew, which may be others since a long run began; nil = they are not.
+	Reblock func() ([]Block, error)
+	Convert Converter // nil = nothing can be converted here
 }
 
 // CloudTarget is a cloud of a target, with the way to it.
@@ -100,6 +102,9 @@ type Settings struct {
 	StagingDir     string
 	StageAbove     int64 // bytes
 }
+
+// lends tells whether an image may be used outside of the project that owns it.
+func (s Settings) lends() bool { return s.Sharing == Share || s.Visibility != "private" }
 
 // Sharing says whether an image is there once for all projects of a cloud, or once for each.
 type Sharing string

@@ -29,6 +29,7 @@ func judge(t SourceTarget, last Memory, marked Memory, a Answer, failed error, v
 		return v, last
 	}
 	v.List, v.Title, v.Signer, v.Version, v.Created, v.Complete, v.Notices, v.Bad = a.List, a.Title, a.Signer, a.Version, a.Created, a.Complete, a.Notices, slices.Concat(a.Bad, a.Gaps)
+	v.Unused = a.Unused
 	v.Changed = !a.Same && a.Body != last.Body
 	if !a.Expires.IsZero() && !now.Before(a.Expires) {
 		v.Expired = a.Expires
@@ -44,7 +45,7 @@ func judge(t SourceTarget, last Memory, marked Memory, a Answer, failed error, v
 		case len(t.VOs) > 0:
 			e.VOs = t.VOs
 		}
-		if len(e.VOs) == 0 {
+		if len(e.VOs) == 0 && !slices.Contains(t.VOs, anyVO) { // a site of which no cloud answers now has no VOs
 			v.Failed = &Failure{Kind: NoVO, Reason: "the list names no VO, and the configuration neither", Hint: "say vos of the source", Permanent: true}
 			return v, last
 		}
@@ -92,7 +93,9 @@ func day(t time.Time) string {
 // known to be missing begin now.
 func missing(last, managed map[string]time.Time, v Verdict, now time.Time) map[string]time.Time {
 	all := map[string]time.Time{}
-	has := func(id string) bool { return slices.ContainsFunc(v.Entries, func(e Entry) bool { return e.ID == id }) }
+	has := func(id string) bool {
+		return slices.Contains(v.Unused, id) || slices.ContainsFunc(v.Entries, func(e Entry) bool { return e.ID == id })
+	}
 	for id := range managed {
 		if has(id) {
 			continue

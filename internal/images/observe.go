@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fedsite/fedsite/internal/openstack"
 	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/site"
 	"github.com/fedsite/fedsite/protocol/vmlist"
@@ -42,7 +43,7 @@ func look(ctx context.Context, d Deps, t *Target) ([]*sight, error) {
 		for _, diff := range merged.Differences {
 			d.Run.Problem(run.Problem{Site: t.Site.Name, Cloud: c.Cloud.Name, Object: diff.Object, Step: "observe", Reason: diff.Reason, Hint: diff.Hint})
 		}
-		s := &sight{CloudState: CloudState{ID: c.Cloud.ID, Name: c.Cloud.Name, Members: members(c, merged.Shares, t.Settings.Mode, d.Now()), Places: map[string]PlaceState{}}, stores: map[string]Store{}}
+		s := &sight{CloudState: CloudState{ID: c.Cloud.ID, Name: c.Cloud.Name, Members: members(c, merged.Shares, t.Settings.Mode, d.Now()), Places: map[string]PlaceState{}, Partial: err != nil}, stores: map[string]Store{}}
 		s.look(ctx, t, c)
 		all = append(all, s)
 	}
@@ -50,6 +51,16 @@ func look(ctx context.Context, d Deps, t *Target) ([]*sight, error) {
 		return nil, context.Cause(ctx)
 	}
 	return all, nil
+}
+
+// has tells whether an image was seen there.
+func (s *sight) has(image string) bool {
+	for _, place := range s.Places {
+		if slices.ContainsFunc(place.Images, func(i openstack.StoredImage) bool { return i.ID == image }) {
+			return true
+		}
+	}
+	return false
 }
 
 // look asks each project's Glance, some at once.

@@ -35,20 +35,52 @@ func (a *applier) upload(ctx context.Context, todo []Action) {
 	a.d.Run.Step("upload")
 	parcels := a.parcels(todo)
 	hosts := map[string]*sync.Mutex{}
-	for _, p := range parcels {
-		hosts[hostOf(p.entry.At.URL)] = &sync.Mutex{}
+	for _, x := range todo {
+		hosts[hostOf(x.Entry.At.URL)] = &sync.Mutex{}
 	}
 	atOnce(ctx, len(parcels), max(a.t.Settings.Parallel, 1), func(i int) {
-		p := parcels[i]
-		host := hosts[hostOf(p.entry.At.URL)]
-		host.Lock()
-		defer host.Unlock()
-		if ctx.Err() != nil {
-			return
+		for p := parcels[i]; p != nil; {
+			p = a.take(ctx, p, hosts[hostOf(p.entry.At.URL)])
 		}
-		err := a.bring(ctx, p)
-		a.arrived(ctx, p, err)
 	})
+}
+
+// take brings a parcel, and gives what of it another source may have better.
+func (a *applier) take(ctx context.Context, p *parcel, host *sync.Mutex) *parcel {
+	host.Lock()
+	defer host.Unlock()
+	if ctx.Err() != nil {
+		return nil
+	}
+	err := a.bring(ctx, p)
+	var rest *parcel
+	if err != nil && ctx.Err() == nil {
+		rest = a.elsewhere(p)
+	}
+	a.arrived(ctx, p, err)
+	return rest
+}
+
+// elsewhere takes out of a parcel that could not be fetched what was named by others in another way: a source that says where
+// a disk is not, or how long it is not, spoils itself alone.
+func (a *applier) elsewhere(p *parcel) *parcel {
+	var rest *parcel
+	p.orders = slices.DeleteFunc(p.orders, func(o *order) bool {
+		e := *o.action.Entry
+		if o.err != nil || (e.At == p.entry.At && e.Size == p.entry.Size && e.Format == p.entry.Format) {
+			return false
+		}
+		if rest == nil {
+			rest = &parcel{entry: e, from: a.sourceOf(e)}
+		}
+		rest.orders = append(rest.orders, o)
+		return true
+	})
+	return rest
+}
+
+func (a *applier) sourceOf(e Entry) SourceTarget {
+	return a.t.Sources[slices.IndexFunc(a.t.Sources, func(s SourceTarget) bool { return s.Name() == e.Source })]
 }
 
 func hostOf(text string) string {
@@ -65,9 +97,8 @@ func (a *applier) parcels(todo []Action) []*parcel {
 	for _, x := range todo {
 		i := slices.IndexFunc(all, func(p *parcel) bool { return p.entry.Digest == x.Entry.Digest })
 		if i < 0 {
-			from := slices.IndexFunc(a.t.Sources, func(s SourceTarget) bool { return s.Name() == x.Entry.Source })
 			i = len(all)
-			all = append(all, &parcel{entry: *x.Entry, from: a.t.Sources[from]})
+			all = append(all, &parcel{entry: *x.Entry, from: a.sourceOf(*x.Entry)})
 		}
 		all[i].orders = append(all[i].orders, &order{action: x, store: a.store(x.Place), image: x.Image, old: !a.clouds[x.Cloud].Places[x.Project].Hides})
 	}

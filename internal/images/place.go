@@ -81,6 +81,11 @@ func wants(entries []Entry, projects []Member, s Settings) []want {
 	return all
 }
 
+// ownerless tells whether nobody is there who is to own images: to have another project own them would bring all of them again.
+func (s Settings) ownerless(projects []Member) bool {
+	return s.Sharing == Share && s.Owner != "" && !slices.ContainsFunc(projects, func(m Member) bool { return m.VO == s.Owner })
+}
+
 // shared puts the entries of one disk together: one image, whose owner's project shares it with the others.
 func shared(entries []Entry, projects []Member, s Settings) []want {
 	var all []want

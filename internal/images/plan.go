@@ -25,6 +25,7 @@ type CloudState struct {
 	ID, Name string
 	Members  []Member              // in file order
 	Places   map[string]PlaceState // by project
+	Partial  bool                  // not all projects could be listed: one that is missing may be there
 }
 
 // PlaceState is what is in Glance at a place.
@@ -49,6 +50,11 @@ func MakePlan(o Observed, s Settings, blocks []Block) Plan {
 			}
 		}
 		pl.block()
+		if s.ownerless(c.Members) {
+			p.Actions = append(p.Actions, Action{Verb: Fail, Place: Place{Cloud: c.ID}, CloudName: c.Name, Name: "images of the cloud", Reason: "no project of VO " + s.Owner + ", which is to own them: they stay as they are", Hint: "add the VO to vos, or name another one in images.owner", Permanent: !c.Partial})
+			p.Actions = append(p.Actions, pl.kept...)
+			continue
+		}
 		for _, w := range wants(entries, c.Members, s) {
 			pl.want(w)
 		}
@@ -83,7 +89,7 @@ func (p *Plan) judge(o Observed, s Settings, blocks []Block) []Entry {
 		}
 		for _, e := range v.Entries {
 			if b, blocked := blocking(blocks, e); blocked {
-				note(Action{Verb: Skip, Key: e.Key, Name: e.Name(), Entry: &e, Reason: "blocked: " + b.Reason})
+				note(Action{Verb: Skip, Key: e.Key, Name: e.Name(), Entry: &e, Reason: blockedReason + b.Reason})
 				continue
 			}
 			if e.Expires.IsZero() || o.At.Before(e.Expires) {
@@ -193,13 +199,13 @@ func (p *planner) block() {
 			p.done[x.ID] = true
 			switch {
 			case x.m.State == Blocked && (x.Status == "deactivated" || x.Status != "active"):
-				p.kept = append(p.kept, p.placed(of(x, place, Keep, "blocked: "+b.Reason)))
+				p.kept = append(p.kept, p.placed(of(x, place, Keep, blockedReason+b.Reason)))
 			case x.Status == "active" || x.Status == "deactivated":
 				a := of(x, place, BlockIt, b.Reason)
-				a.Edits = p.leave(x, Blocked, "blocked: "+b.Reason)
+				a.Edits = p.leave(x, Blocked, blockedReason+b.Reason)
 				p.add(a)
 			default:
-				p.add(of(x, place, Discard, "blocked: "+b.Reason))
+				p.add(of(x, place, Discard, blockedReason+b.Reason))
 			}
 		}
 	}
@@ -254,10 +260,7 @@ func (p *planner) want(w want) {
 	})
 	switch {
 	case len(current) > 0:
-		p.current(p.with(w, current[0]), current[0])
-		for _, a := range p.retirements(w, former) {
-			p.add(a)
-		}
+		p.current(p.with(w, current[0]), current[0], p.retirements(w, former))
 		for _, x := range current[1:] {
 			if x.m.State == Retired {
 				p.again(x, w.place)
@@ -300,15 +303,26 @@ func (p *planner) drop(x present, place Place) {
 	p.add(of(x, place, Discard, "stale upload"))
 }
 
-// current plans for an image whose content is the wanted one.
-func (p *planner) current(w want, x present) {
+// current plans for an image whose content is the wanted one. Former versions go when it is there to be used, and not before.
+func (p *planner) current(w want, x present, former []Action) {
 	if x.Status == "deactivated" && x.m.State != Blocked {
 		p.kept = append(p.kept, p.placed(w.named(Keep, x, "somebody deactivated it: it is left so")))
+		for _, f := range former {
+			f.Verb, f.Edits, f.Reason = Keep, nil, "its successor is deactivated"
+			p.kept = append(p.kept, f)
+		}
 		return
 	}
-	if edits := p.edits(w, x); len(edits) > 0 {
+	edits := p.edits(w, x)
+	if weight(x) == 0 { // it can be used as it is
+		for _, f := range former {
+			p.add(f)
+		}
+		former = nil
+	}
+	if len(edits) > 0 {
 		a := w.named(Metadata, x, "")
-		a.Edits = edits
+		a.Edits, a.Former = edits, former
 		p.add(a)
 	} else {
 		p.kept = append(p.kept, p.placed(w.named(Keep, x, "")))

@@ -29,7 +29,11 @@ func (p *planner) edits(w want, x present) []Edit {
 	d := describe(w.entry, w.also, x.m.Virtual, p.s)
 	d.Properties[markState] = string(Active)
 	all := core(d, x)
-	all = append(all, p.shown(x, p.s.visibility(len(w.members)), false)...)
+	visibility := p.s.visibility(len(w.members))
+	if p.s.Sharing == Copy && (x.m.Former != nil || !p.ours(x)) && visibility == "private" && x.Visibility != "" {
+		visibility = x.Visibility // others may use an image that was taken over, and may not have their own yet
+	}
+	all = append(all, p.shown(x, visibility, false)...)
 	all = append(all, properties(x.Properties, d.Properties, mine(x.m))...)
 	if x.m.Manager == Cloudkeeper || x.m.Manager == Atrope {
 		all = append(all, Edit{Name: markFormer, Added: true}) // its value says all of this, and is made when it is done

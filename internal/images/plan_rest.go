@@ -122,6 +122,10 @@ func (p *planner) retirements(w want, former []present) []Action {
 			p.keep(x, w.place, "shared with those whose source says nothing now")
 			continue
 		}
+		if p.hasUnlisted(w, x) {
+			p.keep(x, w.place, "shared with a project that is not listed now")
+			continue
+		}
 		a := of(x, w.place, Retire, replaced)
 		a.Edits = p.leave(x, Retired, replaced)
 		all = append(all, p.placed(a))

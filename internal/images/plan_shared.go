@@ -14,6 +14,8 @@ func (p *planner) undecided(v Verdict, k Key) string {
 		return "its list expired"
 	case !v.Expired.IsZero():
 		return ""
+	case slices.Contains(v.Unused, k.ID):
+		return "its tag is there, and is no image now"
 	case v.bad(k):
 		return "the source's image cannot be used"
 	}
@@ -62,10 +64,17 @@ func (p *planner) silent(w want, m Marks) []Key {
 	return all
 }
 
+// hasUnlisted tells whether an image is shared with a project that may only not be listed now.
+func (p *planner) hasUnlisted(w want, x present) bool {
+	return p.s.Sharing == Share && p.cloud.Partial && slices.ContainsFunc(p.cloud.Places[w.place.Project].Members[x.ID], func(project string) bool {
+		return !slices.ContainsFunc(w.members, func(g guest) bool { return g.project == project })
+	})
+}
+
 // with adds to what is wanted of an image what sources asked for that say nothing in this run: it stays shared as it is.
 func (p *planner) with(w want, x present) want {
 	keys := p.silent(w, x.m)
-	if len(keys) == 0 {
+	if len(keys) == 0 && !p.hasUnlisted(w, x) {
 		return w
 	}
 	w.also, w.members = slices.Clone(w.also), slices.Clone(w.members)

@@ -73,10 +73,36 @@ func (a *applier) remove(ctx context.Context, s Store, x Action) string {
 	return ""
 }
 
-// running gives the VMs that run from an image, in all projects of a cloud that fedsite can sign in to.
+// running gives the VMs that run from an image, in all projects of a cloud that may have some. Where an image can be lent, a
+// project that could not be signed in to may have some, too; regions may have one Glance and a Nova each.
 func (a *applier) running(ctx context.Context, cloud, image string) ([]string, error) {
 	var all []string
-	for project, s := range a.clouds[cloud].stores {
+	for id, c := range a.clouds {
+		if id != cloud && !c.has(image) {
+			continue
+		}
+		vms, err := a.runningAt(ctx, c, image)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, vms...)
+	}
+	return all, nil
+}
+
+func (a *applier) runningAt(ctx context.Context, c *sight, image string) ([]string, error) {
+	var all []string
+	if a.t.Settings.lends() {
+		if c.Partial {
+			return nil, errors.New("not all projects of the cloud are known now")
+		}
+		for project, place := range c.Places {
+			if c.stores[project] == nil {
+				return nil, fmt.Errorf("project %s could not be signed in to: %w", project, place.Failed)
+			}
+		}
+	}
+	for project, s := range c.stores {
 		vms, err := s.Servers(ctx, image)
 		if errors.Is(err, openstack.ErrNoService) {
 			continue // without Nova there are no VMs
@@ -93,10 +119,7 @@ func (a *applier) running(ctx context.Context, cloud, image string) ([]string, e
 
 // block hides and deactivates an image at once, and lists who runs from it.
 func (a *applier) block(ctx context.Context, s Store, x Action, r *Result) {
-	if r.Err = a.change(ctx, s, x); r.Err != nil {
-		return
-	}
-	if r.Err = s.Deactivate(ctx, x.Image); r.Err != nil {
+	if r.Err = errors.Join(s.Deactivate(ctx, x.Image), a.change(ctx, s, x)); r.Err != nil { // what one of them does is worth having
 		return
 	}
 	var err error

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/site"
@@ -92,6 +93,9 @@ func vosOf(clouds []*sight) []string {
 func keepMemories(ctx context.Context, d Deps, t *Target, verdicts []Verdict, next []Memory) error {
 	return writing(ctx, d, func(tx *store.Tx) error {
 		for i, s := range t.Sources {
+			if s.Place() == "" { // it could not even be tried: what is remembered of it counts when it can
+				continue
+			}
 			verdict := ""
 			if f := verdicts[i].Failed; f != nil {
 				verdict = line(string(f.Kind)+": "+f.Reason, longestReason)
@@ -107,8 +111,13 @@ func keepMemories(ctx context.Context, d Deps, t *Target, verdicts []Verdict, ne
 // choose takes out of a plan what was not asked for.
 func (p *Plan) choose(c Choice) {
 	p.part = c.Blocks || c.Image != "" || c.VO != ""
+	var general []Action // of a source or a project: what was asked for may be there
 	p.Actions = slices.DeleteFunc(p.Actions, func(a Action) bool {
-		if c.Blocks && a.Verb != BlockIt && a.Verb != Fail {
+		if c.Blocks && a.Verb != BlockIt && a.Verb != Fail && !(a.Verb == Discard && strings.HasPrefix(a.Reason, blockedReason)) {
+			return true
+		}
+		if (a.Verb == Fail || a.Verb == Hold) && a.Entry == nil && a.Key.ID == "" {
+			general = append(general, a)
 			return true
 		}
 		if c.Image != "" && a.Image != c.Image && a.Name != c.Image && (a.Entry == nil || !a.Entry.is(c.Image)) && a.Key.ID != c.Image {
@@ -116,6 +125,12 @@ func (p *Plan) choose(c Choice) {
 		}
 		return c.VO != "" && (a.Entry == nil || !slices.Contains(a.Entry.VOs, c.VO))
 	})
+	switch {
+	case c.Image == "":
+		p.Actions = append(general, p.Actions...)
+	case len(p.Actions) == 0: // an image that is there does not fail because another one's source does
+		p.Actions = append(general, Action{Verb: Keep, Name: c.Image, Reason: "no source has such an image, and none of ours is called so", Hint: "fedsite images plan --all lists them"})
+	}
 }
 
 // Run is one run of images for a site: it looks, plans, and does what the plan says. What goes wrong with one source, image

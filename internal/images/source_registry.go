@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fedsite/fedsite/protocol/oci"
@@ -77,6 +78,11 @@ func (s *RegistrySource) Ask(ctx context.Context, _ Memory, vos []string, _ time
 	a := Answer{List: s.Host, Title: s.Place(), Complete: l.Complete()}
 	for _, g := range l.Gaps {
 		a.Gaps = append(a.Gaps, BadEntry{Key: Key{s.Host, g.What}, Title: g.What, Reason: line(g.Err.Error(), longestReason)})
+	}
+	for _, i := range l.Ignored { // pushed without its annotations, a tag is not gone
+		if at := strings.LastIndex(i.Ref, ":"); at > 0 && !strings.Contains(i.Ref, "@") && s.Tags.MatchString(i.Ref[at+1:]) {
+			a.Unused = append(a.Unused, i.Ref)
+		}
 	}
 	for _, i := range l.Images {
 		e, err := s.entry(i)

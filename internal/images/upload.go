@@ -125,12 +125,18 @@ func (a *applier) send(ctx context.Context, p *parcel, head []byte, body io.Read
 // way for it.
 func (a *applier) create(ctx context.Context, o *order, c content) error {
 	x := o.action
+	if err := a.t.barred(*x.Entry); err != nil {
+		return err
+	}
 	if o.image != "" {
 		there, err := o.store.Image(ctx, o.image)
 		switch {
 		case errors.Is(err, openstack.ErrNotFound):
 		case err != nil:
 			return err
+		case (there.Status == "active" || there.Status == "deactivated") && readMarks(there).State != Uploading: // somebody finished it meanwhile: it is not ours to take away
+			o.image = ""
+			return errMeanwhile
 		case there.Status == "queued" && there.DiskFormat == c.format.Glance():
 			return nil
 		case there.Status == "saving" && there.DiskFormat == c.format.Glance(): // Glance has not noticed yet that the last stream ended
@@ -175,6 +181,9 @@ func (a *applier) publish(ctx context.Context, o *order, s *sums, c content) err
 		return fmt.Errorf("%w: Glance has SHA-512 %.16s…, and %.16s… was sent", errWrongSum, there.HashValue, sum)
 	case there.HashAlgo == "" && s.md5 != nil && there.Checksum != hex.EncodeToString(s.md5.Sum(nil)):
 		return fmt.Errorf("%w: Glance has MD5 %.16s…, and another one was sent", errWrongSum, there.Checksum)
+	}
+	if err := a.t.barred(*o.action.Entry); err != nil {
+		return err
 	}
 	p := &planner{s: a.t.Settings, cloud: a.clouds[o.action.Cloud].CloudState}
 	w := want{place: o.action.Place, entry: *o.action.Entry, also: o.action.also, members: make([]guest, o.action.shared)}
