@@ -64,14 +64,20 @@ func wants(entries []Entry, projects []Member, s Settings) []want {
 	if s.Sharing == Share {
 		return shared(entries, projects, s)
 	}
+	type one struct {
+		Place
+		Key
+	}
 	var all []want
+	known := map[one]int{}
 	for _, e := range entries {
 		for _, m := range projects {
 			if !slices.Contains(e.VOs, m.VO) {
 				continue
 			}
-			i := slices.IndexFunc(all, func(w want) bool { return w.place == m.Place && w.entry.Key == e.Key })
-			if i < 0 {
+			i, there := known[one{m.Place, e.Key}]
+			if !there {
+				known[one{m.Place, e.Key}] = len(all)
 				all = append(all, want{place: m.Place, entry: e, mode: m.Mode})
 			} else if m.Mode == site.Active { // two VOs in one project: the one that is active counts
 				all[i].mode = m.Mode

@@ -119,33 +119,20 @@ func unmapped(v Verdict, clouds []CloudState) []string {
 // planner plans for one cloud.
 type planner struct {
 	*Plan
-	o      Observed
-	s      Settings
-	blocks []Block
-	cloud  CloudState
-	done   map[string]bool // images of Glance that are spoken for
-	going  []Action        // retirements on a source's word, before the guard
-	kept   []Action
+	o       Observed
+	s       Settings
+	blocks  []Block
+	cloud   CloudState
+	done    map[string]bool // images of Glance that are spoken for
+	going   []Action        // retirements on a source's word, before the guard
+	kept    []Action
+	shelves map[string]*shelf // by project
 }
 
 // present is an image in Glance with what its marks say.
 type present struct {
 	openstack.StoredImage
 	m Marks
-}
-
-// at gives the images at a place that fit, the oldest first.
-func (p *planner) at(place Place, fits func(present) bool) []present {
-	var all []present
-	for _, i := range p.cloud.Places[place.Project].Images {
-		if x := (present{i, readMarks(i)}); !p.done[i.ID] && fits(x) {
-			all = append(all, x)
-		}
-	}
-	slices.SortStableFunc(all, func(a, b present) int {
-		return cmp.Or(a.Created.Compare(b.Created), strings.Compare(a.ID, b.ID))
-	})
-	return all
 }
 
 // ours tells whether an image is one that this instance manages.
@@ -229,8 +216,8 @@ func (p *planner) want(w want) {
 	if !seen || place.Failed != nil {
 		return // said already
 	}
-	mine := p.at(w.place, func(x present) bool {
-		return p.ours(x) && slices.ContainsFunc(w.keys(), func(k Key) bool { return x.m.names(k) }) && (x.m.Digest == w.entry.Digest || x.m.names(w.entry.Key))
+	mine := p.named(w.place, w.keys(), func(x present) bool {
+		return p.ours(x) && (x.m.Digest == w.entry.Digest || x.m.names(w.entry.Key))
 	})
 	var current, finished, empty, waiting, former []present
 	for _, x := range mine {

@@ -36,8 +36,7 @@ func (p *planner) keep(x present, place Place, reason string) {
 func (p *planner) again(x present, place Place) {
 	if n := p.s.KeepLast; n > 0 && x.m.Reason == replaced {
 		newer := 0
-		for _, i := range p.cloud.Places[place.Project].Images {
-			o := present{i, readMarks(i)}
+		for _, o := range p.shelf(place.Project).all {
 			if p.ours(o) && o.m.Key == x.m.Key && o.m.State == Retired && o.m.Reason == replaced && o.Created.After(x.Created) {
 				newer++
 			}
@@ -172,8 +171,7 @@ func (p *planner) guard() {
 func (p *planner) managed(v Verdict) int {
 	all := map[Key]bool{}
 	for _, project := range p.projects() {
-		for _, i := range p.cloud.Places[project].Images {
-			x := present{i, readMarks(i)}
+		for _, x := range p.shelf(project).all {
 			if s, known := p.source(x.m); p.ours(x) && x.m.State == Active && known && s.Source == v.Source {
 				all[x.m.Key] = true
 			}

@@ -122,7 +122,7 @@ func (s *Status) shares(seen Seen, results []Result) {
 				one.Failed = line(err.Error(), longestReason)
 			}
 			for _, a := range seen.Plan.Actions {
-				if a.Cloud != c.ID || a.Entry == nil || !slices.Contains(vosAt(a), m.VO) || a.Project != m.Project && a.shared == 0 && len(a.Guests) == 0 {
+				if a.Cloud != c.ID || a.Entry == nil || a.Project != m.Project && a.shared == 0 && len(a.Guests) == 0 || !slices.Contains(vosAt(a), m.VO) {
 					continue
 				}
 				one.count(a, results)
