@@ -188,7 +188,7 @@ func shortened(text string, most int) string {
 // imageWords are what the report of a run of images counts.
 var imageWords = []counted{{name: "added", word: "added", always: true}, {name: "replaced", word: "replaced", always: true}, {name: "changed", word: "changed"}, {name: "adopted", word: "adopted"}, {name: "resumed", word: "resumed"},
 	{name: "finished", word: "finished"}, {name: "shared", word: "shared"}, {name: "unshared", word: "unshared"}, {name: "retired", word: "retired"}, {name: "deleted", word: "deleted"}, {name: "discarded", word: "discarded"},
-	{name: "blocked", word: "blocked"}, {name: "released", word: "released"}, {name: "failed", word: "failed"}, {name: "kept", word: "kept", always: true}, {name: "bytes", word: "bytes brought"}}
+	{name: "blocked", word: "blocked"}, {name: "released", word: "released"}, {name: "unblocked", word: "unblocked"}, {name: "failed", word: "failed"}, {name: "kept", word: "kept", always: true}, {name: "bytes", word: "bytes brought"}}
 
 func (c *cli) imagesApply() *cobra.Command {
 	var (

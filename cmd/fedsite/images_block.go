@@ -88,7 +88,11 @@ func (c *cli) imagesUnblock() *cobra.Command {
 		Use: "unblock CHECKSUM|REF", Short: "Lift a block; the next run shows or brings the image again", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.with(cmd, "", app.Options{}, func(a *app.App, _ []config.Site) error {
-				return a.UnblockImage(cmd.Context(), args[0])
+				all, err := a.UnblockImage(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				return c.applied("images unblock", all)
 			})
 		},
 	}

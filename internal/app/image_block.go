@@ -13,6 +13,8 @@ import (
 	"github.com/fedsite/fedsite/internal/audit"
 	"github.com/fedsite/fedsite/internal/config"
 	"github.com/fedsite/fedsite/internal/images"
+	"github.com/fedsite/fedsite/internal/run"
+	"github.com/fedsite/fedsite/internal/site"
 )
 
 // BlockImage writes down that an image is never brought, and hides it at the sites at once. It is named by its checksum, or
@@ -56,18 +58,19 @@ func (a *App) BlockImage(ctx context.Context, sites []config.Site, what, reason 
 		}
 		return all, nil
 	}
-	if err := audit.Record(ctx, a.db, audit.Entry{At: a.Now(), Who: audit.Actor(), Action: "block image: " + reason, Object: what, Origin: audit.Shell}); err != nil {
-		return nil, err
-	}
-	return a.ApplyImages(ctx, sites, ImageOptions{OnlyBlocks: true}), nil
+	applied := a.ApplyImages(ctx, sites, ImageOptions{OnlyBlocks: true}) // it is hidden first: what cannot be noted is hidden all the same
+	return applied, audit.Record(ctx, a.db, audit.Entry{At: a.Now(), Who: audit.Actor(), Action: "block image: " + reason, Object: what, Origin: audit.Shell})
 }
 
 // errNoBlock is a block that is not there.
 var errNoBlock = errors.New("nothing is blocked under that name")
 
-// UnblockImage lifts a block; the next run of each site shows or brings the image again.
-func (a *App) UnblockImage(ctx context.Context, what string) error {
-	digest, _ := images.ParseDigest(what)
+// UnblockImage lifts a block, in its file and in Glance; the next run of each site shows or brings the image again.
+func (a *App) UnblockImage(ctx context.Context, what string) ([]AppliedImages, error) {
+	digest, err := images.ParseDigest(what)
+	if err != nil && (strings.HasPrefix(what, images.SHA512+":") || strings.HasPrefix(what, images.SHA256+":")) {
+		return nil, err
+	}
 	found := false
 	files := map[string]bool{}
 	for _, s := range a.cfg.Sites {
@@ -81,13 +84,31 @@ func (a *App) UnblockImage(ctx context.Context, what string) error {
 			found = found || len(left) < len(all)
 			return left, nil
 		}); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if !found {
-		return fmt.Errorf("%w: %.80q", errNoBlock, what)
+	lift := images.Block{Digest: digest}
+	if digest == "" {
+		lift.Ref = what
 	}
-	return audit.Record(ctx, a.db, audit.Entry{At: a.Now(), Who: audit.Actor(), Action: "unblock image", Object: what, Origin: audit.Shell})
+	var all []AppliedImages
+	for _, s := range a.cfg.Sites {
+		if s.Images.Mode == site.Disabled {
+			continue
+		}
+		one := AppliedImages{SiteReport: SiteReport{Site: s.Site.Name}}
+		one.Report = a.report(ctx, "images.unblock", s.Site.Name, a.opts.Progress, func(ctx context.Context, r *run.Recorder) error {
+			var err error
+			one.Results, err = images.Lift(ctx, a.imageDeps(r), a.imaged(s, true), lift)
+			return err
+		})
+		found = found || len(one.Results) > 0
+		all = append(all, one)
+	}
+	if !found {
+		return all, fmt.Errorf("%w: %.80q", errNoBlock, what)
+	}
+	return all, audit.Record(ctx, a.db, audit.Entry{At: a.Now(), Who: audit.Actor(), Action: "unblock image", Object: what, Origin: audit.Shell})
 }
 
 // changeBlocks rewrites a file of blocks, whole or not at all.

@@ -284,12 +284,12 @@ func TestImagesBlocked(t *testing.T) {
 	same(t, "blocked", []string{"0 U1 blocked deactivated hidden", "0 U3 active active"}, f.inGlance())
 	f.apply(t, a, app.ImageOptions{})
 	same(t, "still", []string{"0 U1 blocked deactivated hidden", "0 U3 active active"}, f.inGlance())
-	if err := a.UnblockImage(t.Context(), "a/"+id1); err != nil {
+	if _, err := a.UnblockImage(t.Context(), "a/"+id1); err != nil {
 		t.Fatal(err)
 	}
 	f.apply(t, a, app.ImageOptions{})
 	same(t, "lifted", []string{"0 U1 active active", "0 U3 active active"}, f.inGlance())
-	if err := a.UnblockImage(t.Context(), "a/"+id1); err == nil {
+	if _, err := a.UnblockImage(t.Context(), "a/"+id1); err == nil {
 		t.Error("a block that is not there was lifted")
 	}
 }

@@ -29,10 +29,11 @@ const (
 	Retire   Verb = "retire"  // hide, make private, mark; delete when no VM runs from it
 	Delete   Verb = "delete"  // of one that was retired earlier
 	GiveBack Verb = "release" // take our marks away
+	LiftIt   Verb = "unblock" // let an image that was blocked be read again
 )
 
 // writes are the verbs that change Glance, in the order of a run: everything that is new is there before anything goes.
-var writes = []Verb{BlockIt, Discard, Metadata, Adopt, Finish, Add, Replace, Resume, ShareIt, Unshare, Retire, Delete, GiveBack}
+var writes = []Verb{BlockIt, Discard, Metadata, Adopt, Finish, Add, Replace, Resume, ShareIt, Unshare, Retire, Delete, GiveBack, LiftIt}
 
 // Action is one line of a plan. Those with a verb of writes are carried out by apply, which looks first whether Image is
 // still as Expect says.

@@ -1,11 +1,13 @@
 package images
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/fedsite/fedsite/internal/openstack"
@@ -33,7 +35,7 @@ type applier struct {
 }
 
 // phases are the verbs that may go at the same time; a phase begins when the one before has ended.
-var phases = [][]Verb{{BlockIt, Discard}, {Metadata, Adopt, Finish}, {Add, Replace, Resume}, {ShareIt, Unshare}, {Retire}, {Delete}, {GiveBack}}
+var phases = [][]Verb{{BlockIt, Discard}, {Metadata, Adopt, Finish}, {Add, Replace, Resume}, {ShareIt, Unshare}, {Retire}, {Delete}, {GiveBack}, {LiftIt}}
 
 // actionsAtOnce is how many actions but uploads are carried out at the same time.
 const actionsAtOnce = 4
@@ -73,7 +75,15 @@ func apply(ctx context.Context, d Deps, t *Target, p Plan, clouds []*sight) ([]R
 			return a.all, context.Cause(ctx)
 		}
 	}
-	return a.all, nil
+	return a.sorted(), nil
+}
+
+// sorted gives what was done in the order of a run, and alike in the order of names: what goes at the same time ends in no order.
+func (a *applier) sorted() []Result {
+	slices.SortStableFunc(a.all, func(x, y Result) int {
+		return cmp.Or(slices.Index(writes, x.Verb)-slices.Index(writes, y.Verb), strings.Compare(x.Name, y.Name), strings.Compare(x.ProjectName, y.ProjectName))
+	})
+	return a.all
 }
 
 // do carries out one action.
@@ -104,7 +114,7 @@ func (a *applier) do(ctx context.Context, x Action) {
 				a.succeed(ctx, x)
 			}
 		}
-	case Metadata, Adopt, GiveBack:
+	case Metadata, Adopt, GiveBack, LiftIt:
 		if r.Err = a.expected(ctx, store, x); r.Err == nil && x.Expect.Status == "deactivated" {
 			r.Err = store.Reactivate(ctx, x.Image)
 		}
@@ -146,7 +156,7 @@ func (a *applier) note(ctx context.Context, r Result) {
 
 // counts are the names of what is counted in a run's report.
 var counts = map[Verb]string{BlockIt: "blocked", Discard: "discarded", Metadata: "changed", Adopt: "adopted", Finish: "finished", Add: "added", Replace: "replaced", Resume: "resumed",
-	ShareIt: "shared", Unshare: "unshared", Retire: "retired", Delete: "deleted", GiveBack: "released"}
+	ShareIt: "shared", Unshare: "unshared", Retire: "retired", Delete: "deleted", GiveBack: "released", LiftIt: "unblocked"}
 
 // errMeanwhile is an image that is not as the plan saw it.
 var errMeanwhile = errors.New("it changed since the plan was made: the next run looks again")

@@ -1,7 +1,9 @@
 package images
 
 import (
+	"context"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -25,6 +27,55 @@ func blocking(all []Block, e Entry) (Block, bool) {
 		}
 	}
 	return Block{}, false
+}
+
+// standing gives the blocks that are marked in Glance: they hold also where the file of blocks is lost, or is another node's.
+func standing(o Observed, s Settings) []Block {
+	var all []Block
+	for _, c := range o.Clouds {
+		for _, place := range c.Places {
+			for _, i := range place.Images {
+				if m := readMarks(i); m.Manager == s.Instance && m.State == Blocked && m.Digest != "" {
+					all = append(all, Block{Digest: m.Digest, Reason: strings.TrimPrefix(m.Reason, blockedReason)})
+				}
+			}
+		}
+	}
+	return all
+}
+
+// MakeLift gives what is to be done to lift a block: images that it hid may be read again, and are as retired ones, which the
+// next plan shows again where they are wanted.
+func MakeLift(o Observed, s Settings, b Block) Plan {
+	var p Plan
+	for _, c := range o.Clouds {
+		pl := &planner{Plan: &p, o: o, s: s, cloud: c, done: map[string]bool{}}
+		for _, project := range pl.projects() {
+			place := Place{c.ID, project}
+			for _, x := range pl.at(place, pl.ours) {
+				if _, its := blockingMarked([]Block{b}, x.m); !its || x.m.State != Blocked {
+					continue
+				}
+				a := pl.placed(of(x, place, LiftIt, "the block was lifted"))
+				a.Edits = properties(x.Properties, map[string]string{markState: string(Retired), markReason: a.Reason}, nil)
+				p.Actions = append(p.Actions, a)
+			}
+		}
+	}
+	return p
+}
+
+// Lift lifts a block at the target's clouds.
+func Lift(ctx context.Context, d Deps, t *Target, b Block) ([]Result, error) {
+	clouds, err := look(ctx, d, t)
+	if err != nil {
+		return nil, err
+	}
+	o := Observed{At: d.Now()}
+	for _, c := range clouds {
+		o.Clouds = append(o.Clouds, c.CloudState)
+	}
+	return apply(ctx, d, t, MakeLift(o, t.Settings, b), clouds)
 }
 
 // barred says why an image may not be brought that could when the run began.

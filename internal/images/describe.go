@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/fedsite/fedsite/protocol/vmlist"
 )
 
 // Names of the properties that other programs read (images spec §2.4).
@@ -54,7 +56,7 @@ func describe(e Entry, also []Entry, virtual int64, s Settings) Description {
 	p := map[string]string{
 		propMPURI: e.MPURI, propDescription: e.Description, propAttributes: e.Attributes, propDistro: strings.ToLower(e.OS), propOSVersion: e.OSVersion, propArch: e.Architecture,
 		propID: e.ID, propListID: e.List, propVO: strings.Join(slices.Compact(vos), ","), propStatus: "ACTIVE",
-		markManager: s.Instance, markSource: e.Source, markKind: string(e.Kind), markList: e.List, markImage: e.ID, markDigest: string(e.Digest), markURI: e.At.URL, markVersion: e.Version,
+		markManager: s.Instance, markSource: e.Source, markKind: string(e.Kind), markList: e.List, markImage: e.ID, markDigest: string(e.Digest), markURI: vmlist.Shown(e.At.URL), markVersion: e.Version,
 		markListVersion: e.ListVersion, markListCreated: writeTime(e.ListCreated), markAlso: writeAlso(keys),
 	}
 	static := map[string]string{}

@@ -190,7 +190,14 @@ func TestPlanBlocks(t *testing.T) {
 		if d := cmp.Diff([]string{"add U3", "keep g1", "keep g2", "skip U2"}, lines(MakePlan(observed(u1, blocked), s, []Block{b}))); d != "" {
 			t.Errorf("by %s, blocked already (-want +got):\n%s", name, d)
 		}
-		if d := cmp.Diff([]string{"add U3", "keep g1", "metadata g2"}, lines(MakePlan(observed(u1, blocked), s, nil))); d != "" {
+		if d := cmp.Diff([]string{"add U3", "keep g1", "keep g2", "skip U2"}, lines(MakePlan(observed(u1, blocked), s, nil))); d != "" {
+			t.Errorf("by %s, the file is lost (-want +got):\n%s", name, d)
+		}
+		lifted := blocked
+		for _, a := range MakeLift(observed(u1, blocked), s, b).Actions {
+			lifted, lifted.Status = edited(lifted, a.Edits), "active"
+		}
+		if d := cmp.Diff([]string{"add U3", "keep g1", "metadata g2"}, lines(MakePlan(observed(u1, lifted), s, nil))); d != "" {
 			t.Errorf("by %s, lifted (-want +got):\n%s", name, d)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fedsite/fedsite/internal/store"
+	"github.com/fedsite/fedsite/protocol/vmlist"
 )
 
 // reading and writing ask the store. What was interrupted says for what the run was ended.
@@ -161,7 +162,7 @@ func keepCheckpoint(ctx context.Context, d Deps, siteID string, e Entry, tag str
 	return writing(ctx, d, func(tx *store.Tx) error {
 		_, err := tx.Exec(`INSERT INTO image_transfer (site, digest, url, etag, done, hash, broken, failed, next, lasting, reason, at) VALUES ($1, $2, $3, $4, $5, $6, 0, 0, 0, 0, '', $7)
 ON CONFLICT (site, digest) DO UPDATE SET url = excluded.url, etag = excluded.etag, done = excluded.done, hash = excluded.hash, at = excluded.at`,
-			siteID, string(e.Digest), e.At.URL, tag, done, hash, millis(d.Now()))
+			siteID, string(e.Digest), vmlist.Shown(e.At.URL), tag, done, hash, millis(d.Now()))
 		return err
 	})
 }
@@ -173,7 +174,7 @@ func (a *applier) checkpoint(ctx context.Context, e Entry, path string) (checkpo
 		hash string
 	)
 	err := reading(ctx, a.d, func(tx *store.Tx) error {
-		err := tx.QueryRow(`SELECT etag, done, hash FROM image_transfer WHERE site = $1 AND digest = $2 AND url = $3`, a.t.Site.ID, string(e.Digest), e.At.URL).Scan(&c.tag, &c.done, &hash)
+		err := tx.QueryRow(`SELECT etag, done, hash FROM image_transfer WHERE site = $1 AND digest = $2 AND url = $3`, a.t.Site.ID, string(e.Digest), vmlist.Shown(e.At.URL)).Scan(&c.tag, &c.done, &hash)
 		if errors.Is(err, sql.ErrNoRows) {
 			c, hash = checkpoint{}, ""
 			return nil

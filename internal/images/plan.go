@@ -41,6 +41,7 @@ type PlaceState struct {
 // MakePlan gives what is to be done. It is pure: what was observed, the policy and the blocks in, actions out.
 func MakePlan(o Observed, s Settings, blocks []Block) Plan {
 	var p Plan
+	blocks = append(slices.Clip(blocks), standing(o, s)...)
 	entries := p.judge(o, s, blocks)
 	for _, c := range o.Clouds {
 		pl := &planner{Plan: &p, o: o, s: s, blocks: blocks, cloud: c, done: map[string]bool{}}
@@ -221,7 +222,7 @@ func (p *planner) want(w want) {
 	})
 	var current, finished, empty, waiting, former []present
 	for _, x := range mine {
-		same := x.m.Digest == w.entry.Digest
+		same := x.m.Digest == w.entry.Digest && (x.m.State == Uploading || x.m.Former != nil || !x.spoilt()) // marks can be written by others, Glance's sum cannot
 		switch {
 		case same && x.Status == "active" && x.m.State == Uploading && x.spoilt():
 			p.drop(x, w.place)

@@ -186,7 +186,11 @@ func TestPlanVectors(t *testing.T) {
 		{n: "22", sources: []Verdict{list1, vectorList(t, "other-vo-same-disk", nil)}, want: []string{"add U1", "add U2", "add U3", "add U4 in P2"}},
 		{n: "24", sources: []Verdict{named(vectorList(t, "vo-list-1", func(l *vmlist.List) { l.VO = "unknown.example.eu" }), "unknown")}, want: []string{"fail"}},
 		{n: "26", sources: []Verdict{vectorList(t, "duplicate-id", nil)}, want: []string{"fail U1"}},
-		{n: "27", sources: []Verdict{list1}, glance: []openstack.StoredImage{all[0], g("g2", "U2", func(i *openstack.StoredImage) { i.DiskFormat, i.HashValue = "raw", strings.Repeat("1", 128) }), all[2]},
+		{n: "marks that lie of the content", sources: []Verdict{list1}, glance: []openstack.StoredImage{all[0], g("g2", "U2", func(i *openstack.StoredImage) { i.HashValue = strings.Repeat("1", 128) }), all[2]}, want: []string{"keep g1", "keep g3", "replace U2 old=g2"}},
+		{n: "27", sources: []Verdict{list1}, glance: []openstack.StoredImage{all[0], g("g2", "U2", func(i *openstack.StoredImage) {
+			i.DiskFormat, i.HashValue = "raw", strings.Repeat("1", 128)
+			i.Properties[markConverted], i.Properties[markHash] = "qcow2 to raw", i.HashValue
+		}), all[2]},
 			policy: func(s *Settings) { s.Formats = []string{"raw"} }, want: []string{"keep g1", "keep g2", "keep g3"}},
 	}
 	for _, c := range cases {
