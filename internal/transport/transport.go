@@ -11,7 +11,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -32,7 +31,7 @@ type Config struct {
 	CAFile        string         // PEM; trusted beside the system's authorities, or beside Roots
 	Roots         *x509.CertPool // trusted instead of the system's authorities; nil = the system's
 	SourceAddress string         // local address to connect from
-	Timeout       time.Duration  // for one call with its repetitions, pauses and the reading of the answer; 0 = none
+	Timeout       time.Duration  // for one call with its repetitions, pauses and the reading of the answer; of a body that can be sent once only, between two pieces of it; 0 = none
 	Retry         Retry
 	PerSecond     float64 // requests per second; 0 = no limit
 	MaxBody       int64   // bytes of an answer; 0 = DefaultMaxBody
@@ -191,34 +190,6 @@ func authorities(roots *x509.CertPool, file string) (*x509.CertPool, error) {
 		return nil, fmt.Errorf("network.ca_file %s holds no certificate in PEM form", file)
 	}
 	return pool, nil
-}
-
-// timed gives each call its deadline. http.Client's own would put a bare text in place of what explain says.
-type timed struct {
-	next    http.RoundTripper
-	timeout time.Duration
-}
-
-func (t *timed) RoundTrip(r *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithTimeout(r.Context(), t.timeout)
-	res, err := t.next.RoundTrip(r.WithContext(ctx))
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	res.Body = &timedBody{res.Body, cancel}
-	return res, nil
-}
-
-// timedBody ends the deadline with the reading.
-type timedBody struct {
-	io.ReadCloser
-	cancel context.CancelFunc
-}
-
-func (b *timedBody) Close() error {
-	defer b.cancel()
-	return b.ReadCloser.Close()
 }
 
 type limited struct {

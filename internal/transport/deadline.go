@@ -1,0 +1,62 @@
+package transport
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"time"
+)
+
+// timed gives each call its deadline. http.Client's own would put a bare text in place of what explain says. A body that can
+// be sent once only, such as an image's, has no known length in time: there the time begins anew with each piece that is
+// taken, and ends a call that does not move.
+type timed struct {
+	next    http.RoundTripper
+	timeout time.Duration
+}
+
+func (t *timed) RoundTrip(r *http.Request) (*http.Response, error) {
+	var end context.CancelFunc
+	if r.Body == nil || r.Body == http.NoBody || r.GetBody != nil {
+		ctx, cancel := context.WithTimeout(r.Context(), t.timeout)
+		r, end = r.WithContext(ctx), cancel
+	} else {
+		moving, cancel := context.WithCancelCause(r.Context())
+		timer := time.AfterFunc(t.timeout, func() { cancel(context.DeadlineExceeded) })
+		end = func() { timer.Stop(); cancel(nil) }
+		r = r.WithContext(moving)
+		r.Body = &movingBody{r.Body, timer, t.timeout}
+	}
+	res, err := t.next.RoundTrip(r)
+	if err != nil {
+		end()
+		return nil, err
+	}
+	res.Body = &timedBody{res.Body, end}
+	return res, nil
+}
+
+// timedBody ends the deadline with the reading.
+type timedBody struct {
+	io.ReadCloser
+	end context.CancelFunc
+}
+
+func (b *timedBody) Close() error {
+	defer b.end()
+	return b.ReadCloser.Close()
+}
+
+// movingBody puts the deadline off with each piece: for whoever gives it, and then for whoever takes it.
+type movingBody struct {
+	io.ReadCloser
+	timer *time.Timer
+	after time.Duration
+}
+
+func (b *movingBody) Read(p []byte) (int, error) {
+	b.timer.Reset(b.after)
+	n, err := b.ReadCloser.Read(p)
+	b.timer.Reset(b.after)
+	return n, err
+}
