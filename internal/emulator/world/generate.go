@@ -137,7 +137,6 @@ func (g *generator) accounts() {
 		{ID: g.hexID("user", 3), Name: Admin, Password: AdminPass, Roles: roles("admin")},
 		{ID: g.hexID("user", 4), Name: SystemAdmin, Password: AdminPass, Roles: roles("admin"), System: []string{"admin"}},
 		{ID: g.hexID("user", 5), Name: SystemReader, Password: ReaderPass, System: []string{"reader"}},
-		{ID: g.hexID("user", 6), Name: Member, Password: MemberPass, Roles: roles("member")},
 	}
 	for i := range max(4, g.o.Projects*2) {
 		name := fmt.Sprintf("%08x@egi.eu", g.r.Uint32())
@@ -148,6 +147,7 @@ func (g *generator) accounts() {
 		g.w.Users = append(g.w.Users, u)
 		g.users = append(g.users, u.ID)
 	}
+	g.w.Users = append(g.w.Users, User{ID: g.hexID("user", 6), Name: Member, Password: MemberPass, Roles: roles("member")})
 }
 
 // resizedAfter is how old a VM is at least that was resized in the middle of its life.
