@@ -161,6 +161,29 @@ func TestGuard(t *testing.T) {
 	}
 }
 
+// TestGuardOfProjects: a registry that shows only some of its projects takes the images of none of the others away.
+func TestGuardOfProjects(t *testing.T) {
+	s := policy()
+	src := SourceTarget{Source: registryName{}}
+	answer := func(ids ...string) Answer {
+		a := Answer{List: "registry.example.org", Complete: true}
+		for _, id := range ids {
+			a.Entries = append(a.Entries, Entry{Key: Key{a.List, id}, Digest: Digest("sha256:" + strings.Repeat("a", 64)), VOs: []string{"vo.example.eu"}})
+		}
+		return a
+	}
+	full, _ := judge(src, Memory{}, Memory{}, answer("open/a:1", "open/b:1", "hidden/c:1"), nil, nil, at)
+	var glance []openstack.StoredImage
+	for _, e := range full.Entries {
+		glance = append(glance, held("g-"+e.ID, e, s))
+	}
+	v, _ := judge(src, Memory{}, Memory{}, answer("open/a:1"), nil, nil, at)
+	v.Missing = map[string]time.Time{"open/b:1": at.Add(-2 * time.Hour), "hidden/c:1": at.Add(-2 * time.Hour)}
+	if d := cmp.Diff([]string{"hold g-hidden/c:1", "keep g-open/a:1", "retire g-open/b:1"}, lines(MakePlan(Observed{At: at, Sources: []Verdict{v}, Clouds: []CloudState{cloudOf(glance...)}}, s, nil))); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
 // TestPlanBlocks: a blocked image is not brought, is hidden where it is, and is no reason for anything else; once the block
 // is lifted it is shown again.
 func TestPlanBlocks(t *testing.T) {

@@ -58,10 +58,17 @@ func remembered(ctx context.Context, d Deps, t *Target) (map[string]Memory, erro
 }
 
 // keepMemory remembers what a source said, and why it was not believed.
-func keepMemory(tx *store.Tx, siteID string, s SourceTarget, m Memory, verdict string) error {
+func keepMemory(tx *store.Tx, siteID string, s SourceTarget, last, m Memory, verdict string) error {
 	missing, err := json.Marshal(m.Missing)
 	if err != nil {
 		return err
+	}
+	if m.Body == last.Body && !last.Asked.IsZero() { // a list may have many megabytes
+		n, err := tx.Exec(`UPDATE image_source SET list = $1, version = $2, created = $3, asked = $4, changed = $5, etag = $6, modified = $7, verdict = $8, missing = $9 WHERE site = $10 AND source = $11 AND place = $12`,
+			m.List, m.Version, millis(m.Created), millis(m.Asked), millis(m.Changed), m.ETag, m.Modified, verdict, string(missing), siteID, s.Name(), s.Place())
+		if err != nil || n > 0 {
+			return err
+		}
 	}
 	_, err = tx.Exec(`INSERT INTO image_source (site, source, place, list, version, created, asked, changed, etag, modified, verdict, body, missing) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 ON CONFLICT (site, source) DO UPDATE SET place = excluded.place, list = excluded.list, version = excluded.version, created = excluded.created, asked = excluded.asked, changed = excluded.changed,

@@ -143,39 +143,63 @@ func (p *planner) goes(x present, place Place, v Verdict, reason string) {
 func (p *planner) guard() {
 	for _, v := range p.o.Sources {
 		var going []Action
-		gone := map[Key]bool{}
+		gone, goneOf := map[Key]bool{}, map[string]map[Key]bool{}
 		for _, a := range p.going {
-			if a.Source == v.Source {
-				going, gone[a.Key] = append(going, a), true
+			if a.Source != v.Source {
+				continue
 			}
+			going, gone[a.Key] = append(going, a), true
+			part := v.part(a.Key)
+			if goneOf[part] == nil {
+				goneOf[part] = map[Key]bool{}
+			}
+			goneOf[part][a.Key] = true
 		}
 		if len(going) == 0 {
 			continue
 		}
-		all := p.managed(v)
-		limit := max(p.s.RemoveCount, all*p.s.RemoveShare/100)
-		if (len(gone) <= limit && len(gone) < all) || p.s.AllowRemoval {
-			p.Actions = append(p.Actions, going...)
-			continue
+		managed := p.managed(v)
+		all := 0
+		for _, n := range managed {
+			all += n
 		}
+		limit := max(p.s.RemoveCount, all*p.s.RemoveShare/100)
 		for _, a := range going {
+			part := v.part(a.Key)
+			whole := len(goneOf[part]) >= managed[part]
+			if (len(gone) <= limit && !whole) || p.s.AllowRemoval {
+				p.Actions = append(p.Actions, a)
+				continue
+			}
 			a.Verb, a.Edits = Hold, nil
 			a.Reason = fmt.Sprintf("%s: would remove %d of %d of the source (limit %d, and never all)", a.Reason, len(gone), all, limit)
+			if whole && len(managed) > 1 {
+				a.Reason = fmt.Sprintf("%s: would remove all %d of %s", a.Reason, managed[part], part)
+			}
 			a.Hint = "look at the source; when it is right: fedsite images apply --allow-mass-removal"
 			p.Actions = append(p.Actions, a)
 		}
 	}
 }
 
-// managed counts the images of a source that are in use at the cloud, each once however many projects have it.
-func (p *planner) managed(v Verdict) int {
-	all := map[Key]bool{}
+// part is what of a source may not go as a whole: a project of a registry, which somebody may have hidden; of others the source.
+func (v Verdict) part(k Key) string {
+	if v.Kind != Registry {
+		return ""
+	}
+	return "project " + projectOf(k.ID)
+}
+
+// managed counts the images of a source that are in use at the cloud, by its parts, each once however many projects have it.
+func (p *planner) managed(v Verdict) map[string]int {
+	seen, all := map[Key]bool{}, map[string]int{}
 	for _, project := range p.projects() {
 		for _, x := range p.shelf(project).all {
-			if s, known := p.source(x.m); p.ours(x) && x.m.State == Active && known && s.Source == v.Source {
-				all[x.m.Key] = true
+			if s, known := p.source(x.m); p.ours(x) && x.m.State == Active && known && s.Source == v.Source && !seen[x.m.Key] {
+				seen[x.m.Key] = true
+				all[v.part(x.m.Key)]++
 			}
 		}
 	}
-	return len(all)
+	return all
 }

@@ -68,7 +68,7 @@ func Look(ctx context.Context, d Deps, t *Target, c Choice) (Seen, error) {
 		seen.Sources = append(seen.Sources, v)
 	}
 	if !c.Quiet {
-		if err := keepMemories(ctx, d, t, seen.Sources, next); err != nil {
+		if err := keepMemories(ctx, d, t, seen.Sources, memories, next); err != nil {
 			return Seen{}, err
 		}
 	}
@@ -90,7 +90,7 @@ func vosOf(clouds []*sight) []string {
 	return all
 }
 
-func keepMemories(ctx context.Context, d Deps, t *Target, verdicts []Verdict, next []Memory) error {
+func keepMemories(ctx context.Context, d Deps, t *Target, verdicts []Verdict, last map[string]Memory, next []Memory) error {
 	return writing(ctx, d, func(tx *store.Tx) error {
 		for i, s := range t.Sources {
 			if s.Place() == "" { // it could not even be tried: what is remembered of it counts when it can
@@ -100,7 +100,7 @@ func keepMemories(ctx context.Context, d Deps, t *Target, verdicts []Verdict, ne
 			if f := verdicts[i].Failed; f != nil {
 				verdict = line(string(f.Kind)+": "+f.Reason, longestReason)
 			}
-			if err := keepMemory(tx, t.Site.ID, s, next[i], verdict); err != nil {
+			if err := keepMemory(tx, t.Site.ID, s, last[s.Name()], next[i], verdict); err != nil {
 				return err
 			}
 		}
