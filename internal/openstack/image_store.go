@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -105,27 +104,23 @@ func (s *ImageStore) Hides() bool { return s.abler.hides }
 // SharedVisibility tells whether an image that may be shared is called so, and not private.
 func (s *ImageStore) SharedVisibility() bool { return s.abler.shared }
 
-// able asks Glance for its versions: which it says at its root, without the version in the path.
+// able reads in Glance's schema of images what they can be said to be: it answers for what is there, whatever its version.
 func (s *ImageStore) able(ctx context.Context) (abilities, error) {
-	var answer struct {
-		Versions []struct {
-			ID string `json:"id"`
-		} `json:"versions"`
+	var schema struct {
+		Properties map[string]struct {
+			Enum []any `json:"enum"` // null is one of some
+		} `json:"properties"`
 	}
-	if err := s.session.get(ctx, "image", strings.TrimSuffix(s.endpoint, "v2/"), "", &answer); err != nil {
+	at := s.endpoint + "schemas/image"
+	if err := s.session.get(ctx, "image", at, "", &schema); err != nil {
 		return abilities{}, err
 	}
-	newest := 0
-	for _, v := range answer.Versions {
-		var minor int
-		if n, _ := fmt.Sscanf(v.ID, "v2.%d", &minor); n == 1 {
-			newest = max(newest, minor)
-		}
+	visibility := schema.Properties["visibility"].Enum
+	if len(visibility) == 0 {
+		return abilities{}, &Error{Kind: ErrBadAnswer, Service: "image", Method: http.MethodGet, Path: pathOf(at), Message: "the schema of images does not say which visibilities there are"}
 	}
-	if len(answer.Versions) == 0 {
-		return abilities{}, &Error{Kind: ErrBadAnswer, Service: "image", Method: http.MethodGet, Path: pathOf(s.endpoint), Message: "it names no versions"}
-	}
-	return abilities{hides: newest >= 7, shared: newest >= 5}, nil
+	_, hides := schema.Properties["os_hidden"]
+	return abilities{hides: hides, shared: slices.Contains(visibility, any("shared"))}, nil
 }
 
 // Own lists all images that the project owns, in every state, hidden ones too. An administrator's token gives the same.

@@ -5,12 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/gophercloud/gophercloud/v2"
 )
@@ -71,11 +73,11 @@ func (s *ImageStore) Change(ctx context.Context, id string, changes []Change) (S
 		case c.Name == "min_ram" || c.Name == "min_disk":
 			n, err := strconv.ParseInt(c.Value, 10, 64)
 			if err != nil {
-				return StoredImage{}, err
+				return StoredImage{}, fmt.Errorf("image %s: %s is a number: %w", id, c.Name, err)
 			}
 			op.Value = n
 		case c.Name == "tags":
-			op.Value = strings.Split(c.Value, ",")
+			op.Value = slices.DeleteFunc(strings.Split(c.Value, ","), func(tag string) bool { return tag == "" })
 		}
 		if c.Name == "os_hidden" && !s.abler.hides {
 			continue
@@ -222,7 +224,7 @@ func (s *ImageStore) explain(method, target string, res *http.Response, err erro
 	case e.Status == http.StatusUnsupportedMediaType:
 		e.Kind, e.Remedy = ErrFormat, "Glance looked into the image and does not take it: tell its endorser"
 	case e.Status == http.StatusConflict:
-		e.Kind = ErrConflict
+		e.Kind, e.Remedy = ErrConflict, "somebody else changes the image, or did: the next run looks at what is there"
 	case e.Status == http.StatusBadRequest:
 		e.Kind = ErrBadAnswer
 	}
@@ -232,7 +234,7 @@ func (s *ImageStore) explain(method, target string, res *http.Response, err erro
 	return e
 }
 
-// Upload gives a queued image its content, which must have exactly so many bytes. It is not repeated, and begins with a
+// Upload gives a queued image its content, which must have exactly so many bytes and break off when ctx ends. It is not repeated, and begins with a
 // fresh token where one can be had: Glance may throw away what it has when a token ends meanwhile. When the body breaks off
 // Glance puts the image back to queued within seconds. What Glance said before the end counts more than what the body met.
 func (s *ImageStore) Upload(ctx context.Context, id string, size int64, body io.Reader) error {
@@ -241,8 +243,8 @@ func (s *ImageStore) Upload(ctx context.Context, id string, size int64, body io.
 		_ = provider.Reauthenticate(ctx, provider.Token()) // without one, that there is has to do: Glance says whether it does
 	}
 	target := s.image(id) + "/file"
-	counted := &countedReader{r: body}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, target, counted)
+	watched := &watchedReader{r: body}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, target, watched)
 	if err != nil {
 		return err
 	}
@@ -251,29 +253,54 @@ func (s *ImageStore) Upload(ctx context.Context, id string, size int64, body io.
 	req.Header.Set("Content-Type", "application/octet-stream")
 	req.Header.Set("X-Openstack-Image-Size", strconv.FormatInt(size, 10))
 	res, err := provider.HTTPClient.Do(req)
-	if err != nil {
-		if counted.err != nil && !errors.Is(counted.err, io.EOF) { // the body broke off, and not the way to Glance
-			return counted.err
-		}
+	broke := watched.leave()
+	switch {
+	case err != nil && broke != nil: // the body broke off, and not the way to Glance
+		return broke
+	case err != nil:
 		return s.explain(http.MethodPut, target, nil, err)
+	case slices.Contains([]int{http.StatusNoContent, http.StatusOK, http.StatusCreated}, res.StatusCode):
+		drain(res)
+		return nil
 	}
-	if !slices.Contains([]int{http.StatusNoContent, http.StatusOK, http.StatusCreated}, res.StatusCode) {
-		return s.refused(http.MethodPut, target, res)
+	if err = s.refused(http.MethodPut, target, res); broke != nil {
+		return fmt.Errorf("%w; what was to go there broke off, too: %w", err, broke)
 	}
-	drain(res)
-	return nil
+	return err
 }
 
-// countedReader remembers what ended it.
-type countedReader struct {
-	r   io.Reader
-	err error
+// watchedReader remembers what broke it off, and gives nothing more once it was left: whoever sends a body may go on reading
+// for a moment after the answer is there.
+type watchedReader struct {
+	r io.Reader
+
+	mu   sync.Mutex
+	err  error
+	left bool
 }
 
-func (c *countedReader) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	if err != nil {
-		c.err = err
+var errLeft = errors.New("the upload has ended")
+
+func (w *watchedReader) Read(p []byte) (int, error) {
+	w.mu.Lock()
+	left := w.left
+	w.mu.Unlock()
+	if left {
+		return 0, errLeft
+	}
+	n, err := w.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		w.mu.Lock()
+		w.err = err
+		w.mu.Unlock()
 	}
 	return n, err
+}
+
+// leave ends the reading and tells what broke it off, if anything did.
+func (w *watchedReader) leave() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.left = true
+	return w.err
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -111,3 +112,13 @@ func TestDeadlineOverTheWire(t *testing.T) {
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+// TestCutWhileSending: what the system says of a connection that ended under a body is told as every other cut.
+func TestCutWhileSending(t *testing.T) {
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://images.example.org/", http.NoBody)
+	must(t, err)
+	sending := &net.OpError{Op: "readfrom", Err: &net.OpError{Op: "write", Err: net.ErrClosed}}
+	if err := explain(req, sending); err.Error() != "images.example.org: the connection was cut" || Hint(err) == "" {
+		t.Errorf("%v", err)
+	}
+}

@@ -66,6 +66,7 @@ func explain(r *http.Request, err error) error {
 	case errors.As(err, &netError) && netError.Timeout():
 		f.What, f.Hint = "no answer in time", "check routes and firewalls; a slow service may answer later"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
+		errors.Is(err, net.ErrClosed),                       // of a body that is being sent when the other side ends the connection
 		strings.Contains(err.Error(), "http2: client conn"): // has no value to compare with
 		f.What, f.Hint = "the connection was cut", "it may pass; else a firewall cuts it, or a server that does not take the client certificate"
 	}

@@ -35,6 +35,7 @@ type Effect struct {
 	RetryIn    time.Duration            // and the same header as a date, so long after the service's present
 	Worked     bool                     // the service works on the request all the same before that answer
 	Unread     bool                     // the connection is closed before the service has seen the request
+	After      int64                    // so many bytes of the request's body are taken before Status or Unread
 	Change     func(body []byte) []byte // the service's answer with another body
 	Header     http.Header              // set in the answer
 	Cut        bool                     // the connection is closed in the middle of the body
@@ -153,6 +154,9 @@ func (e Effect) strike(w http.ResponseWriter, r *http.Request, next http.Handler
 		case <-time.After(e.Delay):
 		case <-r.Context().Done():
 		}
+	}
+	if e.After > 0 {
+		_, _ = io.CopyN(io.Discard, r.Body, e.After) // who sends less is answered all the same
 	}
 	if e.Unread {
 		panic(http.ErrAbortHandler)

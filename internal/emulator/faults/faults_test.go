@@ -161,3 +161,17 @@ func TestNamed(t *testing.T) {
 		t.Error("found a fault that there is not")
 	}
 }
+
+// TestAfter: a fault in the middle of a body strikes once so much of it was taken, and one of less is struck all the same.
+func TestAfter(t *testing.T) {
+	for size, left := range map[int]int{100: 40, 60: 0, 10: 0} {
+		s := &faults.Set{}
+		s.Add(faults.Fault{Effect: faults.Effect{After: 60, Status: 413, Body: "full"}})
+		body := strings.NewReader(strings.Repeat("x", size))
+		w := httptest.NewRecorder()
+		s.Middleware(http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequest(http.MethodPut, "/image", body))
+		if w.Code != 413 || w.Body.String() != "full" || body.Len() != left {
+			t.Errorf("of %d bytes %d are left, want %d; %d %s", size, body.Len(), left, w.Code, w.Body)
+		}
+	}
+}

@@ -41,13 +41,20 @@ func (c *Cloud) glance() {
 	c.mux.HandleFunc("GET /image/v2/images/{id}/members", c.authed(c.listMembers))
 	c.mux.HandleFunc("GET /image/v2/images/{id}/members/{project}", c.authed(c.showMember))
 	c.glanceWrites()
-	c.mux.HandleFunc("GET /image/v2/schemas/image", c.authed(func(w http.ResponseWriter, _ *http.Request, _ *token) {
-		properties := object{}
-		for _, k := range []string{"id", "name", "status", "visibility", "owner", "size", "disk_format", "container_format", "checksum", "created_at", "updated_at", "file", "schema", "self", "tags", "protected", "min_disk", "min_ram", "virtual_size", "os_hidden", "os_hash_algo", "os_hash_value"} {
-			properties[k] = object{"type": []string{"null", "string"}}
-		}
-		reply(w, http.StatusOK, object{"name": "image", "properties": properties, "additionalProperties": object{"type": "string"}, "links": []object{}})
-	}))
+	c.mux.HandleFunc("GET /image/v2/schemas/image", c.authed(func(w http.ResponseWriter, _ *http.Request, _ *token) { reply(w, http.StatusOK, c.imageSchema()) }))
+}
+
+// imageSchema tells what there is to be said of an image.
+func (c *Cloud) imageSchema() object {
+	keys := []string{"id", "name", "status", "owner", "size", "disk_format", "container_format", "checksum", "created_at", "updated_at", "file", "schema", "self", "tags", "protected", "min_disk", "min_ram", "virtual_size"}
+	if c.opts.Era.hiddenImages() {
+		keys = append(keys, "os_hidden", "os_hash_algo", "os_hash_value")
+	}
+	properties := object{"visibility": object{"type": "string", "enum": c.visibilities()}}
+	for _, k := range keys {
+		properties[k] = object{"type": []string{"null", "string"}}
+	}
+	return object{"name": "image", "properties": properties, "additionalProperties": object{"type": "string"}, "links": []object{}}
 }
 
 // glanceVersions are the versions of its API, the newest first. 2.14 and 2.16 are there where images are cached only.

@@ -214,10 +214,16 @@ func (c *Cloud) visibilities() []string {
 	return []string{"public", "private"}
 }
 
+// mostTags is Glance's image_tag_quota.
+const mostTags = 128
+
 // tooMuch checks how much is said of an image.
 func (c *Cloud) tooMuch(i world.Image) (int, string) {
 	if most := c.imageService().Properties; len(i.Properties) > most {
 		return http.StatusRequestEntityTooLarge, fmt.Sprintf("The limit has been exceeded on the number of allowed image properties. Attempted: %d, Maximum: %d", len(i.Properties), most)
+	}
+	if len(i.Tags) > mostTags {
+		return http.StatusRequestEntityTooLarge, fmt.Sprintf("The limit has been exceeded on the number of allowed image tags. Attempted: %d, Maximum: %d", len(i.Tags), mostTags)
 	}
 	return 0, ""
 }
