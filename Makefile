@@ -117,7 +117,7 @@ lab-up: ## Start the real OpenStack on loopback and seed it; state in LAB_DIR
 lab-down: ## Stop the real OpenStack; its data stay
 	LAB_DIR=$(LAB_DIR) $(LAB) down
 
-e2e: venv caso-venv cloud-info-venv fedcloudclient-venv ## Test against the real OpenStack, once lab-up has started it (8 minutes)
+e2e: venv caso-venv cloud-info-venv fedcloudclient-venv ## Test against the real OpenStack, once lab-up has started it (15 minutes; CI leaves out TestParity)
 	CGO_ENABLED=0 LAB_DIR=$(LAB_DIR) FEDSITE_OPENSTACKCLIENT=$(abspath $(VENV))/bin/openstack FEDSITE_CASO=$(abspath $(CASO_VENV))/bin/caso-extract \
 		FEDSITE_CLOUD_INFO=$(abspath $(CLOUD_INFO_VENV))/bin/cloud-info-provider-service FEDSITE_FEDCLOUDCLIENT=$(abspath $(FEDCLOUDCLIENT_VENV))/bin/fedcloud \
 		$(GO) test -tags e2e -count=1 -v -timeout 25m $(TESTFLAGS) ./test/e2e/...
