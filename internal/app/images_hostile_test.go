@@ -217,7 +217,7 @@ func TestImagesElsewhere(t *testing.T) {
 	f := newFarm(t, emulated.Current)
 	l, err := net.Listen("tcp", "127.0.0.2:0")
 	if err != nil {
-		t.Skip("this system has one loopback address only:", err)
+		t.Fatal(err)
 	}
 	var here, there []string
 	elsewhere := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/fedsite/fedsite/internal/prerequisite"
 	"github.com/fedsite/fedsite/protocol/diskimage"
 )
 
@@ -40,7 +41,7 @@ func TestImages(t *testing.T) {
 				t.Error("no boot sector")
 			}
 			if qemu == "" {
-				t.Skip("qemu-img is not installed")
+				prerequisite.Missing(t, "qemu-img", "apt install qemu-utils")
 			}
 			if name == "ova" {
 				image = VMDK(7)

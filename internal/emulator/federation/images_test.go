@@ -18,6 +18,7 @@ import (
 
 	"github.com/fedsite/fedsite/internal/emulator/faults"
 	"github.com/fedsite/fedsite/internal/emulator/federation/endorser"
+	"github.com/fedsite/fedsite/internal/prerequisite"
 	"github.com/fedsite/fedsite/protocol/diskimage"
 	"github.com/fedsite/fedsite/protocol/gridtrust"
 	"github.com/fedsite/fedsite/protocol/oci"
@@ -221,7 +222,7 @@ func TestNames(t *testing.T) {
 	}
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
-		t.Skip("openssl is not installed")
+		prerequisite.Missing(t, "openssl", "apt install openssl")
 	}
 	f, _ := publishing(t, ImageOptions{})
 	dir := t.TempDir()

@@ -20,6 +20,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fedsite/fedsite/internal/prerequisite"
 	"github.com/fedsite/fedsite/protocol/gridtrust"
 	"github.com/fedsite/fedsite/protocol/smime"
 	"github.com/fedsite/fedsite/protocol/vmlist"
@@ -124,7 +125,7 @@ func TestForms(t *testing.T) {
 					t.Error("the AppDB writes <, > and & as they are")
 				}
 				if openssl == "" {
-					t.Skip("openssl is not installed")
+					prerequisite.Missing(t, "openssl", "apt install openssl")
 				}
 				file := filepath.Join(t.TempDir(), "ca.pem")
 				if err := os.WriteFile(file, b.ca.pem, 0o600); err != nil {
