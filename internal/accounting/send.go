@@ -15,6 +15,7 @@ import (
 	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/site"
 	"github.com/fedsite/fedsite/internal/store"
+	"github.com/fedsite/fedsite/internal/transport"
 )
 
 // Sending says how Send goes about it.
@@ -348,7 +349,7 @@ func (s *sender) deliver(ctx context.Context, m Message) error {
 		}
 		if wait, again := s.again(err, try); again {
 			s.d.Run.Count("attempts_repeated", 1)
-			if err := pause(ctx, wait); err != nil {
+			if err := transport.Sleep(ctx, wait); err != nil {
 				return err
 			}
 			continue
@@ -462,16 +463,4 @@ func (s *sender) settled(ctx context.Context, m Message) error {
 	s.d.Run.Count("records_sent", int64(m.Records))
 	s.d.Log.Debug("sent", "destination", s.dest.Name(), "message", m.Name, "remote_id", m.Remote, "records", m.Records)
 	return nil
-}
-
-// pause waits for a back-off, or for the run's end.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

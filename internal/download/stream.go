@@ -7,6 +7,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"time"
+
+	"github.com/fedsite/fedsite/internal/transport"
 )
 
 // Opener opens a file as Client.Open does: from a byte on, if it still has the tag. It may sign in anew each time.
@@ -64,7 +66,7 @@ func Start(ctx context.Context, open Opener, o Options) (*Stream, error) {
 		o.Max = time.Minute
 	}
 	if o.Sleep == nil {
-		o.Sleep = sleep
+		o.Sleep = transport.Sleep
 	}
 	s := &Stream{ctx: ctx, open: open, o: o, total: -1}
 	s.again.SetSeed(s.prefix.Seed())
@@ -262,15 +264,4 @@ func (s *Stream) cause(err error) error {
 		return context.Cause(s.ctx)
 	}
 	return err
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -219,7 +219,7 @@ func (s *slow) Read(p []byte) (int, error) {
 	if len(s.pauses) > 0 {
 		wait, s.pauses = s.pauses[0], s.pauses[1:]
 	}
-	if err := sleep(s.ctx, wait); err != nil {
+	if err := Sleep(s.ctx, wait); err != nil {
 		return 0, s.ctx.Err()
 	}
 	p[0] = 'x'

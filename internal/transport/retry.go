@@ -38,7 +38,7 @@ func (t *retried) RoundTrip(r *http.Request) (*http.Response, error) {
 			_ = res.Body.Close()
 		}
 		t.log.Debug("request again", "method", r.Method, "host", r.URL.Host, "path", r.URL.Path, "attempt", try+1, "after", pause.String())
-		if err := sleep(r.Context(), pause); err != nil {
+		if err := Sleep(r.Context(), pause); err != nil {
 			return nil, err
 		}
 		wait = min(wait*2, t.policy.Max)
@@ -90,7 +90,8 @@ func retryAfter(res *http.Response) time.Duration {
 // longest is how far ahead a Retry-After is read; no run waits as long.
 const longest = 24 * time.Hour
 
-func sleep(ctx context.Context, d time.Duration) error {
+// Sleep waits so long, or until the context ends, whose cause it gives then.
+func Sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
