@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/protocol/glue"
 )
 
@@ -97,7 +98,7 @@ func (x *renderer) guideAccelerator(f *Flavor, native []glue.VirtualAccelerator)
 
 func (x *renderer) unreadable(f *Flavor, attribute, value string) {
 	x.add(glue.Finding{Level: glue.LevelWarning, Class: "CloudComputingVirtualAccelerator", ID: glue.VirtualAcceleratorID(f.ID), Attribute: attribute,
-		Reason: fmt.Sprintf("left out: Accelerator:%s %q cannot be read", attribute, line(value, 40))})
+		Reason: fmt.Sprintf("left out: Accelerator:%s %q cannot be read", attribute, run.Line(value, 40))})
 }
 
 // quantity reads a number with or without unit; "" and 0 are undefined.

@@ -209,7 +209,7 @@ func (c *taker) listed(ctx context.Context, projects []site.Project, unlisted *U
 	cloud.VOs = slices.DeleteFunc(slices.Clone(cloud.VOs), func(vo site.VO) bool { return unlisted.of(vo) != nil })
 	for _, vo := range c.c.Cloud.VOs {
 		if err := unlisted.of(vo); err != nil && vo.Mode != site.Disabled {
-			c.fail(c.problem("VO "+line(vo.Name, 100), err))
+			c.fail(c.problem("VO "+run.Line(vo.Name, 100), err))
 		}
 	}
 	merged := site.Merge(cloud, projects)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fedsite/fedsite/internal/openstack"
+	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/site"
 )
 
@@ -139,7 +140,7 @@ func (q *questions) flavors(ctx context.Context, inv Inventory) Known[[]Flavor] 
 			case errors.Is(f.SpecsUnknown, openstack.ErrNotFound): // it was deleted in the meantime
 				continue
 			case f.SpecsUnknown != nil && gap == nil:
-				gap = fmt.Errorf("extra specs of flavor %s: %w", line(f.ID, 100), f.SpecsUnknown)
+				gap = fmt.Errorf("extra specs of flavor %s: %w", run.Line(f.ID, 100), f.SpecsUnknown)
 			}
 			left += len(f.Left)
 			flavors = append(flavors, q.sameFlavor(flavorOf(f)))

@@ -83,7 +83,7 @@ func (c *checker) publishes(s run.CheckState) run.CheckState {
 // refusedCheck is a failed call to a cloud as a check.
 func refusedCheck(name, object string, err error) run.Check {
 	found := openstack.Refusal(name, object, err)
-	found.Reason, found.Remedy = line(found.Reason, longestReason), hint(err)
+	found.Reason, found.Remedy = run.Line(found.Reason, longestReason), hint(err)
 	return found
 }
 
@@ -103,7 +103,7 @@ func (c *checker) cloud(ctx context.Context, ct CloudTarget) error {
 			note(refusedCheck("sign-in", "", err))
 			return nil
 		case who.UserName != "":
-			as = " as " + line(who.UserName, 100)
+			as = " as " + run.Line(who.UserName, 100)
 		}
 	}
 	projects, err := ct.Source.Projects(ctx)
@@ -115,7 +115,7 @@ func (c *checker) cloud(ctx context.Context, ct CloudTarget) error {
 	case partly:
 		for _, vo := range ct.Cloud.VOs {
 			if err := unlisted.of(vo); err != nil && vo.Mode != site.Disabled {
-				note(refusedCheck("sign-in", "VO "+line(vo.Name, 100), err))
+				note(refusedCheck("sign-in", "VO "+run.Line(vo.Name, 100), err))
 			}
 		}
 		err = nil
@@ -130,7 +130,7 @@ func (c *checker) cloud(ctx context.Context, ct CloudTarget) error {
 	shares, tenants := chosen(site.Merge(ct.Cloud, projects).Shares, c.d.Now())
 	for _, vo := range ct.Cloud.VOs {
 		if vo.Mode != site.Disabled && vo.Project != "" && unlisted.of(vo) == nil && !c.has(shares, vo) {
-			note(run.Check{Name: "vo", Object: "VO " + line(vo.Name, 100), State: run.CheckFail, Reason: fmt.Sprintf("no project %s can be signed in to", vo.Project),
+			note(run.Check{Name: "vo", Object: "VO " + run.Line(vo.Name, 100), State: run.CheckFail, Reason: fmt.Sprintf("no project %s can be signed in to", vo.Project),
 				Remedy: "openstack role add --user <the credential's user> --project " + vo.Project + " reader"})
 		}
 	}
@@ -187,7 +187,7 @@ func services(catalog []openstack.Endpoint, ct CloudTarget) run.Check {
 	for _, e := range catalog {
 		if e.Service == "identity" && e.Interface == "public" && (ct.Cloud.Region == "" || e.Region == ct.Cloud.Region) && !sameKeystone(e.URL, ct.EP) {
 			found.State = run.CheckWarn
-			found.Reason += fmt.Sprintf("; its Keystone is %s, where %s is published", line(e.URL, 200), line(ct.EP, 200))
+			found.Reason += fmt.Sprintf("; its Keystone is %s, where %s is published", run.Line(e.URL, 200), run.Line(ct.EP, 200))
 			found.Remedy = "publish the URL that users sign in to, as it is registered in GOCDB: auth_url of the cloud"
 			break
 		}
@@ -206,16 +206,16 @@ func sameKeystone(a, b string) bool {
 
 // authorities checks the certificate of Keystone's server.
 func (c *checker) authorities(ctx context.Context, ct CloudTarget) {
-	found := run.Check{Cloud: ct.Cloud.Name, Name: "certificate", Object: "endpoint " + line(ct.EP, 200), State: run.CheckOK}
+	found := run.Check{Cloud: ct.Cloud.Name, Name: "certificate", Object: "endpoint " + run.Line(ct.EP, 200), State: run.CheckOK}
 	a, err := ct.Source.Authorities(ctx)
 	switch {
 	case err != nil:
-		found.State, found.Reason, found.Remedy = run.CheckWarn, line(err.Error(), longestReason), hint(err)
+		found.State, found.Reason, found.Remedy = run.CheckWarn, run.Line(err.Error(), longestReason), hint(err)
 	case a.Plain:
 		found.State, found.Reason, found.Remedy = run.CheckWarn, "it is reached without TLS: passwords and tokens can be read on the way", "put TLS before Keystone"
 	default:
 		left := a.Expires.Sub(c.d.Now())
-		found.Reason = fmt.Sprintf("valid until %s, by %s", a.Expires.UTC().Format(time.DateOnly), line(a.Issuer, 200))
+		found.Reason = fmt.Sprintf("valid until %s, by %s", a.Expires.UTC().Format(time.DateOnly), run.Line(a.Issuer, 200))
 		switch {
 		case left < tlsFail:
 			found.State, found.Remedy = run.CheckFail, "renew the certificate of Keystone's server"
@@ -238,7 +238,7 @@ func (c *checker) sink(ctx context.Context, s Sink) error {
 		return context.Cause(ctx)
 	}
 	if err != nil {
-		found.State, found.Reason = c.publishes(run.CheckFail), line(err.Error(), longestReason)
+		found.State, found.Reason = c.publishes(run.CheckFail), run.Line(err.Error(), longestReason)
 		if f, ok := errors.AsType[*Failure](err); ok {
 			found.Remedy = f.Hint
 			if !f.Permanent {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/store"
 	"github.com/fedsite/fedsite/protocol/gocdb"
 )
@@ -93,7 +94,7 @@ func (r *registrar) downtimes(ctx context.Context) error {
 		for _, d := range all {
 			if affects(d, e.service, ep) && len(e.downtimes.Value) < mostDowntimes {
 				e.downtimes.Value = append(e.downtimes.Value, Downtime{ID: d.ID, Outage: d.Severity == gocdb.Outage, Start: d.Start.UTC(), End: d.End.UTC(),
-					Description: strings.TrimSpace(line(d.Description, longestReport)), Page: line(d.Page, longestReport)})
+					Description: strings.TrimSpace(run.Line(d.Description, longestReport)), Page: run.Line(d.Page, longestReport)})
 			}
 		}
 		r.found[ep] = e

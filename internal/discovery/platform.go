@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/fedsite/fedsite/internal/run"
 )
 
 // platforms are processors as OpenStack and libvirt call them, by GLUE's words; GLUE leaves its list open, and what is not
@@ -72,7 +74,7 @@ func operand(value string) string {
 }
 
 func platformWord(name string) string {
-	name = strings.ToLower(line(name, 64))
+	name = strings.ToLower(run.Line(name, 64))
 	if p, ok := platforms[name]; ok {
 		return p
 	}

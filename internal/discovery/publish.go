@@ -179,7 +179,7 @@ func (p *publisher) valid(doc Rendered) bool {
 		}
 	}
 	said := func(l glue.Level, what string) string {
-		return line(fmt.Sprintf("%s: %d %s; the first: %s", what, n[l], plural(n[l], "finding"), strings.TrimPrefix(first[l].String(), l.String()+": ")), longestReason)
+		return run.Line(fmt.Sprintf("%s: %d %s; the first: %s", what, n[l], plural(n[l], "finding"), strings.TrimPrefix(first[l].String(), l.String()+": ")), longestReason)
 	}
 	p.d.Run.Count("findings_error", n[glue.LevelError])
 	p.d.Run.Count("findings_warning", n[glue.LevelWarning])
@@ -216,7 +216,7 @@ func plural(n int64, word string) string {
 	return word + "s"
 }
 
-func documentOf(endpoint string) string { return "document of " + line(endpoint, 200) }
+func documentOf(endpoint string) string { return "document of " + run.Line(endpoint, 200) }
 
 func (p *publisher) problem(object string, q run.Problem) {
 	q.Site, q.Object, q.Step = p.t.Site.Name, object, "publish"
@@ -403,7 +403,7 @@ func spared(s Sink, has, now published) bool {
 
 // sinkProblem says what a sink's error means for a document.
 func sinkProblem(s Sink, object string, err error) run.Problem {
-	q := run.Problem{Object: object, Reason: line(fmt.Sprintf("sink %s: %v", s.Name(), err), longestReason), Exit: run.ExitUnavailable,
+	q := run.Problem{Object: object, Reason: run.Line(fmt.Sprintf("sink %s: %v", s.Name(), err), longestReason), Exit: run.ExitUnavailable,
 		Hint: "what it has stays there until the next run, which publishes again"}
 	if f, ok := errors.AsType[*Failure](err); ok {
 		q.Permanent, q.Exit = f.Permanent, f.Exit

@@ -167,7 +167,7 @@ func (x *remover) group(ctx context.Context, s RemovalSink, rows []published) er
 				return context.Cause(ctx)
 			}
 			x.d.Run.Problem(run.Problem{Site: r.siteName, Object: "sink " + s.Name(), Step: "remove",
-				Reason: line(fmt.Sprintf("%d documents of what is gone stay there, as %s, which is to stay, does not read back: %v", len(gone), r.name, err), longestReason),
+				Reason: run.Line(fmt.Sprintf("%d documents of what is gone stay there, as %s, which is to stay, does not read back: %v", len(gone), r.name, err), longestReason),
 				Hint:   "the next publication of that site mends it, and what is gone is taken away after that"})
 			return nil
 		}

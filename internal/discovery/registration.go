@@ -134,7 +134,7 @@ func (r *registrar) find(w Wanted, services []gocdb.Service) enrolled {
 		return r.missed(w, m)
 	}
 	s := m.Found[0].Service
-	state, reason, remedy := run.CheckOK, fmt.Sprintf("%s of %s", s.Key, line(s.Site, 100)), ""
+	state, reason, remedy := run.CheckOK, fmt.Sprintf("%s of %s", s.Key, run.Line(s.Site, 100)), ""
 	switch why := m.Explain(); {
 	case former != "":
 		state, reason, remedy = run.CheckWarn, fmt.Sprintf("GOCDB has %s under the site's former name %s, for %s", s.Key, former, r.name), "have the site renamed in GOCDB, or mend formerly: in the configuration"
@@ -152,7 +152,7 @@ func (r *registrar) find(w Wanted, services []gocdb.Service) enrolled {
 func (r *registrar) missed(w Wanted, m gocdb.Matched) enrolled {
 	for _, c := range m.Near {
 		if c.Service.Key == r.last[w.EP].registration.Value.Key && !slices.ContainsFunc(c.Differs, elsewhere) {
-			r.check(w, run.CheckWarn, fmt.Sprintf("GOCDB has %s at %s now, and no more at %s", c.Service.Key, line(c.Service.Site, 100), r.name), m.Hint())
+			r.check(w, run.CheckWarn, fmt.Sprintf("GOCDB has %s at %s now, and no more at %s", c.Service.Key, run.Line(c.Service.Site, 100), r.name), m.Hint())
 			return enrolled{registration: Known[Registration]{Value: Registration{Key: c.Service.Key, Site: c.Service.Site}, At: r.now}, service: c.Service}
 		}
 	}
@@ -198,7 +198,7 @@ func (r *registrar) set(w Wanted, m gocdb.Matched, services []gocdb.Service) enr
 	differs := ""
 	switch {
 	case len(m.Found) > 0:
-		differs = fmt.Sprintf("GOCDB has this URL at %s of %s", m.Found[0].Service.Key, line(m.Found[0].Service.Site, 100))
+		differs = fmt.Sprintf("GOCDB has this URL at %s of %s", m.Found[0].Service.Key, run.Line(m.Found[0].Service.Site, 100))
 		for _, c := range m.Found {
 			if c.Service.Key == w.Key {
 				differs = ""
@@ -226,7 +226,7 @@ func (r *registrar) unanswered(w Wanted, err error) enrolled {
 	last := r.last[w.EP].registration
 	e := enrolled{registration: Known[Registration]{Value: last.Value, At: last.At, Trouble: r.trouble(w.EP, err)}}
 	_, remedy, permanent := explain(err)
-	why := line(err.Error(), longestReason)
+	why := run.Line(err.Error(), longestReason)
 	switch {
 	case w.Key != "":
 		looked := e.registration
@@ -252,7 +252,7 @@ func (r *registrar) unanswered(w Wanted, err error) enrolled {
 // silent reports once that GOCDB has not answered, or not all, and keeps the downtimes that it told of last.
 func (r *registrar) silent(err error) {
 	_, hint, permanent := explain(err)
-	r.d.Run.Problem(run.Problem{Site: r.t.Site.Name, Object: "GOCDB", Step: registering, Reason: line(err.Error(), longestReason), Hint: hint, Permanent: permanent, Notice: true})
+	r.d.Run.Problem(run.Problem{Site: r.t.Site.Name, Object: "GOCDB", Step: registering, Reason: run.Line(err.Error(), longestReason), Hint: hint, Permanent: permanent, Notice: true})
 	for ep, e := range r.found {
 		last := r.last[ep].downtimes
 		e.downtimes = Known[[]Downtime]{Value: last.Value, At: last.At, Trouble: r.trouble(ep, err)}
@@ -266,7 +266,7 @@ func (r *registrar) silent(err error) {
 // trouble is why there is no answer on an endpoint's registration.
 func (r *registrar) trouble(ep string, err error) *Trouble {
 	kind, hint, _ := explain(err)
-	t := &Trouble{Stage: "GOCDB", Kind: kind, Reason: line(err.Error(), longestReason), Hint: hint, Since: r.now}
+	t := &Trouble{Stage: "GOCDB", Kind: kind, Reason: run.Line(err.Error(), longestReason), Hint: hint, Since: r.now}
 	if e, ok := errors.AsType[*gocdb.Error](err); ok {
 		t.Status = e.HTTPStatus
 	}
@@ -308,7 +308,7 @@ func (r *registrar) check(w Wanted, state run.CheckState, reason, remedy string)
 	r.d.Run.Check(c)
 }
 
-func object(ep string) string { return "endpoint " + line(ep, 200) }
+func object(ep string) string { return "endpoint " + run.Line(ep, 200) }
 
 func (r *registrar) notice(object, reason, hint string) {
 	r.d.Run.Problem(run.Problem{Site: r.t.Site.Name, Object: object, Step: registering, Reason: reason, Hint: hint, Notice: true})
@@ -317,7 +317,7 @@ func (r *registrar) notice(object, reason, hint string) {
 // odd reports records of an answer that cannot be used.
 func (r *registrar) odd(what string, odd []gocdb.Oddity) {
 	if n := len(odd); n > 0 {
-		r.notice("GOCDB", fmt.Sprintf("%d of its %s cannot be used and are left out; the first is %s: %s", n, what, line(odd[0].Record, 100), line(odd[0].Reason, 200)), "tell GOCDB's people, if one of them is the site's")
+		r.notice("GOCDB", fmt.Sprintf("%d of its %s cannot be used and are left out; the first is %s: %s", n, what, run.Line(odd[0].Record, 100), run.Line(odd[0].Reason, 200)), "tell GOCDB's people, if one of them is the site's")
 	}
 }
 

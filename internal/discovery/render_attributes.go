@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/protocol/glue"
 )
 
@@ -30,7 +31,7 @@ func (x *renderer) readAttributes(i *Image) *attributes {
 	}
 	if a.err != nil {
 		x.add(glue.Finding{Level: glue.LevelWarning, Class: "CloudComputingImage", ID: i.ID, Attribute: "OtherInfo",
-			Reason: "left out: APPLIANCE_ATTRIBUTES cannot be read: " + line(a.err.Error(), 200)})
+			Reason: "left out: APPLIANCE_ATTRIBUTES cannot be read: " + run.Line(a.err.Error(), 200)})
 	}
 	return a
 }
@@ -126,9 +127,9 @@ func field(rule glue.Info, name string) string {
 			for _, one := range v {
 				all = append(all, fmt.Sprint(one))
 			}
-			return line(strings.Join(all, ","), 255)
+			return run.Line(strings.Join(all, ","), 255)
 		default:
-			return line(fmt.Sprint(v), 255)
+			return run.Line(fmt.Sprint(v), 255)
 		}
 	}
 	return ""

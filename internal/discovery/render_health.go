@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/fedsite/fedsite/internal/openstack"
+	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/protocol/glue"
 )
 
@@ -34,7 +35,7 @@ func (h *health) region(t *Trouble) {
 func (h *health) share(s *Share) {
 	h.shares++
 	fresh, failed := false, false
-	about := "VO " + line(s.VO, 100) + ": "
+	about := "VO " + run.Line(s.VO, 100) + ": "
 	for i, p := range offerParts(&s.Offer) {
 		if i == 0 && p.trouble == nil {
 			continue // a token alone is of no use to anybody
@@ -59,7 +60,7 @@ func (h *health) share(s *Share) {
 // note adds what failed; the same failure of several parts is said once.
 func (h *health) note(t *Trouble, about string, more ...string) {
 	h.broken = h.broken || t.isOfCloud()
-	text := about + line(t.String(), longestTrouble)
+	text := about + run.Line(t.String(), longestTrouble)
 	if h.seen[text] {
 		return
 	}

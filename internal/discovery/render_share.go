@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fedsite/fedsite/internal/openstack"
+	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/protocol/glue"
 )
 
@@ -189,7 +190,7 @@ func age(parts []offerPart) glue.Info {
 		default:
 			missing = append(missing, p.name)
 		}
-		if t := line(p.trouble.String(), longestTrouble); !slices.Contains(why, t) {
+		if t := run.Line(p.trouble.String(), longestTrouble); !slices.Contains(why, t) {
 			why = append(why, t)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/fedsite/fedsite/internal/openstack"
+	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/protocol/glue"
 )
 
@@ -151,7 +152,7 @@ func TestHealth(t *testing.T) {
 		{"shares not listed", failed, []Share{good}, glue.HealthWarning, failed.String()},
 		{"shares not listed, none known", refused, nil, glue.HealthUnknown, refused.String()},
 		{"a cloud that tells nothing", nil, []Share{bare}, glue.HealthOK, "Endpoint functioning properly"},
-		{"line breaks", nil, []Share{good, none("a\nb\u2028c", odd)}, glue.HealthWarning, "VO a b c: " + line(odd.String(), longestTrouble)},
+		{"line breaks", nil, []Share{good, none("a\nb\u2028c", odd)}, glue.HealthWarning, "VO a b c: " + run.Line(odd.String(), longestTrouble)},
 	} {
 		h := health{}
 		h.region(c.region)

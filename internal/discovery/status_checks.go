@@ -77,7 +77,7 @@ func (s Status) takenCheck(now time.Time) run.Check {
 
 // check says how fresh a share is, with the reason.
 func (s ShareStatus) check(keepFor time.Duration) run.Check {
-	found := run.Check{Cloud: s.Cloud, Name: "share", Object: fmt.Sprintf("VO %s, project %s", line(s.VO, 100), s.Project), State: run.CheckOK, Reason: fmt.Sprintf("%d %s, %d %s", s.Images, plural(int64(s.Images), "image"), s.Flavors, plural(int64(s.Flavors), "flavor"))}
+	found := run.Check{Cloud: s.Cloud, Name: "share", Object: fmt.Sprintf("VO %s, project %s", run.Line(s.VO, 100), s.Project), State: run.CheckOK, Reason: fmt.Sprintf("%d %s, %d %s", s.Images, plural(int64(s.Images), "image"), s.Flavors, plural(int64(s.Flavors), "flavor"))}
 	if len(s.Troubles) == 0 {
 		if s.State == Unknown {
 			found.State, found.Reason = run.CheckFail, "nothing is known of it yet"
@@ -108,7 +108,7 @@ func (k SinkStatus) check(now time.Time) run.Check {
 	case len(k.Missing) > 0 && k.Delivered.IsZero():
 		found.State, found.Reason = run.CheckFail, "nothing was published there yet"
 	case len(k.Missing) > 0:
-		found.State, found.Reason = run.CheckFail, "it never got the document of "+line(strings.Join(k.Missing, ", "), 200)
+		found.State, found.Reason = run.CheckFail, "it never got the document of "+run.Line(strings.Join(k.Missing, ", "), 200)
 	case now.Sub(k.Delivered) > lateFail:
 		found.State, found.Reason = run.CheckFail, "what it has is of "+k.Delivered.Format("2006-01-02 15:04")+" UTC"
 	}

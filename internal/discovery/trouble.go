@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/fedsite/fedsite/internal/openstack"
 	"github.com/fedsite/fedsite/internal/run"
@@ -45,9 +43,9 @@ const (
 
 // troubleOf says what failed, at which stage.
 func troubleOf(stage string, err error, at time.Time) *Trouble {
-	t := &Trouble{Stage: stage, Reason: line(err.Error(), longestReason), Hint: hint(err), Since: at}
+	t := &Trouble{Stage: stage, Reason: run.Line(err.Error(), longestReason), Hint: hint(err), Since: at}
 	if e, ok := errors.AsType[*openstack.Error](err); ok {
-		t.Kind, t.Status, t.RequestID = e.Kind.Error(), e.Status, line(e.RequestID, longestRequestID)
+		t.Kind, t.Status, t.RequestID = e.Kind.Error(), e.Status, run.Line(e.RequestID, longestRequestID)
 	}
 	return t
 }
@@ -59,20 +57,6 @@ func hint(err error) string {
 		h = "what was last known is published meanwhile; if it stays so, the cloud's administrator can look at it"
 	}
 	return h
-}
-
-// line makes one line of a text, of so many bytes at most.
-func line(text string, longest int) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(text, "?"))
-	if len(text) > longest {
-		text = strings.ToValidUTF8(text[:longest], "") + "…"
-	}
-	return text
 }
 
 // problem says in the run's report that something of the object failed.
@@ -95,6 +79,6 @@ func (c *taker) notice(object, reason, hint string) {
 // bad reports the entries of a listing that cannot be used.
 func (c *taker) bad(p site.Project, listing string, entries []openstack.BadEntry) {
 	if n := len(entries); n > 0 {
-		c.notice(p.Object(), fmt.Sprintf("%d of its %s cannot be used and are left out; the first is %s: %s", n, listing, line(entries[0].ID, 100), line(entries[0].Reason, 200)), "")
+		c.notice(p.Object(), fmt.Sprintf("%d of its %s cannot be used and are left out; the first is %s: %s", n, listing, run.Line(entries[0].ID, 100), run.Line(entries[0].Reason, 200)), "")
 	}
 }

@@ -72,9 +72,9 @@ func (c *checker) sources(ctx context.Context) error {
 	for i, s := range c.t.Sources {
 		found := run.Check{Name: "source can be read", Object: "source " + s.Name(), State: run.CheckOK, Reason: fmt.Sprintf("%s: %d images", s.Kind(), len(answers[i].Entries))}
 		if failed[i] != nil {
-			found.State, found.Reason = run.CheckFail, line(failed[i].Error(), longestReason)
+			found.State, found.Reason = run.CheckFail, run.Line(failed[i].Error(), longestReason)
 			if f, ok := errors.AsType[*Failure](failed[i]); ok {
-				found.Reason, found.Remedy = line(string(f.Kind)+": "+f.Reason, longestReason), f.Hint
+				found.Reason, found.Remedy = run.Line(string(f.Kind)+": "+f.Reason, longestReason), f.Hint
 			}
 		}
 		c.note(found)
@@ -105,7 +105,7 @@ func (c *checker) cloud(ctx context.Context, t CloudTarget) {
 		}
 		seen[m.Project] = true
 		place, _ := glance(ctx, c.t, t, m)
-		found := run.Check{Name: "glance", Object: "project " + m.Project, State: run.CheckOK, Reason: fmt.Sprintf("%s: %d images of its own", line(m.Name, 100), len(place.Images))}
+		found := run.Check{Name: "glance", Object: "project " + m.Project, State: run.CheckOK, Reason: fmt.Sprintf("%s: %d images of its own", run.Line(m.Name, 100), len(place.Images))}
 		if place.Failed != nil {
 			found = openstack.Refusal("glance", "project "+m.Project, place.Failed)
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/store"
 	"github.com/fedsite/fedsite/protocol/vmlist"
 )
@@ -156,7 +157,7 @@ func (a *applier) remember(ctx context.Context, p *parcel, err error) {
 		}
 		_, e := tx.Exec(`INSERT INTO image_transfer (site, digest, url, etag, done, hash, broken, failed, next, lasting, reason, at) VALUES ($1, $2, '', '', 0, '', $3, 1, $4, $5, $6, $7)
 ON CONFLICT (site, digest) DO UPDATE SET broken = excluded.broken, failed = image_transfer.failed + 1, next = excluded.next, lasting = excluded.lasting, reason = excluded.reason, at = excluded.at`,
-			a.t.Site.ID, digest, p.broken, millis(now.Add(min(pause, longPause))), forGood, line(err.Error(), longestReason), millis(now))
+			a.t.Site.ID, digest, p.broken, millis(now.Add(min(pause, longPause))), forGood, run.Line(err.Error(), longestReason), millis(now))
 		return e
 	})
 	if kept != nil {

@@ -3,8 +3,6 @@ package images
 import (
 	"context"
 	"errors"
-	"strings"
-	"unicode"
 
 	"github.com/fedsite/fedsite/internal/conversion"
 	"github.com/fedsite/fedsite/internal/openstack"
@@ -20,7 +18,7 @@ func problem(t *Target, cloud, object, step string, err error, failed bool) run.
 	p := openstack.Problem(err)
 	p.Site, p.Cloud, p.Object, p.Step = t.Site.Name, cloud, object, step
 	p.Failed = failed
-	p.Reason = line(p.Reason, longestReason)
+	p.Reason = run.Line(p.Reason, longestReason)
 	if f, ok := errors.AsType[*Failure](err); ok {
 		p.Hint, p.Permanent = f.Hint, f.Permanent
 	}
@@ -59,18 +57,4 @@ func lasting(err error) bool {
 	var refused *diskimage.Error
 	f, ok := errors.AsType[*Failure](err)
 	return errors.Is(err, errWrongSum) || errors.Is(err, errTooLarge) || errors.As(err, &refused) || errors.Is(err, openstack.ErrFormat) || ok && f.Permanent
-}
-
-// line makes one line of a text, of so many bytes at most.
-func line(text string, longest int) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(text, "?"))
-	if len(text) > longest {
-		text = strings.ToValidUTF8(text[:longest], "") + "…"
-	}
-	return text
 }

@@ -98,7 +98,7 @@ func keepMemories(ctx context.Context, d Deps, t *Target, verdicts []Verdict, la
 			}
 			verdict := ""
 			if f := verdicts[i].Failed; f != nil {
-				verdict = line(string(f.Kind)+": "+f.Reason, longestReason)
+				verdict = run.Line(string(f.Kind)+": "+f.Reason, longestReason)
 			}
 			if err := keepMemory(tx, t.Site.ID, s, last[s.Name()], next[i], verdict); err != nil {
 				return err
@@ -171,7 +171,7 @@ func Report(d Deps, t *Target, seen Seen) {
 		}
 	}
 	for _, a := range seen.Plan.Actions {
-		p := run.Problem{Site: t.Site.Name, Cloud: a.CloudName, Object: a.Object(), Step: "plan", Reason: line(a.Reason, longestReason), Hint: a.Hint, Permanent: a.Permanent}
+		p := run.Problem{Site: t.Site.Name, Cloud: a.CloudName, Object: a.Object(), Step: "plan", Reason: run.Line(a.Reason, longestReason), Hint: a.Hint, Permanent: a.Permanent}
 		switch a.Verb {
 		case Fail, Hold:
 			d.Run.Problem(p)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/protocol/vmlist"
 )
 
@@ -80,7 +81,7 @@ func verifyFailure(err error) error {
 	if f, ok := errors.AsType[*Failure](err); ok {
 		return f
 	}
-	f := &Failure{Kind: Unusable, Reason: line(err.Error(), longestReason), Permanent: true, Hint: "tell its endorser; its images are kept as they are"}
+	f := &Failure{Kind: Unusable, Reason: run.Line(err.Error(), longestReason), Permanent: true, Hint: "tell its endorser; its images are kept as they are"}
 	switch {
 	case errors.Is(err, vmlist.ErrNotList), errors.Is(err, vmlist.ErrUnsigned):
 		f.Kind, f.Hint = NoList, "look at what the URL answers; its images are kept as they are"

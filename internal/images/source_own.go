@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"slices"
 	"time"
+
+	"github.com/fedsite/fedsite/internal/run"
 )
 
 // OwnSource is the site's own list: a file here, or at a URL. It is believed as it stands; whoever may write it chooses the
@@ -47,7 +49,7 @@ func (s *OwnSource) Ask(ctx context.Context, last Memory, _ []string, _ time.Tim
 	}
 	entries, bad, err := s.Parse(doc.Body)
 	if err != nil {
-		return Answer{}, &Failure{Kind: Unusable, Reason: line(err.Error(), longestReason), Hint: "mend the list; its images are kept as they are", Permanent: true}
+		return Answer{}, &Failure{Kind: Unusable, Reason: run.Line(err.Error(), longestReason), Hint: "mend the list; its images are kept as they are", Permanent: true}
 	}
 	nameless := slices.ContainsFunc(bad, func(b BadEntry) bool { return b.ID == "" }) // any image that is missing may be this one
 	a := Answer{List: s.Label, Complete: !nameless, Same: doc.Same, ETag: doc.ETag, Modified: doc.Modified, Body: base64.StdEncoding.EncodeToString(doc.Body), Bad: bad}

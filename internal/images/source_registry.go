@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/protocol/oci"
 )
 
@@ -77,7 +78,7 @@ func (s *RegistrySource) Ask(ctx context.Context, _ Memory, vos []string, _ time
 	}
 	a := Answer{List: s.Host, Title: s.Place(), Complete: l.Complete()}
 	for _, g := range l.Gaps {
-		a.Gaps = append(a.Gaps, BadEntry{Key: Key{s.Host, g.What}, Title: g.What, Reason: line(g.Err.Error(), longestReason)})
+		a.Gaps = append(a.Gaps, BadEntry{Key: Key{s.Host, g.What}, Title: g.What, Reason: run.Line(g.Err.Error(), longestReason)})
 	}
 	for _, i := range l.Ignored { // pushed without its annotations, a tag is not gone
 		if at := strings.LastIndex(i.Ref, ":"); at > 0 && !strings.Contains(i.Ref, "@") && s.Tags.MatchString(i.Ref[at+1:]) {
@@ -138,7 +139,7 @@ func projectOf(repository string) string { return host(repository) }
 
 // registryFailure says what kind of failure it is that a registry could not be listed.
 func registryFailure(err error) error {
-	f := &Failure{Kind: Unreachable, Reason: line(err.Error(), longestReason), Hint: "its images are kept as they are; the next run asks again"}
+	f := &Failure{Kind: Unreachable, Reason: run.Line(err.Error(), longestReason), Hint: "its images are kept as they are; the next run asks again"}
 	switch {
 	case errors.Is(err, oci.ErrDenied):
 		f.Kind, f.Hint = NotAllowed, "check the credential of the source, and its rights in the registry; its images are kept as they are"

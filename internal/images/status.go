@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/site"
 	"github.com/fedsite/fedsite/internal/store"
 )
@@ -76,7 +77,7 @@ func statusOf(seen Seen, results []Result, was Status) Status {
 		one.Delay = before.Delay
 		if v.Failed != nil {
 			one = before
-			one.Name, one.Kind, one.Failed, one.Reason, one.Hint, one.Since = v.Source, v.Kind, v.Failed.Kind, line(v.Failed.Reason, longestReason), v.Failed.Hint, seen.At
+			one.Name, one.Kind, one.Failed, one.Reason, one.Hint, one.Since = v.Source, v.Kind, v.Failed.Kind, run.Line(v.Failed.Reason, longestReason), v.Failed.Hint, seen.At
 			if before.Failed != "" {
 				one.Since = before.Since
 			}
@@ -90,12 +91,12 @@ func statusOf(seen Seen, results []Result, was Status) Status {
 	}
 	for _, a := range seen.Plan.Actions {
 		if (a.Verb == Fail || a.Verb == Hold) && len(s.Trouble) < mostTrouble {
-			s.Trouble = append(s.Trouble, Trouble{Source: a.Source, Image: a.Name, Held: a.Verb == Hold, Reason: line(a.Reason, longestReason), Hint: a.Hint})
+			s.Trouble = append(s.Trouble, Trouble{Source: a.Source, Image: a.Name, Held: a.Verb == Hold, Reason: run.Line(a.Reason, longestReason), Hint: a.Hint})
 		}
 	}
 	for _, r := range results {
 		if r.Err != nil && len(s.Trouble) < mostTrouble {
-			s.Trouble = append(s.Trouble, Trouble{Source: r.Source, Image: r.Name, Reason: line(r.Err.Error(), longestReason), Hint: hintOf(r.Err)})
+			s.Trouble = append(s.Trouble, Trouble{Source: r.Source, Image: r.Name, Reason: run.Line(r.Err.Error(), longestReason), Hint: hintOf(r.Err)})
 		}
 	}
 	for i, tr := range s.Trouble {
@@ -119,7 +120,7 @@ func (s *Status) shares(seen Seen, results []Result) {
 		for _, m := range c.Members {
 			one := ShareStatus{Cloud: c.Name, VO: m.VO, Project: m.Project, Mode: m.Mode}
 			if err := c.Places[m.Project].Failed; err != nil {
-				one.Failed = line(err.Error(), longestReason)
+				one.Failed = run.Line(err.Error(), longestReason)
 			}
 			for _, a := range seen.Plan.Actions {
 				if a.Cloud != c.ID || a.Entry == nil || a.Project != m.Project && a.shared == 0 && len(a.Guests) == 0 || !slices.Contains(vosAt(a), m.VO) {

@@ -42,7 +42,7 @@ func (s Status) Checks(now time.Time) []run.Check {
 		if t.Image == "" {
 			continue // the source's or project's own check says it
 		}
-		found := run.Check{Name: "image", Object: line(t.Source+"/"+t.Image, 200), State: run.CheckWarn, Reason: t.Reason, Remedy: t.Hint}
+		found := run.Check{Name: "image", Object: run.Line(t.Source+"/"+t.Image, 200), State: run.CheckWarn, Reason: t.Reason, Remedy: t.Hint}
 		if t.Held {
 			found.Name = "held"
 		}
@@ -91,7 +91,7 @@ func (o SourceStatus) check(now time.Time) run.Check {
 
 // check says whether a VO has its images.
 func (s ShareStatus) check(now time.Time) run.Check {
-	found := run.Check{Cloud: s.Cloud, Name: "images", Object: "VO " + line(s.VO, 100), State: run.CheckOK, Reason: fmt.Sprintf("%d of %d images", s.Present, s.Wanted)}
+	found := run.Check{Cloud: s.Cloud, Name: "images", Object: "VO " + run.Line(s.VO, 100), State: run.CheckOK, Reason: fmt.Sprintf("%d of %d images", s.Present, s.Wanted)}
 	if s.Failed != "" {
 		found.State, found.Reason, found.Remedy = run.CheckFail, "its project cannot be asked: "+s.Failed, "see the check of the sign-in"
 		return found
