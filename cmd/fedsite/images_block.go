@@ -123,8 +123,12 @@ images.mode to observe first.`,
 					plan, applied := a.ReleaseImages(cmd.Context(), s, dryRun, func(id string, m images.Marks) bool {
 						return all || source != "" && m.Source == source || slices.Contains(args, id)
 					})
-					if dryRun {
-						for _, x := range plan.Actions {
+					for _, x := range plan.Actions {
+						switch {
+						case !dryRun: // what was done says so
+						case form.value != asTable:
+							applied.Results = append(applied.Results, images.Result{Action: x, Image: x.Image})
+						default:
 							fmt.Fprintf(c.out, "%s  would release %s (%s) %s\n", s.Site.Name, visible(x.Name), x.Image, visible(x.Reason))
 						}
 					}
