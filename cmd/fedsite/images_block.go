@@ -69,6 +69,9 @@ looked at. The VMs that run from it are listed.`,
 				if err != nil {
 					return err
 				}
+				if !slices.ContainsFunc(all, func(s app.AppliedImages) bool { return len(s.Results) > 0 }) {
+					c.note("no image was there to hide; fedsite images list has what they are called")
+				}
 				if form.value != asTable {
 					return c.encodeApplied(form.value, all)
 				}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gofrs/flock"
+
 	"github.com/fedsite/fedsite/internal/audit"
 	"github.com/fedsite/fedsite/internal/config"
 	"github.com/fedsite/fedsite/internal/images"
@@ -36,7 +38,7 @@ func (a *App) BlockImage(ctx context.Context, sites []config.Site, what, reason 
 		if dryRun {
 			continue
 		}
-		if err := a.changeBlocks(file, func(all []config.ImageBlock) ([]config.ImageBlock, error) {
+		if err := changeBlocks(ctx, file, func(all []config.ImageBlock) ([]config.ImageBlock, error) {
 			if slices.ContainsFunc(all, func(b config.ImageBlock) bool { return b.Checksum == block.Checksum && b.Ref == block.Ref }) {
 				return all, nil
 			}
@@ -77,7 +79,7 @@ func (a *App) UnblockImage(ctx context.Context, what string) ([]AppliedImages, e
 		files[a.blocksFile(s)] = true
 	}
 	for file := range files {
-		if err := a.changeBlocks(file, func(all []config.ImageBlock) ([]config.ImageBlock, error) {
+		if err := changeBlocks(ctx, file, func(all []config.ImageBlock) ([]config.ImageBlock, error) {
 			left := slices.DeleteFunc(slices.Clone(all), func(b config.ImageBlock) bool {
 				return b.Ref == what && what != "" || digest != "" && b.Checksum == string(digest)
 			})
@@ -111,8 +113,19 @@ func (a *App) UnblockImage(ctx context.Context, what string) ([]AppliedImages, e
 	return all, audit.Record(ctx, a.db, audit.Entry{At: a.Now(), Who: audit.Actor(), Action: "unblock image", Object: what, Origin: audit.Shell})
 }
 
-// changeBlocks rewrites a file of blocks, whole or not at all.
-func (a *App) changeBlocks(file string, change func([]config.ImageBlock) ([]config.ImageBlock, error)) error {
+// blockWait is how long one who blocks waits for another who writes the same file.
+const blockWait = 10 * time.Second
+
+// changeBlocks rewrites a file of blocks, whole or not at all. Who else changes it at the same time waits: the directory is
+// locked, as the file is replaced.
+func changeBlocks(ctx context.Context, file string, change func([]config.ImageBlock) ([]config.ImageBlock, error)) error {
+	lock := flock.New(filepath.Dir(file), flock.SetFlag(os.O_RDONLY))
+	waiting, cancel := context.WithTimeout(ctx, blockWait)
+	defer cancel()
+	if _, err := lock.TryLockContext(waiting, 20*time.Millisecond); err != nil {
+		return fmt.Errorf("images.blocks: lock %s: %w", filepath.Dir(file), err)
+	}
+	defer lock.Unlock()
 	text, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("images.blocks: %w", err)
