@@ -69,6 +69,14 @@ func TestImagesRegistry(t *testing.T) {
 	_, done = f.apply(t, a, app.ImageOptions{})
 	same(t, "done again", nil, done)
 	same(t, "written again", nil, f.writes(n))
+	n, f.db = len(f.cloud.Requests()), filepath.Join(f.dir, "lost")
+	if err := os.Mkdir(f.db, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	a = f.open(t)
+	_, done = f.apply(t, a, app.ImageOptions{})
+	same(t, "done without the database", nil, done)
+	same(t, "written without the database", nil, f.writes(n))
 
 	push(egi("egi_vm_images/ubuntu", qcow2(1<<20, 5), "2026-12-01", "24.04"))
 	_, done = f.apply(t, a, app.ImageOptions{})

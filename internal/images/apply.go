@@ -29,7 +29,8 @@ type applier struct {
 	d      Deps
 	t      *Target
 	clouds map[string]*sight
-	shares []Action // to be shared, by the plan
+	shares []Action          // to be shared, by the plan
+	uses   map[noteKey]Place // where VMs run from retired images
 	mu     sync.Mutex
 	all    []Result
 }
@@ -50,6 +51,12 @@ func apply(ctx context.Context, d Deps, t *Target, p Plan, clouds []*sight) ([]R
 	for _, x := range p.Actions {
 		if x.Writes() && x.Verb == ShareIt {
 			a.shares = append(a.shares, x)
+		}
+	}
+	if slices.ContainsFunc(p.Actions, func(x Action) bool { return x.Verb == Delete }) {
+		var err error
+		if a.uses, err = readUses(ctx, d, t.Site.ID); err != nil {
+			return nil, err
 		}
 	}
 	if !p.part {
@@ -94,11 +101,11 @@ func (a *applier) do(ctx context.Context, x Action) {
 	case ShareIt, Unshare:
 		a.members(ctx, store, x, &r)
 	case Discard:
-		if r.Err = a.expected(ctx, store, x); r.Err == nil {
+		if _, r.Err = a.expected(ctx, store, x); r.Err == nil {
 			r.Err = store.Delete(ctx, x.Image)
 		}
 	case Delete:
-		if r.Err = a.expected(ctx, store, x); r.Err == nil {
+		if _, r.Err = a.expected(ctx, store, x); r.Err == nil {
 			r.Stays = a.remove(ctx, store, x)
 		}
 	case Retire:
@@ -108,24 +115,31 @@ func (a *applier) do(ctx context.Context, x Action) {
 		a.retire(ctx, store, x, &r)
 	case BlockIt:
 		a.block(ctx, store, x, &r)
-	case Finish:
-		if r.Err = a.expected(ctx, store, x); r.Err == nil {
-			if r.Err = a.change(ctx, store, x); r.Err == nil {
-				a.succeed(ctx, x)
-			}
-		}
-	case Metadata, Adopt, GiveBack, LiftIt:
-		if r.Err = a.expected(ctx, store, x); r.Err == nil && x.Expect.Status == "deactivated" {
-			r.Err = store.Reactivate(ctx, x.Image)
-		}
-		if r.Err == nil {
-			r.Err = a.change(ctx, store, x)
-		}
-		if r.Err == nil && len(x.Former) > 0 {
+	case Finish, Metadata, Adopt, GiveBack, LiftIt:
+		if r.Err = a.alter(ctx, store, x); r.Err == nil && (x.Verb == Finish || len(x.Former) > 0) {
 			a.succeed(ctx, x)
 		}
 	}
 	a.note(ctx, r)
+}
+
+// alter makes the edits of an action at an image that is as the plan saw it. What is taken over is noted before it is marked.
+func (a *applier) alter(ctx context.Context, s Store, x Action) error {
+	there, err := a.expected(ctx, s, x)
+	if err != nil {
+		return err
+	}
+	if x.Verb != Finish && there.Status == "deactivated" {
+		if err := s.Reactivate(ctx, x.Image); err != nil {
+			return err
+		}
+	}
+	if x.Verb == Adopt {
+		if err := a.noteContent(ctx, x, x.Image, sumOf(there)); err != nil {
+			return err
+		}
+	}
+	return a.change(ctx, s, x)
 }
 
 func (a *applier) store(p Place) Store { return a.clouds[p.Cloud].stores[p.Project] }
@@ -161,18 +175,18 @@ var counts = map[Verb]string{BlockIt: "blocked", Discard: "discarded", Metadata:
 // errMeanwhile is an image that is not as the plan saw it.
 var errMeanwhile = errors.New("it changed since the plan was made: the next run looks again")
 
-// expected tells whether the image of an action is as the plan saw it.
-func (a *applier) expected(ctx context.Context, s Store, x Action) error {
+// expected gives the image of an action, if it is as the plan saw it.
+func (a *applier) expected(ctx context.Context, s Store, x Action) (openstack.StoredImage, error) {
 	now, err := s.Image(ctx, x.Image)
 	switch {
 	case errors.Is(err, openstack.ErrNotFound):
-		return fmt.Errorf("%w (it is gone)", errMeanwhile)
+		return now, fmt.Errorf("%w (it is gone)", errMeanwhile)
 	case err != nil:
-		return err
+		return now, err
 	case now.Status != x.Expect.Status || !now.Updated.Equal(x.Expect.Updated):
-		return errMeanwhile
+		return now, errMeanwhile
 	}
-	return nil
+	return now, nil
 }
 
 // change makes the edits of an action.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/fedsite/fedsite/internal/openstack"
 	"github.com/fedsite/fedsite/internal/run"
+	"github.com/fedsite/fedsite/internal/store"
+	"github.com/fedsite/fedsite/internal/store/storetest"
 	"github.com/fedsite/fedsite/protocol/diskimage"
 )
 
@@ -22,11 +25,15 @@ type project struct {
 	vms   []openstack.ServerRef
 	fails error // of changes
 	calls []string
+	asked int // for VMs
 }
 
 func (p *project) Image(context.Context, string) (openstack.StoredImage, error) { return p.image, nil }
 
-func (p *project) Servers(context.Context, string) ([]openstack.ServerRef, error) { return p.vms, nil }
+func (p *project) Servers(context.Context, string) ([]openstack.ServerRef, error) {
+	p.asked++
+	return p.vms, nil
+}
 
 func (p *project) Delete(_ context.Context, id string) error {
 	p.calls = append(p.calls, "delete "+id)
@@ -88,7 +95,7 @@ func TestRemoveInUse(t *testing.T) {
 		"another cloud":                    {s: copied, clouds: []*sight{seenAs("c1", map[string]*project{"P1": {}}, "g"), seenAs("c2", map[string]*project{"P1": {vms: vm}}, "h")}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := &applier{t: &Target{Settings: c.s}, clouds: map[string]*sight{}}
+			a := &applier{t: &Target{Settings: c.s}, clouds: map[string]*sight{}, d: Deps{DB: storetest.Open(t, store.Config{Path: filepath.Join(t.TempDir(), "db")})}}
 			for _, one := range c.clouds {
 				one.Partial = c.partial
 				a.clouds[one.ID] = one

@@ -29,15 +29,14 @@ func blocking(all []Block, e Entry) (Block, bool) {
 	return Block{}, false
 }
 
-// standing gives the blocks that are marked in Glance: they hold also where the file of blocks is lost, or is another node's.
-func standing(o Observed, s Settings) []Block {
-	var all []Block
-	for _, c := range o.Clouds {
-		for _, place := range c.Places {
-			for _, i := range place.Images {
-				if m := readMarks(i); m.Manager == s.Instance && m.State == Blocked && m.Digest != "" {
-					all = append(all, Block{Digest: m.Digest, Reason: strings.TrimPrefix(m.Reason, blockedReason)})
-				}
+// standing gives the blocks that are marked in a cloud's Glance, by project: they hold also where the file of blocks is lost, or
+// is another node's. They hold where they are marked: members of a project can write marks, and do not choose for others.
+func standing(c CloudState, s Settings) map[string][]Block {
+	all := map[string][]Block{}
+	for project, place := range c.Places {
+		for _, i := range place.Images {
+			if m := readMarks(i); m.Manager == s.Instance && m.State == Blocked && m.Digest != "" {
+				all[project] = append(all[project], Block{Digest: m.Digest, Reason: strings.TrimPrefix(m.Reason, blockedReason)})
 			}
 		}
 	}
@@ -53,7 +52,7 @@ func MakeLift(o Observed, s Settings, b Block) Plan {
 		for _, project := range pl.projects() {
 			place := Place{c.ID, project}
 			for _, x := range pl.at(place, pl.ours) {
-				if _, its := blockingMarked([]Block{b}, x.m); !its || x.m.State != Blocked {
+				if _, its := blockingMarked([]Block{b}, x); !its || x.m.State != Blocked {
 					continue
 				}
 				a := pl.placed(of(x, place, LiftIt, "the block was lifted"))
@@ -93,10 +92,11 @@ func (t *Target) barred(e Entry) error {
 	return nil
 }
 
-// blockingMarked gives the block that an image in Glance falls under, by its marks.
-func blockingMarked(all []Block, m Marks) (Block, bool) {
+// blockingMarked gives the block that an image in Glance falls under, by its marks or by the content that Glance has.
+func blockingMarked(all []Block, x present) (Block, bool) {
+	m := x.m
 	for _, b := range all {
-		if b.Digest != "" && (b.Digest == m.Digest || b.Digest.Hex() == m.Hash) {
+		if b.Digest != "" && (b.Digest == m.Digest || b.Digest.Hex() == m.Hash || string(b.Digest) == sumOf(x.StoredImage)) {
 			return b, true
 		}
 		e := Entry{Key: m.Key, Source: m.Source, Kind: m.Kind, Digest: m.Digest, MPURI: m.MPURI}

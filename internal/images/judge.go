@@ -1,6 +1,7 @@
 package images
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,14 +25,21 @@ func judge(t SourceTarget, last Memory, marked Memory, a Answer, failed error, v
 		}
 		return v, last
 	}
-	if f := older(t.Kind(), last, marked, a, now); f != nil {
+	f, notice := older(t.Kind(), last, marked, a, now)
+	if f == nil && len(t.VOs) == 0 && last.VO != "" && a.VO != last.VO {
+		f = &Failure{Kind: NoVO, Permanent: true, Reason: fmt.Sprintf("it is a list for VO %.80q now, and was one for %.80q", a.VO, last.VO), Hint: "say vos of the source: then the list does not choose who gets its images"}
+	}
+	if f != nil {
 		v.Failed = f
 		return v, last
 	}
 	v.List, v.Title, v.Signer, v.Version, v.Created, v.Complete, v.Notices, v.Bad = a.List, a.Title, a.Signer, a.Version, a.Created, a.Complete, a.Notices, slices.Concat(a.Bad, a.Gaps)
 	v.Unused = a.Unused
+	if notice != "" {
+		v.Notices = append(slices.Clip(v.Notices), notice)
+	}
 	v.Changed = !a.Same && a.Body != last.Body
-	if !a.Expires.IsZero() && !now.Before(a.Expires) {
+	if past(a.Expires, now) {
 		v.Expired = a.Expires
 	}
 	for _, e := range a.Entries {
@@ -51,7 +59,7 @@ func judge(t SourceTarget, last Memory, marked Memory, a Answer, failed error, v
 		}
 		v.Entries = append(v.Entries, e)
 	}
-	next := Memory{List: a.List, Version: a.Version, Created: a.Created, Asked: now, Changed: last.Changed, ETag: a.ETag, Modified: a.Modified, Body: a.Body, Missing: missing(last.Missing, marked.Missing, v, now)}
+	next := Memory{List: a.List, Version: a.Version, Created: a.Created, Signer: a.Signer, VO: a.VO, Asked: now, Changed: last.Changed, ETag: a.ETag, Modified: a.Modified, Body: a.Body, Missing: missing(last.Missing, marked.Missing, v, now)}
 	if v.Changed {
 		next.Changed = now
 	}
@@ -59,27 +67,66 @@ func judge(t SourceTarget, last Memory, marked Memory, a Answer, failed error, v
 	return v, next
 }
 
+// past tells whether something that ends has ended; zero = it never does.
+func past(end, now time.Time) bool { return !end.IsZero() && !now.Before(end) }
+
+// ahead is how far a publisher's clock may be.
+const ahead = 24 * time.Hour
+
 // older tells whether a list is older than one that was accepted. The list that a source has is its own: another id in its
-// place is as if another source stood there, and is not believed either.
-func older(kind Kind, last, marked Memory, a Answer, now time.Time) *Failure {
-	const ahead = 24 * time.Hour // of a publisher's clock
+// place is as if another source stood there, and is not believed either. Marks in Glance count where the database does not
+// know the source: members of the owning projects can write there what they like. Where it does, what they say beyond it is
+// worth a notice.
+func older(kind Kind, last, marked Memory, a Answer, now time.Time) (*Failure, string) {
 	if a.Created.Sub(now) > ahead {
-		return &Failure{Kind: Unusable, Reason: "it says it was made in the future, " + a.Created.UTC().Format(time.RFC3339), Hint: "look at the clocks here and at the publisher's"}
+		return &Failure{Kind: Unusable, Reason: "it says it was made in the future, " + a.Created.UTC().Format(time.RFC3339), Hint: "look at the clocks here and at the publisher's"}, ""
 	}
-	for _, m := range []Memory{last, marked} {
-		if m.List != "" && m.List != a.List && kind == List {
-			return &Failure{Kind: Replayed, Permanent: true, Reason: fmt.Sprintf("it is list %.80q now, and was %.80q", a.List, m.List),
-				Hint: "when that is right, give the source another name: its images then count as those of a new one"}
+	m, by := last, ""
+	if m.List == "" {
+		m, by = marked, marked.Image
+	}
+	if by != "" {
+		by = ", by the marks of " + by
+	}
+	switch {
+	case m.List == "":
+	case m.List != a.List && kind == List:
+		return &Failure{Kind: Replayed, Permanent: true, Reason: fmt.Sprintf("it is list %.80q now, and was %.80q%s", a.List, m.List, by),
+			Hint: "when that is right, give the source another name: its images then count as those of a new one"}, ""
+	case vmlist.Compare(a.edition(), m.edition()) < 0:
+		return &Failure{Kind: Replayed, Permanent: true, Reason: fmt.Sprintf("version %.40s of %s is older than %.40s of %s, which was accepted%s", a.Version, day(a.Created), m.Version, day(m.Created), by),
+			Hint: "somebody answers with an old list, or its publisher took a step back"}, ""
+	}
+	if last.List != "" && marked.List == last.List && kind == List && vmlist.Compare(a.edition(), marked.edition()) < 0 {
+		return nil, fmt.Sprintf("%s says that version %.40s of %s was accepted, and %.40s is the last one that was: somebody changed its marks, or the database is an older one", marked.Image, marked.Version, day(marked.Created), last.Version)
+	}
+	return nil, ""
+}
+
+// rivals refuses lists that call themselves as the list of another source: their images would take the place of that one's. A
+// list may be configured twice; it then has one signer. It is of the source that had it before, else of the first one.
+func rivals(verdicts []Verdict, memories map[string]Memory, next []Memory) {
+	signer := func(v Verdict) string {
+		if v.Failed != nil {
+			return memories[v.Source].Signer
 		}
-		if m.List == "" {
+		return v.Signer
+	}
+	for i := range verdicts {
+		v := &verdicts[i]
+		if v.Kind != List || v.Failed != nil {
 			continue
 		}
-		if vmlist.Compare(a.edition(), m.edition()) < 0 {
-			return &Failure{Kind: Replayed, Permanent: true, Reason: fmt.Sprintf("version %.40s of %s is older than %.40s of %s, which was accepted", a.Version, day(a.Created), m.Version, day(m.Created)),
-				Hint: "somebody answers with an old list, or its publisher took a step back"}
+		first := slices.IndexFunc(verdicts, func(o Verdict) bool { return o.List == v.List && memories[o.Source].List == v.List })
+		if first < 0 {
+			first = slices.IndexFunc(verdicts, func(o Verdict) bool { return o.List == v.List && o.Failed == nil })
+		}
+		if o := verdicts[first]; first != i && (o.Kind != List || signer(o) != v.Signer) {
+			*v = Verdict{Source: v.Source, Kind: v.Kind, List: memories[v.Source].List, Asked: v.Asked, Failed: &Failure{Kind: Forged, Permanent: true, Reason: fmt.Sprintf("it calls itself list %.80q, which is that of source %s, and is signed by %.200q", v.List, o.Source, cmp.Or(v.Signer, "nobody")),
+				Hint: "its images would take the place of the other source's: tell its endorser"}}
+			next[i] = memories[v.Source]
 		}
 	}
-	return nil
 }
 
 func day(t time.Time) string {

@@ -41,6 +41,7 @@ func TestJudgeReplay(t *testing.T) {
 		{name: "the same version, an earlier date", last: accepted, answer: answer("20240301", day(-11), "a"), want: Replayed},
 		{name: "a lower version with a later date", last: accepted, answer: answer("20240229", day(-1), "a"), want: Replayed},
 		{name: "another list", last: accepted, answer: Answer{List: "other", Version: "20250101", Created: day(-1)}, want: Replayed},
+		{name: "marks are newer than the database: anybody can write them", last: accepted, marked: Memory{List: "L", Version: "20990101", Created: day(-1), Image: "image g in project P1"}, answer: answer("20240302", day(-9), "a")},
 		{name: "no VO", answer: Answer{List: "L", Version: "1", Entries: []Entry{{Key: Key{"L", "a"}}}}, want: NoVO},
 	}
 	for _, c := range cases {
@@ -52,6 +53,9 @@ func TestJudgeReplay(t *testing.T) {
 			}
 			if got != c.want {
 				t.Errorf("%v, want %q", v.Failed, c.want)
+			}
+			if said := slices.ContainsFunc(v.Notices, func(n string) bool { return strings.Contains(n, "image g in project P1") }); said != (c.marked.Image != "") {
+				t.Errorf("notices: %v", v.Notices)
 			}
 			if kept := next.Version == c.answer.Version || c.last.Version == next.Version && got != ""; !kept {
 				t.Errorf("remembered is version %q", next.Version)
@@ -102,7 +106,7 @@ func TestPlanRegistry(t *testing.T) {
 	src := SourceTarget{Source: registryName{}}
 	look := func(last Memory, now time.Time, a Answer, failed error, glance ...openstack.StoredImage) (Plan, Memory) {
 		c := cloudOf(glance...)
-		v, next := judge(src, last, marked([]*sight{{CloudState: c}}, "fedsite", "egi", ""), a, failed, nil, now)
+		v, next := judge(src, last, marked([]*sight{{CloudState: c}}, "fedsite", "egi", "", now), a, failed, nil, now)
 		return MakePlan(Observed{At: now, Sources: []Verdict{v}, Clouds: []CloudState{c}}, s, nil), next
 	}
 	first, _ := judge(src, Memory{}, Memory{}, registryAnswer(true, "ubuntu:24.04=a", "ubuntu:22.04=b"), nil, nil, at)

@@ -122,29 +122,47 @@ func glance(ctx context.Context, t *Target, c CloudTarget, m Member) (PlaceState
 	return state, store
 }
 
-// marked gives what the marks in Glance remember of a source: the newest list that was accepted, and the ids it manages.
-func marked(all []*sight, instance, source, list string) Memory {
-	m := Memory{Missing: map[string]time.Time{}}
+// marked gives what the marks in Glance remember of a source: the newest list that was accepted, and the ids it manages. With
+// no list given it is the one that most of its images are of. Dates that are still to come are nobody's.
+func marked(all []*sight, instance, source, list string, now time.Time) Memory {
+	lists := map[string]*Memory{}
+	count := map[string]int{}
+	at := func(id string) *Memory {
+		if lists[id] == nil {
+			lists[id] = &Memory{Missing: map[string]time.Time{}}
+		}
+		return lists[id]
+	}
 	for _, s := range all {
 		for _, place := range s.Places {
 			for _, i := range place.Images {
 				x := readMarks(i)
-				for _, k := range x.Also {
-					if x.Manager == instance && k.List == list {
-						m.Missing[k.ID] = time.Time{}
-					}
-				}
-				if x.Manager != instance || x.Source != source || (list != "" && x.List != list) {
+				if x.Manager != instance {
 					continue
 				}
+				for _, k := range x.Also {
+					at(k.List).Missing[k.ID] = time.Time{}
+				}
+				if x.Source != source {
+					continue
+				}
+				m := at(x.List)
 				m.Missing[x.ID] = time.Time{}
-				if m.List == "" || vmlist.Newer(vmlist.Edition{Version: x.ListVersion, Created: x.ListCreated}, m.edition()) {
-					m.List, m.Version, m.Created = x.List, x.ListVersion, x.ListCreated
+				count[x.List]++
+				if x.ListCreated.Sub(now) <= ahead && (m.List == "" || vmlist.Newer(vmlist.Edition{Version: x.ListVersion, Created: x.ListCreated}, m.edition())) {
+					m.List, m.Version, m.Created, m.Image = x.List, x.ListVersion, x.ListCreated, "image "+i.ID+" in project "+place.Name
 				}
 			}
 		}
 	}
-	return m
+	if list == "" {
+		for id, n := range count {
+			if n > count[list] || n == count[list] && id < list {
+				list = id
+			}
+		}
+	}
+	return *at(list)
 }
 
 // atOnce does something for each of n, so many at the same time.

@@ -59,10 +59,10 @@ func (w want) keys() []Key {
 }
 
 // wants gives what is to be at a cloud's places, in the order of the sources and their entries. An entry of VOs that the
-// cloud has no project for is not wanted there.
-func wants(entries []Entry, projects []Member, s Settings) []want {
+// cloud has no project for is not wanted there. Holder gives the project that has an image already, of those that get it.
+func wants(entries []Entry, projects []Member, s Settings, holder func(Entry, []Member) (Member, bool)) []want {
 	if s.Sharing == Share {
-		return shared(entries, projects, s)
+		return shared(entries, projects, s, holder)
 	}
 	type one struct {
 		Place
@@ -92,18 +92,23 @@ func (s Settings) ownerless(projects []Member) bool {
 	return s.Sharing == Share && s.Owner != "" && !slices.ContainsFunc(projects, func(m Member) bool { return m.VO == s.Owner })
 }
 
-// shared puts the entries of one disk together: one image, whose owner's project shares it with the others.
-func shared(entries []Entry, projects []Member, s Settings) []want {
+// shared puts the entries of one disk together: one image, whose owner's project shares it with the others. Without a VO that is
+// to own all images, one that is there stays where it is, and a new one is the first VO's.
+func shared(entries []Entry, projects []Member, s Settings, holder func(Entry, []Member) (Member, bool)) []want {
 	var all []want
+	named := slices.IndexFunc(projects, func(o Member) bool { return s.Owner != "" && o.VO == s.Owner })
 	for _, e := range entries {
-		for _, m := range projects {
-			if !slices.Contains(e.VOs, m.VO) {
-				continue
-			}
-			owner := m
-			if i := slices.IndexFunc(projects, func(o Member) bool { return o.VO == s.Owner }); s.Owner != "" && i >= 0 {
-				owner = projects[i]
-			}
+		entitled := slices.DeleteFunc(slices.Clone(projects), func(m Member) bool { return !slices.Contains(e.VOs, m.VO) })
+		if len(entitled) == 0 {
+			continue
+		}
+		owner := entitled[0]
+		if named >= 0 {
+			owner = projects[named]
+		} else if has, there := holder(e, entitled); there {
+			owner = has
+		}
+		for _, m := range entitled {
 			i := slices.IndexFunc(all, func(w want) bool { return w.entry.Digest == e.Digest && w.place.Cloud == m.Cloud })
 			if i < 0 {
 				i = len(all)

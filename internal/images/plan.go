@@ -16,8 +16,9 @@ type Observed struct {
 	At      time.Time
 	Sources []Verdict
 	Clouds  []CloudState
-	// Attempts are the files that could not be brought, and when that is tried again.
-	Attempts map[Digest]Attempt
+	// Attempts are the files that could not be had or brought, and when that is tried again.
+	Attempts map[Trial]Attempt
+	Notes    Notes
 }
 
 // CloudState is a cloud as it was seen.
@@ -41,10 +42,9 @@ type PlaceState struct {
 // MakePlan gives what is to be done. It is pure: what was observed, the policy and the blocks in, actions out.
 func MakePlan(o Observed, s Settings, blocks []Block) Plan {
 	var p Plan
-	blocks = append(slices.Clip(blocks), standing(o, s)...)
 	entries := p.judge(o, s, blocks)
 	for _, c := range o.Clouds {
-		pl := &planner{Plan: &p, o: o, s: s, blocks: blocks, cloud: c, done: map[string]bool{}}
+		pl := &planner{Plan: &p, o: o, s: s, blocks: blocks, cloud: c, done: map[string]bool{}, standing: standing(c, s)}
 		for project, place := range c.Places {
 			if place.Failed != nil {
 				p.Actions = append(p.Actions, Action{Verb: Fail, Place: Place{c.ID, project}, CloudName: c.Name, ProjectName: place.Name, Reason: place.Failed.Error()})
@@ -56,7 +56,7 @@ func MakePlan(o Observed, s Settings, blocks []Block) Plan {
 			p.Actions = append(p.Actions, pl.kept...)
 			continue
 		}
-		for _, w := range wants(entries, c.Members, s) {
+		for _, w := range wants(entries, c.Members, s, pl.holder) {
 			pl.want(w)
 		}
 		pl.rest()
@@ -93,7 +93,7 @@ func (p *Plan) judge(o Observed, s Settings, blocks []Block) []Entry {
 				note(Action{Verb: Skip, Key: e.Key, Name: e.Name(), Entry: &e, Reason: blockedReason + b.Reason})
 				continue
 			}
-			if e.Expires.IsZero() || o.At.Before(e.Expires) {
+			if !past(e.Expires, o.At) {
 				entries = append(entries, e)
 			}
 		}
@@ -120,14 +120,15 @@ func unmapped(v Verdict, clouds []CloudState) []string {
 // planner plans for one cloud.
 type planner struct {
 	*Plan
-	o       Observed
-	s       Settings
-	blocks  []Block
-	cloud   CloudState
-	done    map[string]bool // images of Glance that are spoken for
-	going   []Action        // retirements on a source's word, before the guard
-	kept    []Action
-	shelves map[string]*shelf // by project
+	o        Observed
+	s        Settings
+	blocks   []Block
+	cloud    CloudState
+	standing map[string][]Block // blocks that are marked in Glance, by project: they hold there
+	done     map[string]bool    // images of Glance that are spoken for
+	going    []Action           // retirements on a source's word, before the guard
+	kept     []Action
+	shelves  map[string]*shelf // by project
 }
 
 // present is an image in Glance with what its marks say.
@@ -180,7 +181,7 @@ func (p *planner) block() {
 	for _, project := range p.projects() {
 		place := Place{p.cloud.ID, project}
 		for _, x := range p.at(place, p.ours) {
-			b, is := blockingMarked(p.blocks, x.m)
+			b, is := blockingMarked(slices.Concat(p.blocks, p.standing[project]), x)
 			if !is {
 				continue
 			}
@@ -217,14 +218,19 @@ func (p *planner) want(w want) {
 	if !seen || place.Failed != nil {
 		return // said already
 	}
+	if b, blocked := blocking(p.standing[w.place.Project], w.entry); blocked {
+		p.add(w.named(Skip, present{}, blockedReason+b.Reason))
+		return
+	}
 	mine := p.named(w.place, w.keys(), func(x present) bool {
 		return p.ours(x) && (x.m.Digest == w.entry.Digest || x.m.names(w.entry.Key))
 	})
 	var current, finished, empty, waiting, former []present
 	for _, x := range mine {
-		same := x.m.Digest == w.entry.Digest && (x.m.State == Uploading || x.m.Former != nil || !x.spoilt()) // marks can be written by others, Glance's sum cannot
+		named := x.m.Digest == w.entry.Digest
+		same := named && p.o.Notes.genuine(x, w.place)
 		switch {
-		case same && x.Status == "active" && x.m.State == Uploading && x.spoilt():
+		case named && !same && x.Status == "active" && x.m.State == Uploading:
 			p.drop(x, w.place)
 		case same && x.Status == "active" && x.m.State == Uploading:
 			finished = append(finished, x)
@@ -232,7 +238,7 @@ func (p *planner) want(w want) {
 			current = append(current, x)
 		case x.m.State == Retired:
 			continue // the rest sees to it
-		case same && x.Status == "queued":
+		case named && x.Status == "queued":
 			empty = append(empty, x)
 		case x.Status == "active" || x.Status == "deactivated":
 			former = append(former, x)
@@ -324,7 +330,7 @@ func (p *planner) bring(w want, former, empty []present) []present {
 	if adopted {
 		return empty
 	}
-	if last, failed := p.o.Attempts[w.entry.Digest]; failed && p.o.At.Before(last.Next) {
+	if last, waits := p.o.waits(w.entry, w.place); waits {
 		a := w.named(Fail, present{}, fmt.Sprintf("%s; tried %d times, again after %s", last.Reason, last.Failed, last.Next.UTC().Format(time.DateTime)))
 		a.Hint, a.Permanent = "fedsite images apply --image "+w.entry.Ref()+" tries it at once", last.Lasting
 		p.add(a)
@@ -401,6 +407,9 @@ func (p *planner) adopt(w want) (notice string, adopted bool) {
 			p.done[x.ID] = true
 			a := w.named(Adopt, x, "of "+x.m.Manager)
 			a.Edits, a.manager = p.edits(w, x), x.m.Manager
+			if sumOf(x.StoredImage) != string(w.entry.Digest) {
+				a.Notice = "Glance's checksum is not the source's, so it was converted: that it is the same disk is " + x.m.Manager + "'s word"
+			}
 			p.add(a)
 			p.share(w, x.ID, p.cloud.Places[w.place.Project].Members[x.ID])
 			return "", true

@@ -76,7 +76,7 @@ func TestJudgeUnused(t *testing.T) {
 		var p Plan
 		for _, now := range []time.Time{at, at.Add(2 * time.Hour)} {
 			var v Verdict
-			v, m = judge(src, m, marked([]*sight{{CloudState: c}}, "fedsite", "egi", ""), a, nil, nil, now)
+			v, m = judge(src, m, marked([]*sight{{CloudState: c}}, "fedsite", "egi", "", now), a, nil, nil, now)
 			p = MakePlan(Observed{At: now, Sources: []Verdict{v}, Clouds: []CloudState{c}}, s, nil)
 		}
 		if d := cmp.Diff(want, lines(p)); d != "" {

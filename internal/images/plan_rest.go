@@ -34,7 +34,7 @@ func (p *planner) keep(x present, place Place, reason string) {
 
 // again tries to delete what was retired earlier, unless it is one of the former versions that stay.
 func (p *planner) again(x present, place Place) {
-	if n := p.s.KeepLast; n > 0 && x.m.Reason == replaced {
+	if n := p.s.KeepLast; n > 0 && x.m.Reason == replaced && p.succeeded(x, place) {
 		newer := 0
 		for _, o := range p.shelf(place.Project).all {
 			if p.ours(o) && o.m.Key == x.m.Key && o.m.State == Retired && o.m.Reason == replaced && o.Created.After(x.Created) {
@@ -48,6 +48,13 @@ func (p *planner) again(x present, place Place) {
 	}
 	a := of(x, place, Delete, "retired "+x.m.Retired.UTC().Format(time.DateTime)+": "+x.m.Reason)
 	p.add(a)
+}
+
+// succeeded tells whether the newer version of an image is there: when that itself has gone, former ones go too.
+func (p *planner) succeeded(x present, place Place) bool {
+	return slices.ContainsFunc(p.shelf(place.Project).all, func(o present) bool {
+		return p.ours(o) && o.m.names(x.m.Key) && o.m.State == Active && (o.Status == "active" || o.Status == "deactivated")
+	})
 }
 
 // replaced is the reason of images that a newer version took the place of.
@@ -75,7 +82,7 @@ func (p *planner) unwanted(x present, place Place) {
 		return
 	}
 	e, there := v.entry(x.m.Key)
-	expired := there && !e.Expires.IsZero() && !p.o.At.Before(e.Expires)
+	expired := there && past(e.Expires, p.o.At)
 	switch {
 	case expired:
 		p.goes(x, place, v, "image expired")

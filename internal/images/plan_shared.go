@@ -53,6 +53,24 @@ func (p *planner) unheard(k Key) bool {
 	return silent
 }
 
+// holder gives the project that has an image of an entry in use, of those that get it: the wanted content, else a former one.
+func (p *planner) holder(e Entry, entitled []Member) (Member, bool) {
+	used := func(x present) bool { return p.ours(x) && x.Status == "active" && x.m.State == Active && !p.done[x.ID] }
+	for _, m := range entitled {
+		for _, x := range p.shelf(m.Project).of(e.Digest) {
+			if used(x) && p.o.Notes.genuine(x, m.Place) {
+				return m, true
+			}
+		}
+	}
+	for _, m := range entitled {
+		if len(p.named(m.Place, []Key{e.Key}, func(x present) bool { return used(x) && p.o.Notes.genuine(x, m.Place) })) > 0 {
+			return m, true
+		}
+	}
+	return Member{}, false
+}
+
 // silent gives the keys of an image, those that w does not ask for, whose sources say nothing in this run.
 func (p *planner) silent(w want, m Marks) []Key {
 	var all []Key
@@ -101,7 +119,7 @@ func (p *planner) lent(w want) bool {
 				return to == project || slices.Contains(p.cloud.Places[project].Members[x.ID], to)
 			}
 			v, known := p.source(x.m)
-			if x.Status == "active" && x.m.State == Active && x.m.Digest == w.entry.Digest && x.m.names(w.entry.Key) && known && p.undecided(v, x.m.Key) != "" &&
+			if x.Status == "active" && x.m.State == Active && x.m.Digest == w.entry.Digest && p.o.Notes.genuine(x, Place{p.cloud.ID, project}) && x.m.names(w.entry.Key) && known && p.undecided(v, x.m.Key) != "" &&
 				takes(w.place.Project) && !slices.ContainsFunc(w.members, func(g guest) bool { return !takes(g.project) }) {
 				return true
 			}

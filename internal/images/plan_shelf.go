@@ -10,13 +10,23 @@ import (
 type shelf struct {
 	all []present
 	by  map[Key][]int // where in all those are that their marks name so
+	sum map[Digest][]int
+}
+
+// of gives the images with the mark of a digest, the oldest first.
+func (s *shelf) of(d Digest) []present {
+	all := make([]present, 0, len(s.sum[d]))
+	for _, n := range s.sum[d] {
+		all = append(all, s.all[n])
+	}
+	return all
 }
 
 func (p *planner) shelf(project string) *shelf {
 	if s, there := p.shelves[project]; there {
 		return s
 	}
-	s := &shelf{by: map[Key][]int{}}
+	s := &shelf{by: map[Key][]int{}, sum: map[Digest][]int{}}
 	for _, i := range p.cloud.Places[project].Images {
 		s.all = append(s.all, present{i, readMarks(i)})
 	}
@@ -24,6 +34,7 @@ func (p *planner) shelf(project string) *shelf {
 		return cmp.Or(a.Created.Compare(b.Created), strings.Compare(a.ID, b.ID))
 	})
 	for n, x := range s.all {
+		s.sum[x.m.Digest] = append(s.sum[x.m.Digest], n)
 		for _, k := range append([]Key{x.m.Key}, x.m.Also...) {
 			s.by[k] = append(s.by[k], n)
 		}

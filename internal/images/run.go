@@ -56,6 +56,9 @@ func Look(ctx context.Context, d Deps, t *Target, c Choice) (Seen, error) {
 	if c.Again {
 		clear(seen.Attempts)
 	}
+	if seen.Notes, err = readNotes(ctx, d, t.Site.ID); err != nil {
+		return Seen{}, err
+	}
 	for _, s := range clouds {
 		seen.Clouds = append(seen.Clouds, s.CloudState)
 	}
@@ -63,10 +66,11 @@ func Look(ctx context.Context, d Deps, t *Target, c Choice) (Seen, error) {
 	for i, s := range t.Sources {
 		last := memories[s.Name()]
 		var v Verdict
-		v, next[i] = judge(s, last, marked(clouds, t.Settings.Instance, s.Name(), last.List), answers[i], failed[i], vos, now)
+		v, next[i] = judge(s, last, marked(clouds, t.Settings.Instance, s.Name(), last.List, now), answers[i], failed[i], vos, now)
 		next[i].Asked = now
 		seen.Sources = append(seen.Sources, v)
 	}
+	rivals(seen.Sources, memories, next)
 	if !c.Quiet {
 		if err := keepMemories(ctx, d, t, seen.Sources, memories, next); err != nil {
 			return Seen{}, err
@@ -148,6 +152,9 @@ func Run(ctx context.Context, d Deps, t *Target, c Choice) ([]Result, error) {
 		return nil, err
 	}
 	Report(d, t, seen)
+	if err := keepNotes(ctx, d, t, seen); err != nil {
+		return nil, err
+	}
 	if n := seen.Plan.observed(); n > 0 {
 		d.Run.Problem(run.Problem{Site: t.Site.Name, Object: "images", Step: "plan", Notice: true, Reason: fmt.Sprintf("observing: %d changes are not made", n), Hint: "fedsite images plan shows them; images.mode: active makes them"})
 	}

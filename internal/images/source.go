@@ -26,12 +26,15 @@ type Memory struct {
 	List     string    // id of the list that was last accepted
 	Version  string    // of that list
 	Created  time.Time // of that list
+	Signer   string    // of that list, in slash form
+	VO       string    // that it names; "" = none
 	Asked    time.Time
 	Changed  time.Time
 	ETag     string
 	Modified string
 	Body     string               // what it said last
 	Missing  map[string]time.Time // ids that complete listings lack, since when
+	Image    string               // whose marks say so, and where; "" = it is of the database
 }
 
 func (m Memory) edition() vmlist.Edition {
@@ -42,6 +45,7 @@ func (m Memory) edition() vmlist.Edition {
 type Answer struct {
 	List, Title string
 	Signer      string // in slash form
+	VO          string // that the list names; "" = none
 	Version     string
 	Created     time.Time
 	Expires     time.Time // of the list; zero = never

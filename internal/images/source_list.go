@@ -93,7 +93,7 @@ func verifyFailure(err error) error {
 
 // answerOf gives what a list says.
 func answerOf(l vmlist.List) Answer {
-	a := Answer{List: l.ID, Title: l.Title, Version: l.Version, Created: l.Created, Expires: l.Expires, Complete: true}
+	a := Answer{List: l.ID, Title: l.Title, VO: l.VO, Version: l.Version, Created: l.Created, Expires: l.Expires, Complete: true}
 	if l.Signed != nil {
 		a.Signer = l.Signed.DN
 	}

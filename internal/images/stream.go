@@ -56,6 +56,14 @@ func (s *sums) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// glance is the checksum that Glance is to have of the content, as sumOf gives it.
+func (s *sums) glance(old bool) string {
+	if old && s.md5 != nil {
+		return "md5:" + hex.EncodeToString(s.md5.Sum(nil))
+	}
+	return SHA512 + ":" + hex.EncodeToString(s.sha512.Sum(nil))
+}
+
 // check tells whether what went through is what the source says.
 func (s *sums) check(d Digest) error {
 	h := s.sha512

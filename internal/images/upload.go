@@ -104,7 +104,18 @@ func (a *applier) send(ctx context.Context, p *parcel, head []byte, body io.Read
 		return nil
 	}
 	s := newSums().only(p.entry.Digest, old)
-	err := feed(ctx, head, body, size, outlets, s, func(tail []byte) error { return check(s, tail) }, func(n int64) { a.d.Run.Progress(p.entry.Name(), n, size) })
+	noted := func(tail []byte) error { // what is on its way is known before Glance can have all of it: whatever dies then, the next run knows it again
+		if err := check(s, tail); err != nil {
+			return err
+		}
+		for _, o := range p.open() {
+			if err := a.noteContent(ctx, o.action, o.image, s.glance(o.old)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	err := feed(ctx, head, body, size, outlets, s, noted, func(n int64) { a.d.Run.Progress(p.entry.Name(), n, size) })
 	if errors.Is(err, errEnded) { // every outlet has died: each says of what
 		return nil
 	}
@@ -184,6 +195,11 @@ func (a *applier) publish(ctx context.Context, o *order, s *sums, c content) err
 	}
 	if err := a.t.barred(*o.action.Entry); err != nil {
 		return err
+	}
+	if has := sumOf(there); has != s.glance(o.old) { // a Glance that sums in another way
+		if err := a.noteContent(ctx, o.action, o.image, has); err != nil {
+			return err
+		}
 	}
 	p := &planner{s: a.t.Settings, cloud: a.clouds[o.action.Cloud].CloudState}
 	w := want{place: o.action.Place, entry: *o.action.Entry, also: o.action.also, members: make([]guest, o.action.shared)}
