@@ -188,7 +188,14 @@ func shortened(text string, most int) string {
 // imageWords are what the report of a run of images counts.
 var imageWords = []counted{{name: "added", word: "added", always: true}, {name: "replaced", word: "replaced", always: true}, {name: "changed", word: "changed"}, {name: "adopted", word: "adopted"}, {name: "resumed", word: "resumed"},
 	{name: "finished", word: "finished"}, {name: "shared", word: "shared"}, {name: "unshared", word: "unshared"}, {name: "retired", word: "retired"}, {name: "deleted", word: "deleted"}, {name: "discarded", word: "discarded"},
-	{name: "blocked", word: "blocked"}, {name: "released", word: "released"}, {name: "unblocked", word: "unblocked"}, {name: "failed", word: "failed"}, {name: "kept", word: "kept", always: true}, {name: "bytes", word: "bytes brought"}}
+	{name: "blocked", word: "blocked"}, {name: "unblocked", word: "unblocked"}, {name: "failed", word: "failed"}, {name: "kept", word: "kept", always: true}, {name: "bytes", word: "bytes brought"}}
+
+// blockWords, unblockWords and releaseWords are those of what is done to images that are there.
+var (
+	blockWords   = []counted{{name: "blocked", word: "blocked", always: true}, {name: "discarded", word: "discarded"}, {name: "failed", word: "failed"}}
+	unblockWords = []counted{{name: "unblocked", word: "unblocked", always: true}, {name: "failed", word: "failed"}}
+	releaseWords = []counted{{name: "released", word: "released", always: true}, {name: "to release", word: "would be released"}, {name: "failed", word: "failed"}}
+)
 
 func (c *cli) imagesApply() *cobra.Command {
 	var (
@@ -220,7 +227,7 @@ when it would not be due. Some failed: exit code 3, and they are listed.`,
 				if form.value != asTable {
 					return c.encodeApplied(form.value, all)
 				}
-				return c.applied("images apply", all)
+				return c.applied("images apply", all, imageWords)
 			})
 		},
 	}
@@ -231,7 +238,7 @@ when it would not be due. Some failed: exit code 3, and they are listed.`,
 }
 
 // applied lists what was done, and gives the exit code.
-func (c *cli) applied(what string, all []app.AppliedImages) error {
+func (c *cli) applied(what string, all []app.AppliedImages, words []counted) error {
 	var reports []app.SiteReport
 	for _, s := range all {
 		rows := [][]string{}
@@ -250,7 +257,7 @@ func (c *cli) applied(what string, all []app.AppliedImages) error {
 		}
 		reports = append(reports, s.SiteReport)
 	}
-	return c.runReports(asTable, what, reports, imageWords)
+	return c.runReports(asTable, what, reports, words)
 }
 
 // appliedSite is what was done at a site as JSON and YAML have it.

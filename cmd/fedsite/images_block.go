@@ -75,7 +75,7 @@ looked at. The VMs that run from it are listed.`,
 				if form.value != asTable {
 					return c.encodeApplied(form.value, all)
 				}
-				return c.applied("images block", all)
+				return c.applied("images block", all, blockWords)
 			})
 		},
 	}
@@ -95,7 +95,7 @@ func (c *cli) imagesUnblock() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return c.applied("images unblock", all)
+				return c.applied("images unblock", all, unblockWords)
 			})
 		},
 	}
@@ -140,7 +140,7 @@ images.mode to observe first.`,
 				if form.value != asTable {
 					return c.encodeApplied(form.value, done)
 				}
-				return c.applied("images release", done)
+				return c.applied("images release", done, releaseWords)
 			})
 		},
 	}

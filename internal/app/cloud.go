@@ -11,6 +11,7 @@ import (
 	"github.com/fedsite/fedsite/internal/config"
 	"github.com/fedsite/fedsite/internal/credential"
 	"github.com/fedsite/fedsite/internal/discovery"
+	"github.com/fedsite/fedsite/internal/images"
 	"github.com/fedsite/fedsite/internal/openstack"
 	"github.com/fedsite/fedsite/internal/site"
 	"github.com/fedsite/fedsite/internal/transport"
@@ -138,7 +139,7 @@ func (a *App) cloud(s config.Site, c config.Cloud, name string, use credential.F
 	if first != nil && (entry.Roots == nil || entry.Roots.Equal(first.entry.Roots)) {
 		made.client = first.client
 	} else {
-		made.client, err = a.client(c.Network, transport.Config{Roots: entry.Roots, Timeout: openstackTimeout, PerSecond: c.NovaPerSecond, Counter: a.opts.Requests, ReadOnly: !writes,
+		made.client, err = a.client(c.Network, transport.Config{Roots: entry.Roots, Timeout: openstackTimeout, Answer: images.AnswerWithin, PerSecond: c.NovaPerSecond, Counter: a.opts.Requests, ReadOnly: !writes,
 			Retry: transport.Retry{Attempts: openstackAttempts, Base: cmp.Or(a.opts.BackOff, backOff), Max: longestBackOff}})
 	}
 	if err != nil {

@@ -151,6 +151,14 @@ func TestImagesShared(t *testing.T) {
 			_, done = f.apply(t, a, app.ImageOptions{})
 			same(t, "done again", nil, done)
 			same(t, "written again", nil, f.writes(n))
+
+			f.world.ChangeImage(f.titled(t, "U1").ID, func(i *world.Image) bool { // somebody there does not want to see it
+				i.Members = map[string]string{f.world.Projects[1].ID: "rejected"}
+				return true
+			})
+			_, done = f.apply(t, a, app.ImageOptions{})
+			same(t, "done after it was refused", nil, done)
+			same(t, "written after it was refused", nil, f.writes(n))
 		})
 	}
 }

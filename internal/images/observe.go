@@ -1,7 +1,9 @@
 package images
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -103,24 +105,38 @@ func glance(ctx context.Context, t *Target, c CloudTarget, m Member) (PlaceState
 	if t.Settings.Sharing != Share {
 		return state, store
 	}
-	state.Members = map[string][]string{}
-	for _, i := range images {
-		if m := readMarks(i); m.Manager != t.Settings.Instance || m.State != Active || i.Visibility == "public" || i.Visibility == "community" {
-			continue
-		}
-		all, err := store.Members(ctx, i.ID)
-		if err != nil {
-			state.Failed = err
-			return state, store
-		}
-		for _, member := range all {
-			if member.Status == "accepted" {
-				state.Members[i.ID] = append(state.Members[i.ID], member.Project)
-			}
-		}
+	if state.Members, err = guests(ctx, t, store, images); err != nil {
+		state.Failed = err
 	}
 	return state, store
 }
+
+// guests gives the projects that images of ours are shared with, by image. One that refused an image has it, too: whether it
+// wants to see it is its own affair.
+func guests(ctx context.Context, t *Target, store Store, images []openstack.StoredImage) (map[string][]string, error) {
+	var ask []openstack.StoredImage
+	for _, i := range images {
+		m := readMarks(i)
+		lent := i.Visibility == "shared" || i.Visibility == "private" && !store.SharedVisibility()
+		if lent && m.Manager == t.Settings.Instance && m.State == Active {
+			ask = append(ask, i)
+		}
+	}
+	members, failed := make([][]openstack.Member, len(ask)), make([]error, len(ask))
+	atOnce(ctx, len(ask), membersAtOnce, func(i int) { members[i], failed[i] = store.Members(ctx, ask[i].ID) })
+	all := map[string][]string{}
+	for i, image := range ask {
+		for _, m := range members[i] {
+			if m.Status == "accepted" || m.Status == "rejected" {
+				all[image.ID] = append(all[image.ID], m.Project)
+			}
+		}
+	}
+	return all, cmp.Or(errors.Join(failed...), ctx.Err())
+}
+
+// membersAtOnce is how many images of a project are asked at the same time for whom they are shared with.
+const membersAtOnce = 4
 
 // marked gives what the marks in Glance remember of a source: the newest list that was accepted, and the ids it manages. With
 // no list given it is the one that most of its images are of. Dates that are still to come are nobody's.

@@ -81,6 +81,7 @@ func Release(ctx context.Context, d Deps, t *Target, dryRun bool, asked func(id 
 	p := MakeRelease(o, t.Settings, asked)
 	p.part = true
 	if dryRun {
+		d.Run.Count("to release", int64(len(p.Actions)))
 		return p, nil, nil
 	}
 	results, err := apply(ctx, d, t, p, clouds)

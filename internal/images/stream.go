@@ -23,6 +23,10 @@ const (
 	stallAfter = 2 * time.Minute
 )
 
+// AnswerWithin is how long Glance may take to answer once it was sent all of an image: a proxy before it may have taken the
+// whole before Glance got any of it, and Glance's storage may be slow.
+const AnswerWithin = 20 * time.Minute
+
 // errWrongSum is content that is not what the source says it is.
 var errWrongSum = errors.New("checksum")
 
@@ -130,7 +134,7 @@ func (o *outlet) end(err error) {
 	} else {
 		_ = o.w.Close()
 	}
-	o.timer.Reset(stallAfter)
+	o.timer.Reset(AnswerWithin)
 	<-o.done
 	o.timer.Stop()
 	o.cancel(nil)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -200,8 +201,8 @@ func (s *ImageStore) Members(ctx context.Context, id string) ([]Member, error) {
 		} `json:"members"`
 	}
 	err := s.session.get(ctx, "image", s.image(id)+"/members", "", &answer)
-	if errors.Is(err, ErrForbidden) {
-		return nil, nil // "Only shared images have members"
+	if e, ok := errors.AsType[*Error](err); ok && e.Kind == ErrForbidden && strings.Contains(e.Message, "have members") {
+		return nil, nil // "Only shared images have members", "Public images do not have members": it is no question of roles
 	}
 	if err != nil {
 		return nil, err

@@ -54,6 +54,19 @@ func TestImageStoreFaults(t *testing.T) {
 	}
 }
 
+// TestImageStoreMembersDenied: that somebody may not ask who shares an image does not mean that nobody does.
+func TestImageStoreMembersDenied(t *testing.T) {
+	b := newImageBed(t, emulated.Current, emulated.ImageService{})
+	made := must[openstack.StoredImage](t)(b.owner.Create(t.Context(), openstack.NewImage{Name: "n", DiskFormat: "qcow2", ContainerFormat: "bare", Visibility: "private"}))
+	if all, err := b.owner.Members(t.Context(), made.ID); err != nil || len(all) > 0 {
+		t.Errorf("a private image: %v, %v", all, err)
+	}
+	b.faults.Add(faults.Fault{Service: "image", Path: "/v2/images/*/members", Effect: faults.Effect{Status: http.StatusForbidden, Body: "<html><h1>403 Forbidden</h1>You are not authorized to complete get_members action.</html>"}})
+	if all, err := b.owner.Members(t.Context(), made.ID); !errors.Is(err, openstack.ErrForbidden) {
+		t.Errorf("by policy: %v, %v", all, err)
+	}
+}
+
 // waiting gives some bytes, and then nothing until somebody says so.
 type waiting struct {
 	r     io.Reader

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"time"
@@ -9,10 +10,12 @@ import (
 
 // timed gives each call its deadline. http.Client's own would put a bare text in place of what explain says. A body that can
 // be sent once only, such as an image's, has no known length in time: there the time begins anew with each piece that is
-// taken, and ends a call that does not move.
+// taken, and ends a call that does not move. Its answer may take longer: a proxy in between may have taken all of it, and hand
+// it on.
 type timed struct {
 	next    http.RoundTripper
 	timeout time.Duration
+	answer  time.Duration // to a body that can be sent once only
 }
 
 func (t *timed) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -25,7 +28,7 @@ func (t *timed) RoundTrip(r *http.Request) (*http.Response, error) {
 		timer := time.AfterFunc(t.timeout, func() { cancel(context.DeadlineExceeded) })
 		end = func() { timer.Stop(); cancel(nil) }
 		r = r.WithContext(moving)
-		r.Body = &movingBody{r.Body, timer, t.timeout}
+		r.Body = &movingBody{r.Body, timer, t.timeout, max(t.timeout, t.answer)}
 	}
 	res, err := t.next.RoundTrip(r)
 	if err != nil {
@@ -47,16 +50,22 @@ func (b *timedBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// movingBody puts the deadline off with each piece: for whoever gives it, and then for whoever takes it.
+// movingBody puts the deadline off with each piece: for whoever gives it, and then for whoever takes it; with the end, for
+// whoever answers.
 type movingBody struct {
 	io.ReadCloser
-	timer *time.Timer
-	after time.Duration
+	timer  *time.Timer
+	after  time.Duration
+	answer time.Duration
 }
 
 func (b *movingBody) Read(p []byte) (int, error) {
 	b.timer.Reset(b.after)
 	n, err := b.ReadCloser.Read(p)
-	b.timer.Reset(b.after)
+	if errors.Is(err, io.EOF) {
+		b.timer.Reset(b.answer)
+	} else {
+		b.timer.Reset(b.after)
+	}
 	return n, err
 }

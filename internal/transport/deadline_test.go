@@ -28,7 +28,8 @@ func (s *slowly) Read(p []byte) (int, error) {
 	return copy(p, "piece"), nil
 }
 
-// TestDeadlineOfStreams: a call has a minute in all; a body that can be sent once only has it for each of its pieces, and for the answer.
+// TestDeadlineOfStreams: a call has a minute in all; a body that can be sent once only has it for each of its pieces, and ten for
+// the answer.
 func TestDeadlineOfStreams(t *testing.T) {
 	for name, c := range map[string]struct {
 		body          io.Reader
@@ -42,7 +43,8 @@ func TestDeadlineOfStreams(t *testing.T) {
 		"a stream":                       {&slowly{10, 50 * time.Second}, 50 * time.Second, 50 * time.Second, nil},
 		"a stream that stops":            {&slowly{10, 61 * time.Second}, 0, 0, context.DeadlineExceeded},
 		"a stream that is not taken":     {&slowly{10, 0}, 61 * time.Second, 0, context.DeadlineExceeded},
-		"a stream without an answer":     {&slowly{10, 0}, 0, 61 * time.Second, context.DeadlineExceeded},
+		"a stream that something keeps":  {&slowly{10, 0}, 0, 9 * time.Minute, nil},
+		"a stream without an answer":     {&slowly{10, 0}, 0, 11 * time.Minute, context.DeadlineExceeded},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -58,7 +60,7 @@ func TestDeadlineOfStreams(t *testing.T) {
 						return context.Cause(ctx)
 					}
 				}
-				layer := &timed{timeout: time.Minute, next: answering(func(r *http.Request) (*http.Response, error) {
+				layer := &timed{timeout: time.Minute, answer: 10 * time.Minute, next: answering(func(r *http.Request) (*http.Response, error) {
 					buf := make([]byte, 512)
 					for {
 						_, err := r.Body.Read(buf)

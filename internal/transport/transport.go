@@ -32,6 +32,7 @@ type Config struct {
 	Roots         *x509.CertPool // trusted instead of the system's authorities; nil = the system's
 	SourceAddress string         // local address to connect from
 	Timeout       time.Duration  // for one call with its repetitions, pauses and the reading of the answer; of a body that can be sent once only, between two pieces of it; 0 = none
+	Answer        time.Duration  // how long the answer may take once such a body has gone; 0 = Timeout, at most two minutes
 	Retry         Retry
 	PerSecond     float64 // requests per second; 0 = no limit
 	MaxBody       int64   // bytes of an answer; 0 = DefaultMaxBody
@@ -121,7 +122,7 @@ func New(cfg Config) (*Client, error) {
 		rt = &readOnly{next: rt}
 	}
 	if cfg.Timeout > 0 {
-		rt = &timed{next: rt, timeout: cfg.Timeout}
+		rt = &timed{next: rt, timeout: cfg.Timeout, answer: cfg.Answer}
 	}
 	c.Client = &http.Client{Transport: rt, CheckRedirect: follow}
 	return c, nil
@@ -156,7 +157,7 @@ func connect(cfg Config, dialer *net.Dialer, cert *atomic.Pointer[tls.Certificat
 		MaxIdleConnsPerHost:    16,
 		IdleConnTimeout:        90 * time.Second,
 		TLSHandshakeTimeout:    15 * time.Second,
-		ResponseHeaderTimeout:  2 * time.Minute,
+		ResponseHeaderTimeout:  max(2*time.Minute, cfg.Answer),
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: 1 << 20,
 		TLSClientConfig: &tls.Config{
