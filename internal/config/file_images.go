@@ -27,7 +27,7 @@ type fileImages struct {
 	AllowSHA1     flag              `key:"allow_sha1" default:"false" doc:"Lists that are signed with SHA-1 are believed, as old ones are."`
 	StrictPurpose flag              `key:"strict_smime_purpose" default:"false" doc:"An endorser's certificate must be for e-mail. The AppDB signed with a host's."`
 	SigningPolicy flag              `key:"signing_policy" default:"false" doc:"An authority may give only the names that its signing policy allows."`
-	Compressed    flag              `key:"compressed" default:"false" doc:"Disks that are packed by gzip or bzip2 are taken, and unpacked where files are staged. xz and zstd are not unpacked."`
+	Compressed    flag              `key:"compressed" default:"false" doc:"Disks that are packed by gzip, bzip2, xz or zstd are taken, and unpacked where files are staged."`
 	Adopt         []text            `key:"adopt" doc:"Images of other managers that are taken over, if they are the same disk: cloudkeeper-os, atrope (or its tag, as atrope-catchall), or ids in Glance."`
 	Blocks        text              `key:"blocks" format:"path" doc:"File with images that are never brought; fedsite images block writes it. Left out: blocks.yaml beside the configuration."`
 	StaleUpload   duration          `key:"stale_upload" default:"24h" min:"1h" max:"30d" doc:"An upload that has not moved for so long is taken away."`

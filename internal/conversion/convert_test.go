@@ -142,16 +142,18 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// TestUnpack converts what is packed: a disk with gzip, an OVA's, and one with bzip2.
+// TestUnpack converts what is packed: a disk with each packer, and an OVA's.
 func TestUnpack(t *testing.T) {
 	c := qemu(t, Settings{})
 	want := plain(t, vector(t, "disk-stream.vmdk"), "vmdk")
-	packed := zipped(t, vector(t, "disk-stream.vmdk"))
+	zipped := zipped(t, vector(t, "disk-stream.vmdk"))
 	bzipped, err := os.ReadFile(filepath.Join("testdata", "disk-stream.vmdk.bz2"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, b := range [][]byte{packed, archive(t, packed), bzipped} {
+	disk := vector(t, "disk-stream.vmdk")
+	xzed, zstded := packed(t, diskimage.Xz, disk), packed(t, diskimage.Zstd, disk)
+	for _, b := range [][]byte{zipped, archive(t, zipped), bzipped, xzed, archive(t, xzed), zstded, archive(t, zstded)} {
 		dir, info, err := staged(t, b, diskimage.Limits{Compressed: true})
 		if err != nil {
 			t.Fatal(err)
@@ -184,7 +186,13 @@ func TestPacked(t *testing.T) {
 		"an OVA":              {zipped(t, vector(t, "disk.ova")), "ova within gzip is not unpacked"},
 		"packed twice":        {zipped(t, zipped(t, vector(t, "disk-v3.qcow2"))), "compressed"},
 		"cut":                 {zipped(t, vector(t, "disk-v3.qcow2"))[:20000], "unexpected EOF"},
-		"xz":                  {append([]byte("\xfd7zXZ\x00"), make([]byte, 600)...), "xz cannot be unpacked"},
+		"a hostile disk, xz":  {packed(t, diskimage.Xz, vector(t, "bad-backing.qcow2")), "backing file"},
+		"xz in xz":            {packed(t, diskimage.Xz, packed(t, diskimage.Xz, vector(t, "disk-v3.qcow2"))), "xz: compressed"},
+		"gzip in zstd":        {packed(t, diskimage.Zstd, zipped(t, vector(t, "disk-v3.qcow2"))), "gzip: compressed"},
+		"zstd in gzip":        {zipped(t, packed(t, diskimage.Zstd, vector(t, "disk-v3.qcow2"))), "zstd: compressed"},
+		"an OVA in zstd":      {packed(t, diskimage.Zstd, vector(t, "disk.ova")), "ova within zstd is not unpacked"},
+		"no xz but in name":   {append([]byte("\xfd7zXZ\x00"), make([]byte, 600)...), "unpacking: xz: the header of a stream is damaged"},
+		"no zstd but in name": {append([]byte("\x28\xb5\x2f\xfd"), make([]byte, 600)...), "unpacking: "},
 		"no gzip but in name": {append([]byte("\x1f\x8b\x08"), make([]byte, 600)...), "unpacking"},
 	} {
 		dir, info, err := staged(t, x.b, diskimage.Limits{Compressed: true})

@@ -1,7 +1,7 @@
 // Package conversion makes a disk image into another format. qemu-img does it, in a process that has little: a limit on
 // memory, time and file size, no environment, no way to more rights.
 //
-//	look again → room → unpack (of an OVA or gzip) → qemu-img, fenced → look at the result → check
+//	look again → room → unpack (of an OVA, or what is packed) → qemu-img, fenced → look at the result → check
 //
 // The source has been verified by its checksum and accepted by diskimage.Inspect before; it is inspected once more here, so
 // that nothing reaches qemu-img that was not. qemu-img is told the format that was found, and never asked to guess one.

@@ -11,8 +11,9 @@ import (
 // overhead are the bytes that a format's tables may take beside the disk, and a little.
 const overhead = 64 << 20
 
-// Need is how many bytes a conversion may take beside its source, at most: what is unpacked, and a disk that is full. What is
-// packed does not say how large it is; then it is the packed size, and the rest is seen while unpacking.
+// Need is how many bytes a conversion may take beside its source, at most: what is unpacked, and a disk that is full. Of what
+// is packed that is not known yet: then it is the packed size, and the rest is seen when it is unpacked, before a byte is
+// written where xz or zstd say how much there will be.
 func (c *Converter) Need(from diskimage.Info, to diskimage.Format) int64 {
 	need := largest(from.VirtualSize)
 	if to == diskimage.Raw {

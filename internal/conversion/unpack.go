@@ -1,6 +1,7 @@
 package conversion
 
 import (
+	"bufio"
 	"compress/bzip2"
 	"compress/gzip"
 	"context"
@@ -22,15 +23,12 @@ func (j *job) unpack(ctx context.Context, from diskimage.Info) (string, diskimag
 		return "", from, err
 	}
 	defer src.Close()
-	format, r := from.Format, io.Reader(src)
+	format, part := from.Format, io.NewSectionReader(src, 0, from.FileSize)
 	if d := from.Disk; d != nil {
-		format, r = d.Info.Format, io.NewSectionReader(src, d.Offset, d.Size)
+		format, part = d.Info.Format, io.NewSectionReader(src, d.Offset, d.Size)
 	}
-	if r, err = unpacked(format, r); err != nil {
+	if err := j.write(ctx, format, part); err != nil {
 		return "", from, err
-	}
-	if err := j.copy(ctx, r); err != nil {
-		return "", from, fmt.Errorf("unpacking: %w", err)
 	}
 	found, err := j.inspect(disk, diskimage.Limits{MaxVirtual: j.maxVirtual})
 	switch {
@@ -44,25 +42,94 @@ func (j *job) unpack(ctx context.Context, from diskimage.Info) (string, diskimag
 	return disk, found, j.room(j.Need(found, j.to))
 }
 
-// unpacked reads what a packed file holds; what is not packed as it is.
-func unpacked(f diskimage.Format, r io.Reader) (io.Reader, error) {
+// write writes the disk of what is packed, or of what is not as it is. Where the size is said before, nothing is written of
+// what is too large.
+func (j *job) write(ctx context.Context, f diskimage.Format, part *io.SectionReader) error {
+	r, size, err := unpacked(f, heeding{ctx, part}, part.Size())
+	if err == nil {
+		if size > j.most() {
+			err = j.tooLarge()
+		} else if err := j.room(size); err != nil {
+			return err
+		}
+	}
+	if err == nil {
+		err = j.copy(ctx, r)
+	}
+	if err != nil {
+		return fmt.Errorf("unpacking: %w", err)
+	}
+	return nil
+}
+
+// readAhead are the bytes that are read of a packed file at once.
+const readAhead = 64 << 10
+
+// unpacked reads what a packed file of so many bytes holds, or what is not packed as it is; and how many bytes that will be
+// at least, as far as it is said: 0 = not at all.
+func unpacked(f diskimage.Format, r io.ReadSeeker, packed int64) (z io.Reader, size int64, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%s: the unpacker broke down: %v", f, p)
+		}
+	}()
 	switch f {
 	case diskimage.Gzip:
-		z, err := gzip.NewReader(r)
-		if err != nil {
-			return nil, fmt.Errorf("unpacking: %w", err)
-		}
-		return z, nil
+		z, err = gzip.NewReader(bufio.NewReaderSize(r, readAhead))
 	case diskimage.Bzip2:
-		return bzip2.NewReader(r), nil
-	case diskimage.Xz, diskimage.Zstd:
-		return nil, fmt.Errorf("%s cannot be unpacked: offer the image as it is, or as gzip", f)
+		z = bzip2.NewReader(bufio.NewReaderSize(r, readAhead))
+	case diskimage.Xz:
+		z, size, err = unpackXz(r, packed)
+	case diskimage.Zstd:
+		z, size, err = unpackZstd(r, packed)
+	default:
+		return r, packed, nil
 	}
-	return r, nil
+	return &unpacker{f, z}, size, err
+}
+
+// unpacker is a reader of what is packed, and may be damaged in any way.
+type unpacker struct {
+	format diskimage.Format
+	z      io.Reader
+}
+
+// Read reads what was packed. What the unpacker panics of spoils this file, and not the service.
+func (u *unpacker) Read(p []byte) (n int, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			n, err = 0, fmt.Errorf("%s: the unpacker broke down: %v", u.format, p)
+		}
+	}()
+	return u.z.Read(p)
+}
+
+// heeding reads no further once its context has ended: much may be read before anything comes of it.
+type heeding struct {
+	ctx context.Context
+	io.ReadSeeker
+}
+
+// Read reads, unless it is over.
+func (h heeding) Read(p []byte) (int, error) {
+	if err := context.Cause(h.ctx); err != nil {
+		return 0, err
+	}
+	return h.ReadSeeker.Read(p)
 }
 
 // chunk is how much is copied between two looks at whether to go on.
 const chunk = 4 << 20
+
+// most are the bytes of the largest file of a disk.
+func (j *job) most() int64 {
+	if j.maxVirtual > 0 {
+		return largest(j.maxVirtual)
+	}
+	return largest(diskimage.DefaultMaxVirtual)
+}
+
+func (j *job) tooLarge() error { return fmt.Errorf("it is more than %d bytes", j.most()) }
 
 // copy writes the disk, no more of it than the largest may have.
 func (j *job) copy(ctx context.Context, r io.Reader) error {
@@ -70,19 +137,14 @@ func (j *job) copy(ctx context.Context, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	most := j.maxVirtual
-	if most <= 0 {
-		most = diskimage.DefaultMaxVirtual
-	}
-	most = largest(most)
 	for done := int64(0); err == nil; {
 		if err = context.Cause(ctx); err != nil {
 			break
 		}
 		var n int64
 		n, err = io.CopyN(w, r, chunk)
-		if done += n; done > most {
-			err = fmt.Errorf("it is more than %d bytes", most)
+		if done += n; done > j.most() {
+			err = j.tooLarge()
 		}
 	}
 	if errors.Is(err, io.EOF) {
