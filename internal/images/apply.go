@@ -29,8 +29,8 @@ type applier struct {
 	d      Deps
 	t      *Target
 	clouds map[string]*sight
-	shares []Action          // to be shared, by the plan
-	uses   map[noteKey]Place // where VMs run from retired images
+	shares []Action       // to be shared, by the plan
+	uses   map[cloudImage]Place // where VMs run from retired images
 	mu     sync.Mutex
 	all    []Result
 }

@@ -2,7 +2,6 @@ package images
 
 import (
 	"context"
-	"slices"
 
 	"github.com/fedsite/fedsite/internal/openstack"
 	"github.com/fedsite/fedsite/internal/store"
@@ -15,14 +14,9 @@ type Note struct {
 	Sum    string // of the content in Glance, as sumOf gives it
 }
 
-// noteKey says of which image a note is.
-type noteKey struct {
-	Place
-	Image string // Glance's id
-}
-
-// Notes are those of a site. One of no image says that the place was looked at before.
-type Notes map[noteKey]Note
+// Notes are those of a site, by place and by Glance's id of the image. A place that has some was looked at before, also when it
+// has one of no image only.
+type Notes map[Place]map[string]Note
 
 // sumOf is the checksum that Glance has of an image's content: "sha512:…", of an old Glance "md5:…"; "" = none.
 func sumOf(i openstack.StoredImage) string {
@@ -37,8 +31,7 @@ func sumOf(i openstack.StoredImage) string {
 
 // begun tells whether a place was looked at before: what is there without a note is not from here.
 func (n Notes) begun(p Place) bool {
-	_, seen := n[noteKey{p, ""}]
-	return seen
+	return len(n[p]) > 0
 }
 
 // genuine tells whether the content of an image is what its marks say. It is when Glance's own checksum is the source's, or the
@@ -49,7 +42,7 @@ func (n Notes) genuine(x present, at Place) bool {
 	if sum != "" && sum == string(x.m.Digest) {
 		return true
 	}
-	if note, known := n[noteKey{at, x.ID}]; known {
+	if note, known := n[at][x.ID]; known {
 		return note.Digest == x.m.Digest && note.Sum == sum
 	}
 	return !n.begun(at) && (x.m.Former != nil || !x.spoilt())
@@ -67,15 +60,18 @@ func readNotes(ctx context.Context, d Deps, siteID string) (Notes, error) {
 		defer rows.Close()
 		for rows.Next() {
 			var (
-				k      noteKey
-				digest string
-				n      Note
+				at            Place
+				image, digest string
+				n             Note
 			)
-			if err := rows.Scan(&k.Cloud, &k.Project, &k.Image, &digest, &n.Sum); err != nil {
+			if err := rows.Scan(&at.Cloud, &at.Project, &image, &digest, &n.Sum); err != nil {
 				return err
 			}
 			n.Digest = Digest(digest)
-			all[k] = n
+			if all[at] == nil {
+				all[at] = map[string]Note{}
+			}
+			all[at][image] = n
 		}
 		return rows.Err()
 	})
@@ -83,9 +79,9 @@ func readNotes(ctx context.Context, d Deps, siteID string) (Notes, error) {
 }
 
 // writeNote notes what an image is.
-func writeNote(tx *store.Tx, siteID string, k noteKey, n Note) error {
+func writeNote(tx *store.Tx, siteID string, at Place, image string, n Note) error {
 	_, err := tx.Exec(`INSERT INTO image_note (site, cloud, project, image, digest, sum) VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT (site, cloud, project, image) DO UPDATE SET digest = excluded.digest, sum = excluded.sum`, siteID, k.Cloud, k.Project, k.Image, string(n.Digest), n.Sum)
+ON CONFLICT (site, cloud, project, image) DO UPDATE SET digest = excluded.digest, sum = excluded.sum`, siteID, at.Cloud, at.Project, image, string(n.Digest), n.Sum)
 	return err
 }
 
@@ -103,14 +99,14 @@ func keepNotes(ctx context.Context, d Deps, t *Target, seen Seen) error {
 				continue
 			}
 			if err := writing(ctx, d, func(tx *store.Tx) error {
-				for k, n := range add {
-					if err := writeNote(tx, t.Site.ID, k, n); err != nil {
+				for image, n := range add {
+					if err := writeNote(tx, t.Site.ID, at, image, n); err != nil {
 						return err
 					}
 				}
-				for _, k := range gone {
+				for _, image := range gone {
 					for _, table := range []string{"image_note", "image_use"} {
-						if _, err := tx.Exec(`DELETE FROM `+table+` WHERE site = $1 AND cloud = $2 AND image = $3`, t.Site.ID, k.Cloud, k.Image); err != nil {
+						if _, err := tx.Exec(`DELETE FROM `+table+` WHERE site = $1 AND cloud = $2 AND image = $3`, t.Site.ID, at.Cloud, image); err != nil {
 							return err
 						}
 					}
@@ -125,20 +121,24 @@ func keepNotes(ctx context.Context, d Deps, t *Target, seen Seen) error {
 }
 
 // changes gives the notes that are to be added for a place, and those whose images are not there any more.
-func (n Notes) changes(at Place, images []openstack.StoredImage, instance string) (add Notes, gone []noteKey) {
-	add = Notes{}
+func (n Notes) changes(at Place, images []openstack.StoredImage, instance string) (add map[string]Note, gone []string) {
+	add = map[string]Note{}
 	if !n.begun(at) {
-		add[noteKey{at, ""}] = Note{}
+		add[""] = Note{}
 		for _, i := range images {
 			x := present{i, readMarks(i)}
 			if sum := sumOf(i); x.m.Manager == instance && x.m.State != Uploading && sum != "" && n.genuine(x, at) {
-				add[noteKey{at, i.ID}] = Note{x.m.Digest, sum}
+				add[i.ID] = Note{x.m.Digest, sum}
 			}
 		}
 	}
-	for k := range n {
-		if k.Place == at && k.Image != "" && !slices.ContainsFunc(images, func(i openstack.StoredImage) bool { return i.ID == k.Image }) {
-			gone = append(gone, k)
+	there := map[string]bool{"": true}
+	for _, i := range images {
+		there[i.ID] = true
+	}
+	for image := range n[at] {
+		if !there[image] {
+			gone = append(gone, image)
 		}
 	}
 	return add, gone
@@ -147,6 +147,6 @@ func (n Notes) changes(at Place, images []openstack.StoredImage, instance string
 // noteContent writes down what an image is that an action brings or takes over.
 func (a *applier) noteContent(ctx context.Context, x Action, image, sum string) error {
 	return writing(ctx, a.d, func(tx *store.Tx) error {
-		return writeNote(tx, a.t.Site.ID, noteKey{x.Place, image}, Note{x.Entry.Digest, sum})
+		return writeNote(tx, a.t.Site.ID, x.Place, image, Note{x.Entry.Digest, sum})
 	})
 }

@@ -39,20 +39,20 @@ func TestGenuine(t *testing.T) {
 		notes  Notes
 		want   bool
 	}{
-		"Glance has the list's checksum":              {entry: sha512List, notes: Notes{{place, ""}: seen}, want: true},
+		"Glance has the list's checksum":              {entry: sha512List, notes: Notes{place: {"": seen}}, want: true},
 		"it has another one":                          {entry: sha512List, change: []func(*openstack.StoredImage){other}},
-		"another one, said to be converted":           {entry: sha512List, change: []func(*openstack.StoredImage){other, withProperties(map[string]string{markConverted: "ova to qcow2", markHash: evil})}, notes: Notes{{place, ""}: seen}},
+		"another one, said to be converted":           {entry: sha512List, change: []func(*openstack.StoredImage){other, withProperties(map[string]string{markConverted: "ova to qcow2", markHash: evil})}, notes: Notes{place: {"": seen}}},
 		"the same, and the database was lost":         {entry: sha512List, change: []func(*openstack.StoredImage){other, withProperties(map[string]string{markConverted: "ova to qcow2", markHash: evil})}, want: true},
-		"another one, said to be taken over":          {entry: sha512List, change: []func(*openstack.StoredImage){other, withProperties(map[string]string{markFormer: `{"manager":"cloudkeeper-os"}`})}, notes: Notes{{place, ""}: seen}},
+		"another one, said to be taken over":          {entry: sha512List, change: []func(*openstack.StoredImage){other, withProperties(map[string]string{markFormer: `{"manager":"cloudkeeper-os"}`})}, notes: Notes{place: {"": seen}}},
 		"taken over, and the database was lost":       {entry: sha512List, change: []func(*openstack.StoredImage){other, withProperties(map[string]string{markFormer: `{"manager":"cloudkeeper-os"}`})}, want: true},
-		"converted here":                              {entry: sha512List, change: []func(*openstack.StoredImage){other}, notes: Notes{{place, ""}: seen, {place, "g"}: {sha512List.Digest, SHA512 + ":" + evil}}, want: true},
-		"converted here, and marked as another disk":  {entry: sha512List, change: []func(*openstack.StoredImage){other}, notes: Notes{{place, ""}: seen, {place, "g"}: {registry.Digest, SHA512 + ":" + evil}}},
-		"of a registry, brought here":                 {entry: registry, notes: Notes{{place, ""}: seen, {place, "g"}: {registry.Digest, SHA512 + ":" + registry.Digest.Hex()}}, want: true},
-		"of a registry, from somebody":                {entry: registry, notes: Notes{{place, ""}: seen}},
+		"converted here":                              {entry: sha512List, change: []func(*openstack.StoredImage){other}, notes: Notes{place: {"": seen, "g": {sha512List.Digest, SHA512 + ":" + evil}}}, want: true},
+		"converted here, and marked as another disk":  {entry: sha512List, change: []func(*openstack.StoredImage){other}, notes: Notes{place: {"": seen, "g": {registry.Digest, SHA512 + ":" + evil}}}},
+		"of a registry, brought here":                 {entry: registry, notes: Notes{place: {"": seen, "g": {registry.Digest, SHA512 + ":" + registry.Digest.Hex()}}}, want: true},
+		"of a registry, from somebody":                {entry: registry, notes: Notes{place: {"": seen}}},
 		"of a registry, and the database was lost":    {entry: registry, want: true},
-		"of a registry, in a project that is new":     {entry: registry, notes: Notes{{Place{"c1", "P2"}, ""}: seen}, want: true},
-		"an old Glance has no SHA-512, brought here":  {entry: sha512List, change: []func(*openstack.StoredImage){old}, notes: Notes{{place, ""}: seen, {place, "g"}: {sha512List.Digest, "md5:d41d8cd9"}}, want: true},
-		"an old Glance has no SHA-512, from somebody": {entry: sha512List, change: []func(*openstack.StoredImage){old}, notes: Notes{{place, ""}: seen}},
+		"of a registry, in a project that is new":     {entry: registry, notes: Notes{Place{"c1", "P2"}: {"": seen}}, want: true},
+		"an old Glance has no SHA-512, brought here":  {entry: sha512List, change: []func(*openstack.StoredImage){old}, notes: Notes{place: {"": seen, "g": {sha512List.Digest, "md5:d41d8cd9"}}}, want: true},
+		"an old Glance has no SHA-512, from somebody": {entry: sha512List, change: []func(*openstack.StoredImage){old}, notes: Notes{place: {"": seen}}},
 	} {
 		i := held("g", c.entry, s, c.change...)
 		if got := c.notes.genuine(present{i, readMarks(i)}, place); got != c.want {
@@ -70,8 +70,8 @@ func TestPlanForged(t *testing.T) {
 	v := vectorList(t, "vo-list-1", func(l *vmlist.List) { l.Images = l.Images[1:2] })
 	forged := held("g", v.Entries[0], s, func(i *openstack.StoredImage) { i.HashValue = strings.Repeat("e", 128) }, withProperties(map[string]string{markConverted: "ova to qcow2", markHash: strings.Repeat("e", 128)}))
 	unfinished := held("g", v.Entries[0], s, func(i *openstack.StoredImage) { i.HashValue = strings.Repeat("e", 128) }, withProperties(map[string]string{markState: string(Uploading), markConverted: "ova to qcow2"}))
-	looked := Notes{{Place{"c1", "P1"}, ""}: {}}
-	brought := Notes{{Place{"c1", "P1"}, ""}: {}, {Place{"c1", "P1"}, "g"}: {v.Entries[0].Digest, SHA512 + ":" + strings.Repeat("e", 128)}}
+	looked := Notes{Place{"c1", "P1"}: {"": {}}}
+	brought := Notes{Place{"c1", "P1"}: {"": {}, "g": {v.Entries[0].Digest, SHA512 + ":" + strings.Repeat("e", 128)}}}
 	for name, c := range map[string]struct {
 		image openstack.StoredImage
 		notes Notes
@@ -129,22 +129,21 @@ func TestNotesKept(t *testing.T) {
 			}
 			return now
 		}
-		first, second, empty := noteKey{Place{"c1", "P1"}, ""}, noteKey{Place{"c1", "P2"}, ""}, Note{}
-		g1 := noteKey{Place{"c1", "P1"}, "g1"}
+		first, second, empty := Place{"c1", "P1"}, Place{"c1", "P2"}, Note{}
 		sum := Note{e.Digest, string(e.Digest)}
 		foreign := openstack.StoredImage{ID: "f", Status: "active", HashAlgo: SHA512, HashValue: strings.Repeat("f", 128)}
-		if d := cmp.Diff(Notes{first: empty, second: empty, g1: sum}, look(cloudOf(held("g1", e, s), foreign))); d != "" {
+		if d := cmp.Diff(Notes{first: {"": empty, "g1": sum}, second: {"": empty}}, look(cloudOf(held("g1", e, s), foreign))); d != "" {
 			t.Errorf("the first look (-want +got):\n%s", d)
 		}
-		if d := cmp.Diff(Notes{first: empty, second: empty, g1: sum}, look(cloudOf(held("g1", e, s), held("g2", e, s)))); d != "" {
+		if d := cmp.Diff(Notes{first: {"": empty, "g1": sum}, second: {"": empty}}, look(cloudOf(held("g1", e, s), held("g2", e, s)))); d != "" {
 			t.Errorf("the second look, with one that somebody made (-want +got):\n%s", d)
 		}
 		failed := cloudOf()
 		failed.Places["P1"] = PlaceState{Failed: errMeanwhile}
-		if d := cmp.Diff(Notes{first: empty, second: empty, g1: sum}, look(failed)); d != "" {
+		if d := cmp.Diff(Notes{first: {"": empty, "g1": sum}, second: {"": empty}}, look(failed)); d != "" {
 			t.Errorf("a project that fails (-want +got):\n%s", d)
 		}
-		if d := cmp.Diff(Notes{first: empty, second: empty}, look(cloudOf())); d != "" {
+		if d := cmp.Diff(Notes{first: {"": empty}, second: {"": empty}}, look(cloudOf())); d != "" {
 			t.Errorf("it is gone (-want +got):\n%s", d)
 		}
 	})
@@ -166,7 +165,7 @@ func TestMarked(t *testing.T) {
 func TestUsedAsksOnce(t *testing.T) {
 	d := Deps{DB: storetest.Open(t, store.Config{Path: filepath.Join(t.TempDir(), "db")}), Now: time.Now}
 	idle, busy := &project{}, &project{vms: []openstack.ServerRef{{ID: "vm1"}}}
-	var first map[noteKey]Place
+	var first map[cloudImage]Place
 	for run, want := range []int{4, 1, 1} {
 		uses, err := readUses(t.Context(), d, "")
 		if err != nil {

@@ -32,6 +32,9 @@ func (a *applier) remove(ctx context.Context, s Store, x Action) string {
 	return ""
 }
 
+// cloudImage is an image in a cloud's Glance.
+type cloudImage struct{ Cloud, Image string }
+
 // nameOf is the name of a place's project, for people.
 func (a *applier) nameOf(p Place) string {
 	return cmp.Or(a.clouds[p.Cloud].Places[p.Project].Name, p.Project)
@@ -41,7 +44,7 @@ func (a *applier) nameOf(p Place) string {
 // an image that stays in use costs one request in a run, however many projects there are.
 func (a *applier) used(ctx context.Context, cloud, image string) (Place, []string, error) {
 	places, unknown := a.users(cloud, image)
-	key := noteKey{Place{Cloud: cloud}, image}
+	key := cloudImage{cloud, image}
 	a.mu.Lock()
 	last, known := a.uses[key]
 	a.mu.Unlock()
@@ -135,8 +138,8 @@ func (a *applier) vms(ctx context.Context, p Place, image string) ([]string, err
 }
 
 // readUses gives where VMs were seen last that run from a site's retired images.
-func readUses(ctx context.Context, d Deps, siteID string) (map[noteKey]Place, error) {
-	all := map[noteKey]Place{}
+func readUses(ctx context.Context, d Deps, siteID string) (map[cloudImage]Place, error) {
+	all := map[cloudImage]Place{}
 	err := reading(ctx, d, func(tx *store.Tx) error {
 		clear(all)
 		rows, err := tx.Query(`SELECT cloud, image, used_cloud, used_project FROM image_use WHERE site = $1`, siteID)
@@ -146,7 +149,7 @@ func readUses(ctx context.Context, d Deps, siteID string) (map[noteKey]Place, er
 		defer rows.Close()
 		for rows.Next() {
 			var (
-				k noteKey
+				k cloudImage
 				p Place
 			)
 			if err := rows.Scan(&k.Cloud, &k.Image, &p.Cloud, &p.Project); err != nil {
@@ -160,7 +163,7 @@ func readUses(ctx context.Context, d Deps, siteID string) (map[noteKey]Place, er
 }
 
 // keepUse remembers where VMs run from an image. That it cannot be remembered costs requests, and nothing else.
-func (a *applier) keepUse(ctx context.Context, k noteKey, p Place) {
+func (a *applier) keepUse(ctx context.Context, k cloudImage, p Place) {
 	err := writing(ctx, a.d, func(tx *store.Tx) error {
 		_, err := tx.Exec(`INSERT INTO image_use (site, cloud, image, used_cloud, used_project) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (site, cloud, image) DO UPDATE SET used_cloud = excluded.used_cloud, used_project = excluded.used_project`, a.t.Site.ID, k.Cloud, k.Image, p.Cloud, p.Project)
