@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -43,7 +44,7 @@ type fileOwnImage struct {
 	SHA512      text       `key:"sha512" pattern:"^[0-9a-fA-F]{128}$" words:"128 hexadecimal digits"`
 	SHA256      text       `key:"sha256" pattern:"^[0-9a-fA-F]{64}$" words:"64 hexadecimal digits"`
 	Format      text       `key:"format" enum:"qcow2|raw|vmdk|vdi|vhd|vhdx|ova|iso"`
-	Size        size       `key:"size"`
+	Size        fileSize   `key:"size"`
 	Version     text       `key:"version" maxlen:"200"`
 	Description text       `key:"description"`
 	OS          text       `key:"os" maxlen:"200"`
@@ -54,10 +55,27 @@ type fileOwnImage struct {
 	Properties  dict[text] `key:"properties"`
 }
 
+// fileSize is a size whose unit may be left out, as programs and people write down what a file has.
+type fileSize struct{ size }
+
+var bareBytes = regexp.MustCompile(`^[1-9]\d{0,17}$`)
+
+func (v *fileSize) decode(d *decoder, n *node, f field) {
+	if n.kind == scalar && bareBytes.MatchString(n.text) {
+		v.V, _ = strconv.ParseInt(n.text, 10, 64)
+		return
+	}
+	if n.kind == scalar && !sizeForm.MatchString(n.text) {
+		d.fail(n, "must be a number of bytes, or a size with its unit: 500MB, 20GiB or 1TB")
+		return
+	}
+	v.size.decode(d, n, f)
+}
+
 // ParseOwnImages reads a site's own list of images:
 //
 //	images:
-//	  - {name: Debian 13, url: https://www.example.org/debian.qcow2, sha512: …, version: "1", os: debian, os_version: "13", arch: x86_64, min_ram: 512, min_disk: 10}
+//	  - {name: Debian 13, url: https://www.example.org/debian.qcow2, sha512: …, version: "1", os: debian, os_version: "13", arch: x86_64, min_ram: 512, min_disk: 10, size: 342360064}
 //
 // An entry that is wrong, or has the id of another one, is among the bad ones; only what is no such list, or is larger than
 // 1 MiB, is an error.

@@ -67,6 +67,23 @@ func TestParseOwnImages(t *testing.T) {
 	}
 }
 
+// TestOwnImageSizes: a size is a number of bytes, or has a unit.
+func TestOwnImageSizes(t *testing.T) {
+	for text, want := range map[string]int64{"12345": 12345, `"12345"`: 12345, "1": 1, "100000000000": 100_000_000_000, "999999999999999999": 999_999_999_999_999_999, "12345B": 12345, "1.5GiB": 3 << 29, "500 MB": 500_000_000} {
+		images, bad, err := ParseOwnImages("images.yaml", []byte(`images: [{name: a, url: "https://example.org/a", sha256: "`+strings.Repeat("0", 64)+`", size: `+text+"}]"))
+		if err != nil || len(bad) > 0 || len(images) != 1 || images[0].Size != want {
+			t.Errorf("%s: %+v, %+v, %v", text, images, bad, err)
+		}
+	}
+	unit := "must be a number of bytes, or a size with its unit: 500MB, 20GiB or 1TB"
+	for text, want := range map[string]string{"0": unit, "-5": unit, "1.5": unit, "1e6": unit, "0x10": unit, "012": unit, "12 bytes": unit, "9999999999999999999": unit, "9999999TB": "must be at least 1B", "[1]": "must be a size like 20GiB"} {
+		images, bad, err := ParseOwnImages("images.yaml", []byte(`images: [{name: a, url: "https://example.org/a", sha256: "`+strings.Repeat("0", 64)+`", size: `+text+"}]"))
+		if err != nil || len(images) > 0 || len(bad) != 1 || !strings.Contains(bad[0].Reason, "images[0].size: "+want) {
+			t.Errorf("%s: %+v, %+v, %v", text, images, bad, err)
+		}
+	}
+}
+
 // TestBlocks: what is written is read again, and what is not understood is an error.
 func TestBlocks(t *testing.T) {
 	all := []ImageBlock{{Checksum: "sha512:" + strings.Repeat("a", 128), Reason: "miner: \"x\"\n", Since: "2026-11-27T00:00:00Z", By: "ops"}, {Ref: "egi/egi_vm_images/ubuntu:24.04", Reason: "CVE"}}
