@@ -148,8 +148,8 @@ func TestShowOfNoFile(t *testing.T) {
 func TestTemplate(t *testing.T) {
 	for _, o := range []TemplateOptions{{}, {Site: "NCG-INGRID-PT", Cloud: "r1", OSCloud: "egi"}, {Site: "A: b #c", Cloud: "null", OSCloud: `x"y`}} {
 		text := string(Template(o))
-		if n := strings.Count(text, "\n"); n > 15 {
-			t.Errorf("%d lines, more than 15:\n%s", n, text)
+		if n := strings.Count(text, "\n"); n > 18 {
+			t.Errorf("%d lines, more than 18:\n%s", n, text)
 		}
 		c := parsed(t, text)
 		s := c.Sites[0]
@@ -171,6 +171,11 @@ func TestTemplate(t *testing.T) {
 		}
 		if wrong := report(t, strings.Join(all, "")); wrong != nil {
 			t.Errorf("the hints do not load: %v\n%s", wrong, strings.Join(all, ""))
+			continue
+		}
+		images := parsed(t, strings.Join(all, "")).Sites[0].Images
+		if images.Mode != "observe" || len(images.Sources) != 2 || images.Sources[0].List == nil || images.Sources[0].List.EndorserDN == "" || images.Sources[1].Registry == nil || images.Sources[1].Registry.Project == "" {
+			t.Errorf("images in the hints: %s, %+v", images.Mode, images.Sources)
 		}
 	}
 }

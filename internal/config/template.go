@@ -25,6 +25,10 @@ credentials:
 accounting:
   mode: observe             # then active, which sends
   # previously: caso        # what sent this site's records before: caso or nothing
+# images:                   # plans only, until mode: active
+#   sources:
+#     - {list: "https://vmcaster.appdb.egi.eu/store/vo/vo.example.org/image.list", endorser: {dn: /DC=EU/DC=EGI/C=NL/O=Hosts/O=EGI.eu/CN=appdb.egi.eu}}
+#     - {oci: registry.egi.eu/egi_vm_images, vos: "*"}
 # flavors: {"*": {benchmark: {type: HEPscore23, value: 15.2}}}
 # notify: {email: cloud-ops@example.org}   # on change of health, and each morning
 # network: {proxy: "http://proxy.example.org:3128", no_proxy: [.example.org]}
