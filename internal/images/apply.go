@@ -29,7 +29,7 @@ type applier struct {
 	d      Deps
 	t      *Target
 	clouds map[string]*sight
-	shares []Action       // to be shared, by the plan
+	shares []Action             // to be shared, by the plan
 	uses   map[cloudImage]Place // where VMs run from retired images
 	mu     sync.Mutex
 	all    []Result

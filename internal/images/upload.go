@@ -76,7 +76,6 @@ var errTooLarge = errors.New("too large")
 type content struct {
 	format    diskimage.Format
 	virtual   int64  // bytes of the disk
-	hash      string // SHA-512, where it is known before; "" = it is not
 	converted string // "ova to qcow2"; "" = as it came
 }
 
@@ -162,9 +161,6 @@ func (a *applier) create(ctx context.Context, o *order, c content) error {
 	d := describe(*x.Entry, x.also, c.virtual, a.t.Settings)
 	d.Properties[markState] = string(Uploading)
 	d.Properties[markVirtual] = strconv.FormatInt(c.virtual, 10)
-	if c.hash != "" {
-		d.Properties[markHash] = c.hash
-	}
 	if c.converted != "" {
 		d.Properties[markConverted] = c.converted
 	}
