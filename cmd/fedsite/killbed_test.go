@@ -165,8 +165,8 @@ func (p *preserve) serve(service string, h http.Handler, secure *tls.Config) net
 
 type preyKey struct{}
 
-// guard tells the process's hunter of each request before the service sees it, and before its answer goes out. A process
-// that is killed then gets no answer; what the service has not seen is kept, and may still arrive.
+// guard tells the process's hunter of each request before the service sees it, before its answer goes out, and when half of
+// a long answer is out. A process that is killed then gets no more; what the service has not seen is kept, and may still arrive.
 func guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		from := r.Context().Value(preyKey{}).(*prey)
@@ -192,9 +192,24 @@ func guard(next http.Handler) http.Handler {
 			w.Header()[k] = v
 		}
 		w.WriteHeader(answer.Code)
-		_, _ = w.Write(answer.Body.Bytes())
+		text := answer.Body.Bytes()
+		if len(text) > longAnswer {
+			_, _ = w.Write(text[:len(text)/2])
+			_ = http.NewResponseController(w).Flush() // who has gone away meanwhile sees no more of it
+			if from.event(amidAnswer + r.URL.Path) {
+				panic(http.ErrAbortHandler)
+			}
+			text = text[len(text)/2:]
+		}
+		_, _ = w.Write(text)
 	})
 }
+
+// A process is also killed when it has got one half of an answer that is longer than longAnswer bytes.
+const (
+	longAnswer = 64 << 10
+	amidAnswer = "amid the answer to GET "
+)
 
 // write writes the files that the program needs.
 func (p *preserve) write(keystone string, broker, authn net.Addr) {

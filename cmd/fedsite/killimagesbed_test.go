@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
 	"encoding/json"
@@ -18,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fedsite/fedsite/internal/emulator/federation/registry"
 	"github.com/fedsite/fedsite/internal/emulator/openstack"
 	"github.com/fedsite/fedsite/internal/emulator/world"
 	"github.com/fedsite/fedsite/internal/run"
@@ -27,11 +29,30 @@ import (
 
 type image = world.Image
 
-// lists are the versions of an image list: title → content. The second has a successor of one, lacks one, and has a new one
-// that is so large that it goes by way of the disk.
-var lists = []map[string][]byte{
-	{"one": disk(3<<19, 1), "two": disk(1<<19, 2), "three": disk(1<<19, 3)},
-	{"one": disk(2<<20, 4), "three": disk(1<<19, 3), "large": disk(3<<20, 5)},
+// edition is what there is at a time: on a signed list by title, and in a registry by repository and tag.
+type edition struct{ list, registry map[string]file }
+
+type file struct {
+	format string
+	body   []byte
+}
+
+// raws are editions of disks that are taken as they are. The second has a successor of one on the list and in the registry,
+// lacks one of either, and has a new one that is so large that it goes by way of the disk. When the third is asked for, what
+// the registry lacks has been missing for long.
+var raws = []edition{
+	{list: rawDisks(3<<19, 1, "one", 1<<19, 2, "two", 1<<19, 3, "three"), registry: rawDisks(1<<19, 6, "images/moving:1", 1<<19, 7, "images/going:1")},
+	{list: rawDisks(2<<20, 4, "one", 1<<19, 3, "three", 3<<20, 5, "large"), registry: rawDisks(1<<19, 8, "images/moving:1")},
+	{list: rawDisks(2<<20, 4, "one", 1<<19, 3, "three", 3<<20, 5, "large"), registry: rawDisks(1<<19, 8, "images/moving:1")},
+}
+
+// rawDisks are disks: size, seed, name.
+func rawDisks(of ...any) map[string]file {
+	all := map[string]file{}
+	for ; len(of) > 0; of = of[3:] {
+		all[of[2].(string)] = file{"raw", disk(of[0].(int), byte(of[1].(int)))}
+	}
+	return all
 }
 
 // disk is a raw disk with a boot sector.
@@ -41,27 +62,38 @@ func disk(n int, seed byte) []byte {
 	return body
 }
 
-// gallery is a cloud and a publisher of images on loopback, at instants that stand still, in which processes of the program
+// gallery is a cloud, and publishers of images, on loopback, at instants that stand still, in which processes of the program
 // are hunted.
 type gallery struct {
 	*preserve
 	cloud     *openstack.Cloud
 	publisher string // URL
+	editions  []edition
 
 	mu       sync.Mutex
 	version  int
 	signed   []byte
-	had      map[string]bool // "project title" that has a working image
+	registry *registry.Registry
+	sums     map[string]string // SHA-512 by digest, as marks say it
+	had      map[string]bool   // "project title" that has a working image
 	problems []string
+	asked    func(r *http.Request) // hears of what the publisher is asked for; may be nil
 }
 
-func newGallery(t *testing.T) *gallery {
+// newGallery has the editions offered one after the other. more is what the configuration of images has beside.
+func newGallery(t *testing.T, editions []edition, more string) *gallery {
 	t.Helper()
 	w := world.Generate(world.Options{Seed: 6, At: first.Add(-time.Hour), Projects: 2, VMs: 2})
-	g := &gallery{preserve: &preserve{t: t, dir: t.TempDir(), world: w, now: first, onto: map[string]*prey{}, closed: map[net.Conn]func(){}}}
+	g := &gallery{preserve: &preserve{t: t, dir: t.TempDir(), world: w, now: first, onto: map[string]*prey{}, closed: map[net.Conn]func(){}}, editions: editions, sums: map[string]string{}}
 	g.cloud = openstack.New(w, g.clock, openstack.Options{})
 	g.cloud.SetBase("http://" + g.serve("all", g.watched(g.cloud.Handler()), nil).String())
 	g.publisher = "http://" + g.serve("all", http.HandlerFunc(g.give), nil).String()
+	if editions[0].registry != nil {
+		at := g.serve("all", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.present().ServeHTTP(w, r) }), nil)
+		more += fmt.Sprintf("  sources: [{name: list, list: \"%s/list\", vos: \"*\"}, {name: registry, oci: \"http://%s/images\", vos: \"*\"}]\n", g.publisher, at)
+	} else {
+		more += fmt.Sprintf("  sources: [{name: list, list: \"%s/list\", vos: \"*\"}]\n", g.publisher)
+	}
 	ca, err := os.ReadFile("../../internal/app/testdata/pki/example-grid-root.pem")
 	if err != nil {
 		t.Fatal(err)
@@ -80,13 +112,10 @@ discovery: {mode: disabled}
 store: {path: %q}
 images:
   mode: active
-  formats: [raw]
   sharing: members
-  stage_above: 2.5MiB
   ca_dir: %q
   staging_dir: %q
-  sources: [{name: list, list: "%s/list", vos: "*"}]
-`, world.Admin, world.AdminPass, g.cloud.AuthURL(), w.Projects[0].ID, w.Projects[1].ID, g.file("state"), g.file("ca"), g.file("staging"), g.publisher)} {
+%s`, world.Admin, world.AdminPass, g.cloud.AuthURL(), w.Projects[0].ID, w.Projects[1].ID, g.file("state"), g.file("ca"), g.file("staging"), more)} {
 		if err := os.WriteFile(g.file(name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -94,35 +123,46 @@ images:
 	return g
 }
 
+// present is the registry of the edition that is there.
+func (g *gallery) present() *registry.Registry {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.registry
+}
+
 // give is the publisher: the list, and each file under its title and version.
 func (g *gallery) give(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	body := g.signed
+	if g.asked != nil {
+		g.asked(r)
+	}
 	g.mu.Unlock()
 	if r.URL.Path != "/list" {
 		var version int
 		var title string
-		if _, err := fmt.Sscanf(r.URL.Path, "/%d/%s", &version, &title); err != nil || lists[version][title] == nil {
+		if _, err := fmt.Sscanf(r.URL.Path, "/%d/%s", &version, &title); err != nil || g.editions[version].list[title].body == nil {
 			http.NotFound(w, r)
 			return
 		}
-		body = lists[version][title]
+		body = g.editions[version].list[title].body
 	}
 	sum := sha512.Sum512(body)
 	w.Header().Set("ETag", `"`+hex.EncodeToString(sum[:8])+`"`)
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
 }
 
-// publish signs a version of the list, and has it served, with a minute's pause since the last.
+// publish signs a version of the list and fills the registry, hours after the last.
 func (g *gallery) publish(t *testing.T, version int) {
 	t.Helper()
-	g.stand(first.Add(time.Duration(version) * time.Hour))
+	g.stand(g.from(version))
+	e := g.editions[version]
 	var all []any
-	for _, title := range slices.Sorted(maps.Keys(lists[version])) {
-		sum := sha512.Sum512(lists[version][title])
+	for _, title := range slices.Sorted(maps.Keys(e.list)) {
+		f := e.list[title]
 		all = append(all, map[string]any{"hv:image": map[string]any{"dc:identifier": title, "ad:mpuri": "https://appdb.example.org/" + title, "dc:title": title, "dc:description": "A disk", "hv:version": fmt.Sprint(version + 1),
-			"hv:format": "RAW", "hv:size": fmt.Sprint(len(lists[version][title])), "hv:uri": g.publisher + fmt.Sprintf("/%d/%s", version, title), "sl:arch": "x86_64", "sl:os": "Linux", "sl:osname": "Ubuntu", "sl:osversion": "24.04",
-			"sl:checksum:sha512": hex.EncodeToString(sum[:])}})
+			"hv:format": strings.ToUpper(f.format), "hv:size": fmt.Sprint(len(f.body)), "hv:uri": g.publisher + fmt.Sprintf("/%d/%s", version, title), "sl:arch": "x86_64", "sl:os": "Linux", "sl:osname": "Ubuntu", "sl:osversion": "24.04",
+			"sl:checksum:sha512": g.sum(f, false)}})
 	}
 	body, err := json.Marshal(map[string]any{"hv:imagelist": map[string]any{"dc:identifier": "76fdee70-8119-5d33-9f40-3c57e1c60df1", "dc:title": "A list", "dc:date:created": "2026-10-01T10:00:00Z", "dc:date:expires": "2499-12-31T22:00:00Z",
 		"ad:vo": "ops", "hv:version": fmt.Sprint(version + 1), "hv:images": all, "hv:endorser": map[string]any{"hv:x509": map[string]any{"hv:dn": "/DC=EU/DC=EGI/C=NL/O=Hosts/O=EGI.eu/CN=appdb.example.org", "hv:ca": "/DC=org/DC=example-grid/CN=Example Grid Root CA"}}}})
@@ -133,22 +173,70 @@ func (g *gallery) publish(t *testing.T, version int) {
 	key, err2 := os.ReadFile("../../internal/app/testdata/pki/endorser.key")
 	identity, err3 := smime.ParseIdentity(cert, key)
 	signed, err4 := smime.Sign(body, identity, first)
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	filled, err5 := g.filled(e)
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		t.Fatal(err)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.version, g.signed, g.had, g.problems = version, signed, map[string]bool{}, nil
+	g.version, g.signed, g.registry, g.had, g.problems = version, signed, filled, map[string]bool{}, nil
+}
+
+// from is when a version is published.
+func (g *gallery) from(version int) time.Time {
+	return first.Add(time.Duration(version) * 2 * time.Hour)
+}
+
+// filled is a registry with what an edition has in it.
+func (g *gallery) filled(e edition) (*registry.Registry, error) {
+	r := registry.New(g.clock, registry.Options{})
+	r.Project("images", true)
+	for _, ref := range slices.Sorted(maps.Keys(e.registry)) {
+		repository, tag, _ := strings.Cut(ref, ":")
+		f := e.registry[ref]
+		g.sum(f, true)
+		if _, err := r.Push(registry.Image{Repository: repository, Tags: []string{tag}, Content: bytes.NewReader(f.body), Name: "disk", Annotations: map[string]string{
+			"eu.egi.cloud.tag": tag, "org.openstack.glance.disk_format": f.format, "org.openstack.glance.os_distro": "ubuntu", "org.openstack.glance.architecture": "x86_64"}}); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// sum gives the checksum by which a source says a file, and keeps what Glance will say of it.
+func (g *gallery) sum(f file, sha256s bool) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	long, short := sha512.Sum512(f.body), sha256.Sum256(f.body)
+	text := hex.EncodeToString(long[:])
+	if sha256s {
+		g.sums["sha256:"+hex.EncodeToString(short[:])] = text
+	} else {
+		g.sums["sha512:"+text] = text
+	}
+	return text
 }
 
 // hunt starts "fedsite images apply" on a database, to be killed at an event; 0 = at none.
 func (g *gallery) hunt(t *testing.T, db store.Config, at int) *prey {
 	t.Helper()
-	p := newPrey(t, at, []string{"FEDSITE_CONFIG=" + g.file("fedsite.yaml"), "FEDSITE_DATABASE=" + filepath.Dir(db.Path), victimEnv + "=" + g.clock().Format(time.RFC3339Nano), "HOME=" + g.dir}, "images", "apply")
+	p := g.aim(t, db, at)
+	p.start()
+	return p
+}
+
+// aim is hunt, but for the start.
+func (g *gallery) aim(t *testing.T, db store.Config, at int) *prey {
+	t.Helper()
+	where := db.URL
+	if where == "" {
+		where = filepath.Dir(db.Path)
+	}
+	p := newPrey(t, at, []string{"FEDSITE_CONFIG=" + g.file("fedsite.yaml"), "FEDSITE_DATABASE=" + where, victimEnv + "=" + g.clock().Format(time.RFC3339Nano), "HOME=" + g.dir}, "images", "apply")
+	p.ready = g.midway
 	g.preserve.mu.Lock()
 	g.onto["all"] = p
 	g.preserve.mu.Unlock()
-	p.start()
 	return p
 }
 
@@ -162,14 +250,38 @@ func (g *gallery) idle(t *testing.T, db store.Config) {
 			t.Errorf("a run with nothing to do: %s", e)
 		}
 	}
+	g.tidy(t)
+}
+
+// clear takes away what a test that failed has left in the staging directory.
+func (g *gallery) clear(t *testing.T) {
+	t.Helper()
+	left, err := filepath.Glob(g.file("staging/*"))
+	for _, path := range left {
+		err = errors.Join(err, os.RemoveAll(path))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tidy: nothing is left in the staging directory, and nobody works there.
+func (g *gallery) tidy(t *testing.T) {
+	t.Helper()
 	if left, err := os.ReadDir(g.file("staging")); err != nil || len(left) > 0 {
 		t.Errorf("left in the staging directory: %v, %v", left, err)
+	}
+	if at := g.working(); len(at) > 0 {
+		t.Errorf("processes work in the staging directory: %v", at)
 	}
 }
 
 // pass lets time go by, in which a dead process's lease ends.
 func (g *gallery) pass(t *testing.T, db store.Config, d time.Duration) {
 	t.Helper()
+	if db.URL != "" {
+		opened(t, db, func(st *store.Store) { calm(t, st) })
+	}
 	(&disturbed{campaign: &campaign{preserve: g.preserve}, t: t, db: db}).pass()
 	g.stand(g.clock().Add(d))
 }
@@ -177,7 +289,7 @@ func (g *gallery) pass(t *testing.T, db store.Config, d time.Duration) {
 // kept gives a copy of a database; of one that is not there yet, a place for it.
 func (g *gallery) kept(t *testing.T, db store.Config) store.Config {
 	t.Helper()
-	if _, err := os.Stat(filepath.Dir(db.Path)); err != nil {
+	if _, err := os.Stat(filepath.Dir(db.Path)); db.URL == "" && err != nil {
 		return store.Config{Path: filepath.Join(t.TempDir(), "db", filepath.Base(db.Path))}
 	}
 	return copied(t, db)
@@ -235,6 +347,7 @@ func (g *gallery) watched(next http.Handler) http.Handler {
 }
 
 func (g *gallery) look(r *http.Request) {
+	now := g.clock()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	has := map[string]bool{}
@@ -242,7 +355,11 @@ func (g *gallery) look(r *http.Request) {
 		if i.Properties["fedsite_state"] != "active" || i.Status != "active" || i.Hidden {
 			continue
 		}
-		if "sha512:"+i.SHA512 != i.Properties["fedsite_digest"] {
+		want := g.sums[i.Properties["fedsite_digest"]]
+		if i.Properties["fedsite_converted"] != "" {
+			want = i.Properties["fedsite_hash"]
+		}
+		if i.SHA512 != want || want == "" {
 			g.problems = append(g.problems, fmt.Sprintf("after %s %s: %s is active, and has another content", r.Method, r.URL.Path, i.Name))
 		}
 		for _, p := range g.world.Projects {
@@ -253,11 +370,22 @@ func (g *gallery) look(r *http.Request) {
 	}
 	for what := range g.had {
 		_, title, _ := strings.Cut(what, " ")
-		if !has[what] && lists[g.version][title] != nil {
+		if !has[what] && g.wants(title, now) {
 			g.problems = append(g.problems, fmt.Sprintf("after %s %s: project and image %s: no working one", r.Method, r.URL.Path, what))
 		}
 	}
 	g.had = has
+}
+
+// wants tells whether what is offered names an image; what the registry lacks is named for an hour more.
+func (g *gallery) wants(title string, now time.Time) bool {
+	e := g.editions[g.version]
+	for version := g.version - 1; version >= 0 && now.Sub(g.from(version+1)) < time.Hour; version-- {
+		if g.editions[version].registry[title].body != nil {
+			return true
+		}
+	}
+	return e.list[title].body != nil || e.registry[title].body != nil
 }
 
 // told tells what was wrong at any time.

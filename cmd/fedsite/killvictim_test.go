@@ -71,7 +71,8 @@ type prey struct {
 	events []string
 	killed bool
 
-	onTheWay func() // lets the request arrive that it was killed over; nil = there is none
+	ready    func(what string) // called before it is killed at an event; nil = there is nothing to wait for
+	onTheWay func()            // lets the request arrive that it was killed over; nil = there is none
 }
 
 func newPrey(t *testing.T, at int, env []string, args ...string) *prey {
@@ -145,11 +146,39 @@ func (p *prey) event(what string) bool {
 	}
 	p.killed = true
 	p.mu.Unlock()
-	if err := p.cmd.Process.Kill(); err != nil {
+	if p.ready != nil {
+		p.ready(what)
+	}
+	p.end()
+	return true
+}
+
+// kill kills the process at something that it does not wait for, if it has not been killed.
+func (p *prey) kill(what string) {
+	<-p.running
+	p.mu.Lock()
+	if p.killed {
+		p.mu.Unlock()
+		return
+	}
+	p.events = append(p.events, what)
+	p.at, p.killed = len(p.events), true
+	p.mu.Unlock()
+	p.end()
+}
+
+func (p *prey) end() {
+	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		p.t.Errorf("kill %v: %v", p.args, err)
 	}
 	<-p.dead
-	return true
+}
+
+// next tells whether the next event is the one at which it is killed.
+func (p *prey) next() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.killed && len(p.events)+1 == p.at
 }
 
 // connected counts a connection that a service has accepted, and gives the function to be called when it is closed.
