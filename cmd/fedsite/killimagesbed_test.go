@@ -66,11 +66,12 @@ func disk(n int, seed byte) []byte {
 // are hunted.
 type gallery struct {
 	*preserve
-	cloud     *openstack.Cloud
+	base      string // URL of the cloud
 	publisher string // URL
 	editions  []edition
 
 	mu       sync.Mutex
+	cloud    *openstack.Cloud
 	version  int
 	signed   []byte
 	registry *registry.Registry
@@ -85,8 +86,8 @@ func newGallery(t *testing.T, editions []edition, more string) *gallery {
 	t.Helper()
 	w := world.Generate(world.Options{Seed: 6, At: first.Add(-time.Hour), Projects: 2, VMs: 2})
 	g := &gallery{preserve: &preserve{t: t, dir: t.TempDir(), world: w, now: first, onto: map[string]*prey{}, closed: map[net.Conn]func(){}}, editions: editions, sums: map[string]string{}}
-	g.cloud = openstack.New(w, g.clock, openstack.Options{})
-	g.cloud.SetBase("http://" + g.serve("all", g.watched(g.cloud.Handler()), nil).String())
+	g.base = "http://" + g.serve("all", g.watched(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.service().Handler().ServeHTTP(w, r) })), nil).String()
+	g.open()
 	g.publisher = "http://" + g.serve("all", http.HandlerFunc(g.give), nil).String()
 	if editions[0].registry != nil {
 		at := g.serve("all", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.present().ServeHTTP(w, r) }), nil)
@@ -115,12 +116,27 @@ images:
   sharing: members
   ca_dir: %q
   staging_dir: %q
-%s`, world.Admin, world.AdminPass, g.cloud.AuthURL(), w.Projects[0].ID, w.Projects[1].ID, g.file("state"), g.file("ca"), g.file("staging"), more)} {
+%s`, world.Admin, world.AdminPass, g.service().AuthURL(), w.Projects[0].ID, w.Projects[1].ID, g.file("state"), g.file("ca"), g.file("staging"), more)} {
 		if err := os.WriteFile(g.file(name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return g
+}
+
+// open opens the cloud anew: it has the world's images, and nothing of what was uploaded before.
+func (g *gallery) open() {
+	c := openstack.New(g.world, g.clock, openstack.Options{})
+	c.SetBase(g.base)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.cloud = c
+}
+
+func (g *gallery) service() *openstack.Cloud {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.cloud
 }
 
 // present is the registry of the edition that is there.
@@ -306,6 +322,7 @@ func (g *gallery) images() []image {
 
 // restore puts Glance back to what it was.
 func (g *gallery) restore(all []image) {
+	g.open()
 	for _, i := range g.world.AllImages() {
 		g.world.RemoveImage(i.ID)
 	}
