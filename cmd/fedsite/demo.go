@@ -31,7 +31,8 @@ send at stepped times, as cron would have for weeks; and compare what the federa
 used. Then serve until Ctrl-C. With --once: check, and exit 0 or 1.
 
 With --era the cloud is of another release: mitaka (2016), zed (2022) or current. With --fault something goes wrong in
-the middle of the history: the demo shows what fedsite said of it, and how it went on. --fault list names what can.`,
+the middle of the history, or when images are brought: the demo shows what fedsite said of it, and how it went on.
+--fault list names what can.`,
 		Example: "  fedsite demo\n  fedsite demo --once --era mitaka --fault 503 --fault ams-lost-answer\n  fedsite demo --dir /tmp/demo   # then, in a second shell:\n  fedsite --config /tmp/demo/fedsite.yaml accounting records",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
@@ -86,7 +87,7 @@ the middle of the history: the demo shows what fedsite said of it, and how it we
 // faults shows what --fault takes.
 func (c *cli) faults(w io.Writer) error {
 	var rows [][]string
-	for _, n := range faults.All() {
+	for _, n := range faults.Shown() {
 		rows = append(rows, []string{n.Name, string(n.Place), n.Text})
 	}
 	return (&cli{out: w}).table([]string{"FAULT", "WHERE", "WHAT HAPPENS"}, rows)
@@ -106,6 +107,9 @@ func (c *cli) episodes(all []demo.Episode, usual []run.Problem) {
 		}
 		p("   fedsite   %s%s", strings.Join(e.Runs, ", "), struck)
 		c.said(e, e.Said, usual)
+		if e.Then != "" {
+			p("   then      %s", e.Then)
+		}
 		if e.Undone {
 			p("   then      fedsite accounting send --retry-parked with the next run, as the report says")
 		}
@@ -266,6 +270,10 @@ func (c *cli) brings(ctx context.Context, d *demo.Demo) error {
 		problems(c.out, c.outTerminal, r.Report)
 	}
 	p("")
+	if len(b.Episodes) > 0 {
+		p("   what went wrong")
+		c.episodes(b.Episodes, nil)
+	}
 	rows := make([][]string, 0, len(b.Images))
 	for _, i := range b.Images {
 		rows = append(rows, []string{"   " + i.VO, i.Name, i.Source, i.Version, string(i.State), size(i.Size)})

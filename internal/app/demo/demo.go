@@ -63,6 +63,8 @@ type Demo struct {
 	era      openstack.Era
 	troubles []trouble
 	unasked  []faults.Named // that strike GOCDB
+	unsent   []faults.Named // that strike images
+	anew     int            // how often publishers had newer images for faults to strike
 	hurry    bool
 	clock    *stepped          // of fedsite's machine
 	outside  *stepped          // the true time, which cloud and federation go by

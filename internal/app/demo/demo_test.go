@@ -156,6 +156,53 @@ func TestOffers(t *testing.T) {
 	}
 }
 
+// TestImageFaults shows every named fault of Glance and of publishers: it strikes, what was in use stays so, what is not
+// brought is said with what to do, and the next run brings it.
+func TestImageFaults(t *testing.T) {
+	for i, f := range slices.Concat(faults.Images(), faults.Published()) {
+		if testing.Short() && i%4 != 0 {
+			continue
+		}
+		t.Run(f.Name, func(t *testing.T) {
+			t.Parallel()
+			b, err := started(t, demo.Options{Faults: []string{f.Name}}).BringImages(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, w := range b.Wrong {
+				t.Error(w)
+			}
+			if len(b.Runs) != 3 || len(b.Images) != 9 || len(b.Episodes) != 1 {
+				t.Fatalf("%d runs, %d images, %d episodes", len(b.Runs), len(b.Images), len(b.Episodes))
+			}
+			e := b.Episodes[0]
+			if e.Struck == 0 || !strings.Contains(e.Then, "images done: ") || !strings.Contains(e.Then, "replace") || len(e.Next) > 0 {
+				t.Errorf("%+v", e)
+			}
+			if partial := strings.HasPrefix(e.Runs[0], "images partial: "); partial == f.Heals {
+				t.Errorf("the run that was struck: %q", e.Runs)
+			}
+			for _, p := range e.Said {
+				if !p.Notice && p.Hint == "" {
+					t.Errorf("no hint: %+v", p)
+				}
+			}
+		})
+	}
+	t.Run("all", func(t *testing.T) {
+		t.Parallel()
+		d := started(t, demo.Options{Faults: []string{"list-html", "500", "image-cut", "registry-503"}})
+		before := d.Ahead()
+		b, err := d.BringImages(t.Context())
+		if err != nil || len(b.Wrong) > 0 || len(b.Episodes) != 3 || !b.Episodes[2].At.Equal(d.At.Add(20*time.Minute)) {
+			t.Errorf("%v, %q, %+v", err, b.Wrong, b.Episodes)
+		}
+		if passed := d.Ahead() - before; passed != 30*time.Minute {
+			t.Errorf("the demo serves on %s later", passed)
+		}
+	})
+}
+
 // TestImages: images are brought as they are published, a forged list changes nothing, and an image is replaced; where Glance
 // takes nothing, each disk that lacks is named.
 func TestImages(t *testing.T) {

@@ -40,14 +40,23 @@ var builds = []struct {
 	seed    uint64
 }{{"24.04", 100}, {"22.04", 101}}
 
-// newer is the seed of the disk that takes an older one's place.
+// newer is the seed of the disk that takes an older one's place; those of later versions count from there.
 const newer = 1000
+
+// seedOf is the seed of the disk of a build, as the registry has it now: faults let there be newer ones of the first.
+func (d *Demo) seedOf(build int) uint64 {
+	if build == 0 {
+		return builds[0].seed + 10*uint64(d.anew)
+	}
+	return builds[build].seed
+}
 
 // Brought is what became of the federation's images: what is in Glance in the end, and each run on the way.
 type Brought struct {
-	Runs   []ImageRun
-	Images []BroughtImage
-	Wrong  []string // what is in Glance otherwise than it was published
+	Runs     []ImageRun
+	Images   []BroughtImage
+	Episodes []Episode // what faults of Glance and of publishers did
+	Wrong    []string  // what is in Glance otherwise than it was published
 }
 
 // ImageRun is a run of images, and what was done at the publishers before it.
@@ -101,7 +110,7 @@ func (d *Demo) bringing(p func(format string, args ...any), file func(string) st
 }
 
 // BringImages brings what is published into Glance; then again when somebody has forged the list, and when its publisher has
-// a new version of an image.
+// a new version of an image. Then faults strike, if any were named.
 func (d *Demo) BringImages(ctx context.Context) (Brought, error) {
 	a, err := d.open(ctx)
 	if err != nil {
@@ -132,7 +141,15 @@ func (d *Demo) BringImages(ctx context.Context) (Brought, error) {
 		r.What = step.what
 		b.Runs = append(b.Runs, r)
 	}
-	b.Wrong = append(d.wrongRuns(b.Runs), d.wrongImages()...)
+	b.Wrong = d.wrongRuns(b.Runs)
+	for _, n := range d.unsent {
+		e, wrong, err := d.miss(ctx, a, sites, n)
+		if err != nil {
+			return b, err
+		}
+		b.Episodes, b.Wrong = append(b.Episodes, e), append(b.Wrong, wrong...)
+	}
+	b.Wrong = append(b.Wrong, d.wrongImages()...)
 	listed, report := a.ListImages(ctx, sites[0])
 	if report.Outcome == run.Failed {
 		return b, failure(report, d.clock.now())
@@ -163,14 +180,17 @@ func bring(ctx context.Context, a *app.App, sites []config.Site) (ImageRun, erro
 	return r, done[0].Err
 }
 
-// renewImage publishes a list in which one image has another disk.
+// renewImage publishes a list in which one image has another disk, and a version of its own.
 func (d *Demo) renewImage(e *endorser.Endorser, vo string) error {
-	path := "/images/" + federation.UbuntuImage + "-24.04.1"
-	e.File(path, bytes.NewReader(disk.QCOW2(newer)))
+	path, version := fmt.Sprintf("/images/%s-24.04.%d", federation.UbuntuImage, 1+d.anew), "2026.11.20"
+	if d.anew > 0 {
+		version += fmt.Sprintf(".%d", d.anew)
+	}
+	e.File(path, bytes.NewReader(disk.QCOW2(newer+uint64(d.anew))))
 	return e.Change(vo, func(l *endorser.List) {
 		for i := range l.Images {
 			if l.Images[i].Identifier == federation.UbuntuImage {
-				l.Images[i].Version, l.Images[i].URI, l.Images[i].Size, l.Images[i].SHA512 = "2026.11.20", path, 0, ""
+				l.Images[i].Version, l.Images[i].URI, l.Images[i].Size, l.Images[i].SHA512 = version, path, 0, ""
 			}
 		}
 	})
@@ -192,10 +212,10 @@ func (d *Demo) wrongRuns(all []ImageRun) (wrong []string) {
 // wrongImages compares what is in Glance with what is published now, by project and checksum of the content.
 func (d *Demo) wrongImages() (wrong []string) {
 	want := map[string]int{} // project and checksum
-	list := [][]byte{disk.QCOW2(newer), federation.ListDisk(federation.AlmaImage), federation.ListDisk(federation.DebianImage)}
+	list := [][]byte{disk.QCOW2(newer + uint64(d.anew)), federation.ListDisk(federation.AlmaImage), federation.ListDisk(federation.DebianImage)}
 	for _, p := range d.World.Projects[:d.Projects] {
-		for _, b := range builds {
-			want[p.ID+" "+sha512Of(disk.QCOW2(b.seed))]++
+		for i := range builds {
+			want[p.ID+" "+sha512Of(disk.QCOW2(d.seedOf(i)))]++
 		}
 		for _, file := range list {
 			if d.voOf(p.ID) == d.listed() {

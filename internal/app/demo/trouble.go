@@ -27,6 +27,7 @@ type Episode struct {
 	Struck     int           // requests that were struck
 	Runs       []string      // how the runs ended, "collect done", "publish done"
 	Said       []run.Problem // what they reported, notices too
+	Then       string        // how the run after it ended, of images; "" = not said
 	Next       []run.Problem // what the run after it reported
 	Undone     bool          // records were parked, so that an operator lets them go again with the next run
 }
@@ -38,15 +39,20 @@ func (e Episode) Concerns(p run.Problem) bool {
 	return !is || !strings.HasPrefix(p.Reason, "needs clean-up") || strings.Contains(e.What, vm)
 }
 
-// foresee spreads the named faults over the middle of the history. Those of GOCDB strike when the offers are published.
+// foresee spreads the named faults over the middle of the history. Those of GOCDB strike when the offers are published, and those
+// of Glance and of publishers when images are brought.
 func (d *Demo) foresee(names []string) error {
 	for i, name := range names {
 		n, known := faults.Find(name)
 		if !known {
 			return fmt.Errorf("there is no fault %q", name)
 		}
-		if n.Place == faults.GOCDB {
+		switch n.Place {
+		case faults.GOCDB:
 			d.unasked = append(d.unasked, n)
+			continue
+		case faults.Glance, faults.Publishers:
+			d.unsent = append(d.unsent, n)
 			continue
 		}
 		d.troubles = append(d.troubles, trouble{n, 1 + steps*(i+1)/(len(names)+1)})
@@ -130,9 +136,9 @@ func (d *Demo) plain(at time.Time, n int) (world.VM, bool) {
 // arm lets the faults of a run strike, and disarm ends them.
 func (d *Demo) arm(t trouble, at time.Time) error {
 	switch t.Place {
-	case faults.Cloud:
+	case faults.Cloud, faults.Glance:
 		d.faults.Add(t.Fault)
-	case faults.Broker, faults.Authn, faults.GOCDB:
+	case faults.Broker, faults.Authn, faults.GOCDB, faults.Publishers:
 		d.Federation.Faults.Add(t.Fault)
 	case faults.Net:
 		return d.Federation.Close()

@@ -41,6 +41,7 @@ type Effect struct {
 	Cut        bool                     // the connection is closed in the middle of the body
 	CutAt      int                      // the connection is closed after so many bytes of the answer; less than none counts from its end; HTTP/1.1 only
 	Lost       bool                     // the service works on the request, and the connection is closed without an answer
+	Whole      bool                     // where a part is asked for, the service gives the whole
 	Delay      time.Duration            // before anything else
 	Do         func()                   // called before anything else
 }
@@ -164,6 +165,10 @@ func (e Effect) strike(w http.ResponseWriter, r *http.Request, next http.Handler
 	if e.Status != 0 && !e.Worked {
 		e.refuse(w)
 		return
+	}
+	if e.Whole {
+		r = r.Clone(r.Context())
+		r.Header.Del("Range")
 	}
 	answer := httptest.NewRecorder()
 	next.ServeHTTP(answer, r)

@@ -128,7 +128,7 @@ func TestRetryAfter(t *testing.T) {
 // TestNamed: every named fault can be found, says what becomes of it on one line, and those of requests change something.
 func TestNamed(t *testing.T) {
 	seen := map[string]bool{}
-	for _, n := range faults.All() {
+	for _, n := range faults.Shown() {
 		if found, ok := faults.Find(n.Name); !ok || found.Text != n.Text || seen[n.Name] {
 			t.Errorf("%s: found %v, there before: %v", n.Name, ok, seen[n.Name])
 		}
@@ -137,7 +137,7 @@ func TestNamed(t *testing.T) {
 			t.Errorf("%s: %q", n.Name, n.Text)
 		}
 		switch n.Place {
-		case faults.Cloud, faults.Broker, faults.Authn:
+		case faults.Cloud, faults.Broker, faults.Authn, faults.Glance, faults.Publishers:
 			s := &faults.Set{}
 			s.Add(faults.Fault{Effect: n.Fault.Effect})
 			url, _ := serve(t, s)
@@ -159,6 +159,22 @@ func TestNamed(t *testing.T) {
 	}
 	if _, ok := faults.Find("none"); ok {
 		t.Error("found a fault that there is not")
+	}
+}
+
+// TestWhole: who asks for a part gets the whole of a service that is made to know no parts.
+func TestWhole(t *testing.T) {
+	for _, whole := range []bool{false, true} {
+		s := &faults.Set{}
+		s.Add(faults.Fault{Times: -1, Effect: faults.Effect{Whole: whole}})
+		r, w := httptest.NewRequest(http.MethodGet, "/file", nil), httptest.NewRecorder()
+		r.Header.Set("Range", "bytes=4-")
+		s.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.ServeContent(w, r, "", time.Time{}, strings.NewReader("0123456789"))
+		})).ServeHTTP(w, r)
+		if want := map[bool]string{false: "456789", true: "0123456789"}[whole]; w.Body.String() != want {
+			t.Errorf("whole: %v: %d %q", whole, w.Code, w.Body)
+		}
 	}
 }
 

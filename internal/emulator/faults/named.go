@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -34,9 +35,9 @@ type Named struct {
 	Ours, Theirs time.Duration // by how much this machine's clock, and the cloud's, are off during a run; of Clock
 }
 
-// Find gives the fault of that name.
+// Find gives the fault of that name, of those that the demo shows.
 func Find(name string) (Named, bool) {
-	for _, n := range All() {
+	for _, n := range Shown() {
 		if n.Name == name {
 			return n, true
 		}
@@ -44,7 +45,7 @@ func Find(name string) (Named, bool) {
 	return Named{}, false
 }
 
-// All gives the named faults in the order in which they are shown.
+// All gives the named faults that accounting and discovery meet, in the order in which they are shown.
 func All() []Named {
 	all := cloudFaults()
 	all = append(all, brokerFaults()...)
@@ -52,6 +53,9 @@ func All() []Named {
 	all = append(all, clockFaults()...)
 	return append(all, worldFaults()...)
 }
+
+// Shown gives the faults that the demo shows: All, and those that images meet.
+func Shown() []Named { return slices.Concat(All(), Images(), Published()) }
 
 // balancer is what a balancer answers in a service's place.
 const balancer = "<html><body><h1>503 Service Unavailable</h1>\nNo server is available to handle this request.\n</body></html>\n"
