@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/fedsite/fedsite/protocol/diskimage"
 )
@@ -57,9 +59,25 @@ func (j *job) write(ctx context.Context, f diskimage.Format, part *io.SectionRea
 		err = j.copy(ctx, r)
 	}
 	if err != nil {
-		return fmt.Errorf("unpacking: %w", err)
+		return fmt.Errorf("unpacking: %w", damage(ctx, f, err))
 	}
 	return nil
+}
+
+// damage says of what an unpacker does not understand that the file is so: it will be the same the next time. What is no
+// unpacker's word stays as it is: the disk's, that of a run that ended, and that there is no room.
+func damage(ctx context.Context, f diskimage.Format, err error) error {
+	var (
+		refused *diskimage.Error
+		onDisk  *fs.PathError
+	)
+	switch {
+	case !f.Compressed(), ctx.Err() != nil, errors.As(err, &refused), errors.As(err, &onDisk), errors.Is(err, ErrNoRoom):
+		return err
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return &diskimage.Error{Reason: diskimage.Truncated, Format: f}
+	}
+	return &diskimage.Error{Reason: diskimage.Corrupt, Format: f, Detail: strings.TrimPrefix(err.Error(), f.String()+": ")}
 }
 
 // readAhead are the bytes that are read of a packed file at once.
@@ -129,7 +147,9 @@ func (j *job) most() int64 {
 	return largest(diskimage.DefaultMaxVirtual)
 }
 
-func (j *job) tooLarge() error { return fmt.Errorf("it is more than %d bytes", j.most()) }
+func (j *job) tooLarge() error {
+	return &diskimage.Error{Reason: diskimage.TooLarge, Detail: fmt.Sprintf("it is more than %d bytes", j.most())}
+}
 
 // copy writes the disk, no more of it than the largest may have.
 func (j *job) copy(ctx context.Context, r io.Reader) error {

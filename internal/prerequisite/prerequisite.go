@@ -2,7 +2,7 @@
 //
 // Without the program the test is skipped, with the way to get it. Where a skip would hide a failure (continuous
 // integration), FEDSITE_REQUIRE names the programs that must be there: postgres, openssl,
-// openstackclient, promtool, chromium, systemd-analyze, slapd, fedcloudclient, qemu-img.
+// openstackclient, promtool, chromium, systemd-analyze, slapd, fedcloudclient, qemu-img, xz, zstd.
 package prerequisite
 
 import (

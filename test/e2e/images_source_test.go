@@ -114,7 +114,8 @@ func newDisk(t *testing.T, mib int, seed uint64) disk {
 	body := make([]byte, mib<<20)
 	r := rand.NewChaCha8([32]byte{byte(seed)})
 	_, _ = r.Read(body)
-	clear(body[446:510]) // no partitions: Glance looks into the table from 2025.1 on
+	clear(body[446:510]) // one partition, to start from: Glance looks into the table from 2025.1 on
+	copy(body[446:], []byte{0x80, 0, 2, 0, 0x83, 0, 0xff, 0xff, 1, 0, 0, 0, 0, 1, 0, 0})
 	body[510], body[511] = 0x55, 0xaa
 	if err := os.WriteFile(d.raw, body, 0o600); err != nil {
 		t.Fatal(err)
