@@ -7,7 +7,7 @@ type fileImages struct {
 	Instance      text              `key:"instance" default:"fedsite" pattern:"^[A-Za-z0-9._-]+$" words:"of letters, digits, ., - and _" doc:"Who manages the images, as their marks say. Two programs that bring images to the same projects need two names; images of the other are left alone."`
 	Formats       []text            `key:"formats" default:"[qcow2]" enum:"qcow2|raw|vmdk|vdi|vhd|vhdx|ova|iso" doc:"Disk formats that the site takes, the preferred one first. Others are converted."`
 	Sharing       text              `key:"sharing" default:"copy" enum:"copy|members" doc:"copy: an image for each project. members: one for each disk, which its owner's project shares with the others."`
-	Owner         text              `key:"owner" doc:"Of sharing: members: VO whose project owns the images. Left out: the first VO of the source."`
+	Owner         text              `key:"owner" doc:"Of sharing: members: VO whose project owns the images. Left out: an image stays in the project that has it, and a new one is for the first VO of the source."`
 	Visibility    text              `key:"visibility" default:"private" enum:"private|shared|community|public" doc:"Of images that are not shared by members. public needs an administrator."`
 	NamePrefix    text              `key:"name_prefix" maxlen:"100" doc:"Stands before each image's name."`
 	Properties    dict[text]        `key:"properties" doc:"Properties that every image gets, as hw_scsi_model."`

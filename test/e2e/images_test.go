@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -204,29 +206,41 @@ func (s *supply) here(t *testing.T, want ...string) {
 // apply runs fedsite images apply, and gives what it wrote to Glance, as both of them have it in their logs.
 func (s *supply) apply(t *testing.T, exit int, args ...string) (said string, writes []string) {
 	t.Helper()
-	logged := filepath.Join(s.l.dir, "log", "glance-api.log")
+	logged := filepath.Join(s.l.dir, "log", "glance-access.log") // of Apache, under which a current Glance runs
 	before, err := os.Stat(logged)
+	if errors.Is(err, os.ErrNotExist) {
+		logged = filepath.Join(s.l.dir, "log", "glance-api.log")
+		before, err = os.Stat(logged)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	out, log := s.site.call(t, exit, append([]string{"images", "apply", "-v"}, args...)...)
-	text, err := os.ReadFile(logged)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range regexp.MustCompile(`"(POST|PUT|PATCH|DELETE) (/v2/\S+) HTTP`).FindAllStringSubmatch(string(text[before.Size():]), -1) {
-		writes = append(writes, m[1]+" "+m[2])
-	}
 	t.Logf("%s%s", out, log)
 	calls := regexp.MustCompile(`method=(\S+) host=`+regexp.QuoteMeta(strings.TrimPrefix(s.l.root(t, "GLANCE"), "http://"))+` path=(\S+)`).FindAllStringSubmatch(log, -1)
 	if len(calls) == 0 {
 		t.Error("fedsite does not say that it asked Glance")
 	}
-	for _, m := range calls {
-		if call := m[1] + " " + m[2]; m[1] != http.MethodGet && !slices.Contains(writes, call) {
-			t.Errorf("fedsite says %s, and Glance has no word of it", call)
+	missing := ""
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) { // Apache writes what it has answered a moment later
+		text, err := os.ReadFile(logged)
+		if err != nil {
+			t.Fatal(err)
+		}
+		writes, missing = nil, ""
+		for _, m := range regexp.MustCompile(`"(POST|PUT|PATCH|DELETE) (/v2/\S+) HTTP`).FindAllStringSubmatch(string(text[before.Size():]), -1) {
+			writes = append(writes, m[1]+" "+m[2])
+		}
+		for _, m := range calls {
+			if call := m[1] + " " + m[2]; m[1] != http.MethodGet && !slices.Contains(writes, call) {
+				missing = call
+			}
+		}
+		if missing == "" {
+			return out, writes
 		}
 	}
+	t.Errorf("fedsite says %s, and Glance has no word of it", missing)
 	return out, writes
 }
 
