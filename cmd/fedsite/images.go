@@ -60,6 +60,7 @@ type plannedAction struct {
 	Changes []string    `json:"changes,omitempty"`
 	Reason  string      `json:"reason,omitempty"`
 	Observe bool        `json:"observe,omitempty"`
+	VMs     []images.VM `json:"vms,omitempty"`   // of block: those that run from it
 	Error   string      `json:"error,omitempty"` // of apply
 }
 
@@ -247,7 +248,7 @@ func (c *cli) applied(what string, all []app.AppliedImages, words []counted) err
 				rows = append(rows, []string{string(r.Verb), shortened(r.Name, 50), cmp.Or(r.ProjectName, r.Project), r.CloudName, r.Image, size(r.Bytes)})
 			}
 			for _, vm := range r.VMs {
-				rows = append(rows, []string{"runs", "VM " + vm, cmp.Or(r.ProjectName, r.Project), r.CloudName, r.Image, "-"})
+				rows = append(rows, []string{"runs", "VM " + vm.ID, vm.Project, vm.Cloud, r.Image, "-"})
 			}
 		}
 		if len(rows) > 0 && !c.quiet {
@@ -273,7 +274,7 @@ func (c *cli) encodeApplied(form string, all []app.AppliedImages) error {
 		one := appliedSite{SiteReport: s.SiteReport, Actions: []plannedAction{}}
 		for _, r := range s.Results {
 			a := plannedAs(r.Action)
-			a.Glance, a.Bytes = r.Image, r.Bytes
+			a.Glance, a.Bytes, a.VMs = r.Image, r.Bytes, r.VMs
 			if r.Err != nil {
 				a.Error = r.Err.Error()
 			}

@@ -46,6 +46,7 @@ type Action struct {
 	also                   []Entry // the same disk under other names
 	shared                 int     // add, replace, resume: how many projects beside the owner are to use it
 	manager                string  // adopt: whose image it was
+	forged                 bool    // replace: a former one carries the marks of this one, and is not from here
 	Key                    Key
 	Name                   string   // for people
 	Image                  string   // Glance's id; "" = there is none yet

@@ -17,11 +17,11 @@ import (
 // Result is what became of an action.
 type Result struct {
 	Action
-	Image string   // Glance's id
-	Err   error    // nil = done
-	Stays string   // retire, delete: why the image is still there
-	VMs   []string // block: VMs that run from it
-	Bytes int64    // that went to Glance
+	Image string // Glance's id
+	Err   error  // nil = done
+	Stays string // retire, delete: why the image is still there
+	VMs   []VM   // block: those that run from it
+	Bytes int64  // that went to Glance
 }
 
 // applier carries a plan out.
@@ -123,7 +123,8 @@ func (a *applier) do(ctx context.Context, x Action) {
 	a.note(ctx, r)
 }
 
-// alter makes the edits of an action at an image that is as the plan saw it. What is taken over is noted before it is marked.
+// alter makes the edits of an action at an image that is as the plan saw it. What is taken over, or finished, is noted before it is
+// marked.
 func (a *applier) alter(ctx context.Context, s Store, x Action) error {
 	there, err := a.expected(ctx, s, x)
 	if err != nil {
@@ -134,7 +135,7 @@ func (a *applier) alter(ctx context.Context, s Store, x Action) error {
 			return err
 		}
 	}
-	if x.Verb == Adopt {
+	if x.Verb == Adopt || x.Verb == Finish {
 		if err := a.noteContent(ctx, x, x.Image, sumOf(there)); err != nil {
 			return err
 		}

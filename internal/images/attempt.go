@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/fedsite/fedsite/internal/run"
@@ -21,6 +22,13 @@ type Trial struct {
 // source and target are the trials of an entry.
 func (e Entry) source() Trial         { return Trial{e.Digest, vmlist.Shown(e.At.URL)} }
 func (e Entry) target(at Place) Trial { return Trial{e.Digest, at.Cloud + "/" + at.Project} }
+
+// again is the trial to put the entry's own image in the place of one that carries its marks and is not from here. It fails when
+// there is such an image once more.
+func (e Entry) again(at Place) Trial { return Trial{e.Digest, "again " + at.Cloud + "/" + at.Project} }
+
+// errAgain is what is remembered of an image that took the place of one that was not from here.
+var errAgain = fmt.Errorf("%w: it took the place of one that carried its marks and was not from here", errWrongSum)
 
 // Attempt is what is remembered of a trial that failed.
 type Attempt struct {
@@ -88,6 +96,11 @@ func (a *applier) remember(ctx context.Context, p *parcel, fetching error) {
 			}
 			if err := a.tried(tx, o.action.Entry.target(o.action.Place), o.err); err != nil {
 				return err
+			}
+			if o.action.forged && o.err == nil {
+				if err := a.tried(tx, o.action.Entry.again(o.action.Place), errAgain); err != nil {
+					return err
+				}
 			}
 		}
 		if fetching == nil && !p.again(nil) { // nothing of it stays on disk

@@ -73,32 +73,31 @@ func past(end, now time.Time) bool { return !end.IsZero() && !now.Before(end) }
 // ahead is how far a publisher's clock may be.
 const ahead = 24 * time.Hour
 
-// older tells whether a list is older than one that was accepted. The list that a source has is its own: another id in its
-// place is as if another source stood there, and is not believed either. Marks in Glance count where the database does not
-// know the source: members of the owning projects can write there what they like. Where it does, what they say beyond it is
-// worth a notice.
+// older tells whether a list is older than one that was accepted, by the database or by the marks of most images in Glance: the
+// one may be lost or restored from a backup, the others may be written by members of the owning projects. The list that a source
+// has is its own: another id in its place is as if another source stood there, and is not believed either. What a few marks say
+// beyond that is worth a notice.
 func older(kind Kind, last, marked Memory, a Answer, now time.Time) (*Failure, string) {
 	if a.Created.Sub(now) > ahead {
 		return &Failure{Kind: Unusable, Reason: "it says it was made in the future, " + a.Created.UTC().Format(time.RFC3339), Hint: "look at the clocks here and at the publisher's"}, ""
 	}
-	m, by := last, ""
-	if m.List == "" {
-		m, by = marked, marked.Image
+	for _, m := range []Memory{last, marked} {
+		by, hint := "", "somebody answers with an old list, or its publisher took a step back"
+		if m.Image != "" {
+			by = ", by the marks of most images in Glance"
+			hint += "; if it was marks that somebody changed, give the source another name"
+		}
+		switch {
+		case m.List == "":
+		case m.List != a.List && kind == List:
+			return &Failure{Kind: Replayed, Permanent: true, Reason: fmt.Sprintf("it is list %.80q now, and was %.80q%s", a.List, m.List, by),
+				Hint: "when that is right, give the source another name: its images then count as those of a new one"}, ""
+		case vmlist.Compare(a.edition(), m.edition()) < 0:
+			return &Failure{Kind: Replayed, Permanent: true, Reason: fmt.Sprintf("version %.40s of %s is older than %.40s of %s, which was accepted%s", a.Version, day(a.Created), m.Version, day(m.Created), by), Hint: hint}, ""
+		}
 	}
-	if by != "" {
-		by = ", by the marks of " + by
-	}
-	switch {
-	case m.List == "":
-	case m.List != a.List && kind == List:
-		return &Failure{Kind: Replayed, Permanent: true, Reason: fmt.Sprintf("it is list %.80q now, and was %.80q%s", a.List, m.List, by),
-			Hint: "when that is right, give the source another name: its images then count as those of a new one"}, ""
-	case vmlist.Compare(a.edition(), m.edition()) < 0:
-		return &Failure{Kind: Replayed, Permanent: true, Reason: fmt.Sprintf("version %.40s of %s is older than %.40s of %s, which was accepted%s", a.Version, day(a.Created), m.Version, day(m.Created), by),
-			Hint: "somebody answers with an old list, or its publisher took a step back"}, ""
-	}
-	if last.List != "" && marked.List == last.List && kind == List && vmlist.Compare(a.edition(), marked.edition()) < 0 {
-		return nil, fmt.Sprintf("%s says that version %.40s of %s was accepted, and %.40s is the last one that was: somebody changed its marks, or the database is an older one", marked.Image, marked.Version, day(marked.Created), last.Version)
+	if kind == List && marked.List != "" && vmlist.Compare(a.edition(), marked.Newest) < 0 {
+		return nil, fmt.Sprintf("%s says that version %.40s of %s was accepted, and other images do not: somebody changed its marks", marked.Image, marked.Newest.Version, day(marked.Newest.Created))
 	}
 	return nil, ""
 }
@@ -118,14 +117,24 @@ func rivals(verdicts []Verdict, memories map[string]Memory, next []Memory) {
 			continue
 		}
 		first := slices.IndexFunc(verdicts, func(o Verdict) bool { return o.List == v.List && memories[o.Source].List == v.List })
+		if first < 0 { // of one that failed it is known by the marks in Glance
+			first = slices.IndexFunc(verdicts, func(o Verdict) bool { return o.List == v.List && o.Failed != nil })
+		}
 		if first < 0 {
-			first = slices.IndexFunc(verdicts, func(o Verdict) bool { return o.List == v.List && o.Failed == nil })
+			first = slices.IndexFunc(verdicts, func(o Verdict) bool { return o.List == v.List })
 		}
-		if o := verdicts[first]; first != i && (o.Kind != List || signer(o) != v.Signer) {
-			*v = Verdict{Source: v.Source, Kind: v.Kind, List: memories[v.Source].List, Asked: v.Asked, Failed: &Failure{Kind: Forged, Permanent: true, Reason: fmt.Sprintf("it calls itself list %.80q, which is that of source %s, and is signed by %.200q", v.List, o.Source, cmp.Or(v.Signer, "nobody")),
-				Hint: "its images would take the place of the other source's: tell its endorser"}}
-			next[i] = memories[v.Source]
+		o := verdicts[first]
+		if first == i || o.Kind == List && signer(o) == v.Signer {
+			continue
 		}
+		f := &Failure{Kind: Forged, Permanent: true, Reason: fmt.Sprintf("it calls itself list %.80q, which is that of source %s, and is signed by %.200q", v.List, o.Source, cmp.Or(v.Signer, "nobody")),
+			Hint: "its images would take the place of the other source's: tell its endorser"}
+		if o.Kind == List && o.Failed != nil && signer(o) == "" {
+			f = &Failure{Kind: Unusable, Reason: fmt.Sprintf("it is list %.80q, as is that of source %s, which fails, and whose signer is not known yet", v.List, o.Source), Hint: "it is believed once the other one can be read"}
+		}
+		next[i] = memories[v.Source]
+		next[i].Asked = v.Asked
+		*v = Verdict{Source: v.Source, Kind: v.Kind, List: next[i].List, Asked: v.Asked, Failed: f}
 	}
 }
 

@@ -101,7 +101,7 @@ func TestPlanHolder(t *testing.T) {
 		c.Places["P2"] = PlaceState{Name: "other", Images: images, Hides: true, Members: map[string][]string{"g": {"P1"}}}
 		return c
 	}
-	looked := Notes{Place{"c1", "P1"}: {"": {}}, Place{"c1", "P2"}: {"": {}}}
+	looked := Notes{At: map[Place][]string{{"c1", "P1"}: nil, {"c1", "P2"}: nil}}
 	for name, c := range map[string]struct {
 		source Verdict
 		cloud  CloudState

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fedsite/fedsite/internal/openstack"
+	"github.com/fedsite/fedsite/protocol/vmlist"
 )
 
 // answer is what a list of one image for a VO says.
@@ -32,6 +33,7 @@ func TestJudgeReplay(t *testing.T) {
 		last, marked Memory
 		answer       Answer
 		want         FailureKind
+		notice       bool
 	}{
 		{name: "the first one", answer: answer("20240301", day(-10), "a")},
 		{name: "the same", last: accepted, marked: accepted, answer: answer("20240301", day(-10), "a")},
@@ -41,7 +43,8 @@ func TestJudgeReplay(t *testing.T) {
 		{name: "the same version, an earlier date", last: accepted, answer: answer("20240301", day(-11), "a"), want: Replayed},
 		{name: "a lower version with a later date", last: accepted, answer: answer("20240229", day(-1), "a"), want: Replayed},
 		{name: "another list", last: accepted, answer: Answer{List: "other", Version: "20250101", Created: day(-1)}, want: Replayed},
-		{name: "marks are newer than the database: anybody can write them", last: accepted, marked: Memory{List: "L", Version: "20990101", Created: day(-1), Image: "image g in project P1"}, answer: answer("20240302", day(-9), "a")},
+		{name: "an older one after the database was restored from a backup", last: accepted, marked: Memory{List: "L", Version: "20240303", Created: day(-8), Image: "image g in project P1", Newest: vmlist.Edition{Version: "20240303", Created: day(-8)}}, answer: answer("20240302", day(-9), "a"), want: Replayed},
+		{name: "a few marks are newer: anybody can write them", last: accepted, marked: Memory{List: "L", Version: "20240301", Created: day(-10), Image: "image g in project P1", Newest: vmlist.Edition{Version: "20990101", Created: day(-1)}}, answer: answer("20240302", day(-9), "a"), notice: true},
 		{name: "no VO", answer: Answer{List: "L", Version: "1", Entries: []Entry{{Key: Key{"L", "a"}}}}, want: NoVO},
 	}
 	for _, c := range cases {
@@ -54,7 +57,7 @@ func TestJudgeReplay(t *testing.T) {
 			if got != c.want {
 				t.Errorf("%v, want %q", v.Failed, c.want)
 			}
-			if said := slices.ContainsFunc(v.Notices, func(n string) bool { return strings.Contains(n, "image g in project P1") }); said != (c.marked.Image != "") {
+			if said := slices.ContainsFunc(v.Notices, func(n string) bool { return strings.Contains(n, "image g in project P1") }); said != c.notice {
 				t.Errorf("notices: %v", v.Notices)
 			}
 			if kept := next.Version == c.answer.Version || c.last.Version == next.Version && got != ""; !kept {

@@ -68,5 +68,6 @@ func Verify(ctx context.Context, d Deps, t *Target, all []string) []Verdict {
 		v, _ := judge(s, Memory{}, Memory{}, answers[i], failed[i], all, d.Now())
 		verdicts = append(verdicts, v)
 	}
+	rivals(verdicts, nil, make([]Memory, len(verdicts)))
 	return verdicts
 }

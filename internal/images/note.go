@@ -2,6 +2,7 @@ package images
 
 import (
 	"context"
+	"slices"
 
 	"github.com/fedsite/fedsite/internal/openstack"
 	"github.com/fedsite/fedsite/internal/store"
@@ -14,9 +15,13 @@ type Note struct {
 	Sum    string // of the content in Glance, as sumOf gives it
 }
 
-// Notes are those of a site, by place and by Glance's id of the image. A place that has some was looked at before, also when it
-// has one of no image only.
-type Notes map[Place]map[string]Note
+// Notes are those of a site.
+type Notes struct {
+	// Images are those of images, by Glance's id: regions that are configured as clouds of their own may have one Glance.
+	Images map[string]Note
+	// At are the ids of those at a place. A place that is in it was looked at before, also when none are there.
+	At map[Place][]string
+}
 
 // sumOf is the checksum that Glance has of an image's content: "sha512:…", of an old Glance "md5:…"; "" = none.
 func sumOf(i openstack.StoredImage) string {
@@ -31,7 +36,20 @@ func sumOf(i openstack.StoredImage) string {
 
 // begun tells whether a place was looked at before: what is there without a note is not from here.
 func (n Notes) begun(p Place) bool {
-	return len(n[p]) > 0
+	_, seen := n.At[p]
+	return seen
+}
+
+// add is used where notes are made.
+func (n *Notes) add(at Place, image string, note Note) {
+	if n.At == nil {
+		n.Images, n.At = map[string]Note{}, map[Place][]string{}
+	}
+	if image == "" {
+		n.At[at] = slices.Clip(n.At[at])
+		return
+	}
+	n.Images[image], n.At[at] = note, append(n.At[at], image)
 }
 
 // genuine tells whether the content of an image is what its marks say. It is when Glance's own checksum is the source's, or the
@@ -42,7 +60,7 @@ func (n Notes) genuine(x present, at Place) bool {
 	if sum != "" && sum == string(x.m.Digest) {
 		return true
 	}
-	if note, known := n[at][x.ID]; known {
+	if note, known := n.Images[x.ID]; known {
 		return note.Digest == x.m.Digest && note.Sum == sum
 	}
 	return !n.begun(at) && (x.m.Former != nil || !x.spoilt())
@@ -50,9 +68,9 @@ func (n Notes) genuine(x present, at Place) bool {
 
 // readNotes gives what is noted of a site's images.
 func readNotes(ctx context.Context, d Deps, siteID string) (Notes, error) {
-	all := Notes{}
+	var all Notes
 	err := reading(ctx, d, func(tx *store.Tx) error {
-		clear(all)
+		all = Notes{}
 		rows, err := tx.Query(`SELECT cloud, project, image, digest, sum FROM image_note WHERE site = $1`, siteID)
 		if err != nil {
 			return err
@@ -68,10 +86,7 @@ func readNotes(ctx context.Context, d Deps, siteID string) (Notes, error) {
 				return err
 			}
 			n.Digest = Digest(digest)
-			if all[at] == nil {
-				all[at] = map[string]Note{}
-			}
-			all[at][image] = n
+			all.add(at, image, n)
 		}
 		return rows.Err()
 	})
@@ -136,7 +151,7 @@ func (n Notes) changes(at Place, images []openstack.StoredImage, instance string
 	for _, i := range images {
 		there[i.ID] = true
 	}
-	for image := range n[at] {
+	for _, image := range n.At[at] {
 		if !there[image] {
 			gone = append(gone, image)
 		}

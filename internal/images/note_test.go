@@ -24,13 +24,24 @@ func withProperties(change map[string]string) func(*openstack.StoredImage) {
 	}
 }
 
+// noted are notes of images at the first of the places, all of which were looked at.
+func noted(images map[string]Note, places ...Place) Notes {
+	n := Notes{}
+	for _, p := range places {
+		n.add(p, "", Note{})
+	}
+	for id, note := range images {
+		n.add(places[0], id, note)
+	}
+	return n
+}
+
 // TestGenuine: what members of the owning project write into marks makes no image the one that a source names.
 func TestGenuine(t *testing.T) {
 	s := policy()
 	sha512List, registry := vectorList(t, "vo-list-1", nil).Entries[1], registryAnswer(true, "ubuntu:24.04=a").Entries[0]
 	registry.Kind, registry.Source = Registry, "egi"
 	place := Place{"c1", "P1"}
-	seen := Note{}
 	evil := strings.Repeat("e", 128)
 	other := func(i *openstack.StoredImage) { i.HashValue = evil }
 	for name, c := range map[string]struct {
@@ -39,20 +50,20 @@ func TestGenuine(t *testing.T) {
 		notes  Notes
 		want   bool
 	}{
-		"Glance has the list's checksum":              {entry: sha512List, notes: Notes{place: {"": seen}}, want: true},
+		"Glance has the list's checksum":              {entry: sha512List, notes: noted(nil, place), want: true},
 		"it has another one":                          {entry: sha512List, change: []func(*openstack.StoredImage){other}},
-		"another one, said to be converted":           {entry: sha512List, change: []func(*openstack.StoredImage){other, withProperties(map[string]string{markConverted: "ova to qcow2", markHash: evil})}, notes: Notes{place: {"": seen}}},
+		"another one, said to be converted":           {entry: sha512List, change: []func(*openstack.StoredImage){other, withProperties(map[string]string{markConverted: "ova to qcow2", markHash: evil})}, notes: noted(nil, place)},
 		"the same, and the database was lost":         {entry: sha512List, change: []func(*openstack.StoredImage){other, withProperties(map[string]string{markConverted: "ova to qcow2", markHash: evil})}, want: true},
-		"another one, said to be taken over":          {entry: sha512List, change: []func(*openstack.StoredImage){other, withProperties(map[string]string{markFormer: `{"manager":"cloudkeeper-os"}`})}, notes: Notes{place: {"": seen}}},
+		"another one, said to be taken over":          {entry: sha512List, change: []func(*openstack.StoredImage){other, withProperties(map[string]string{markFormer: `{"manager":"cloudkeeper-os"}`})}, notes: noted(nil, place)},
 		"taken over, and the database was lost":       {entry: sha512List, change: []func(*openstack.StoredImage){other, withProperties(map[string]string{markFormer: `{"manager":"cloudkeeper-os"}`})}, want: true},
-		"converted here":                              {entry: sha512List, change: []func(*openstack.StoredImage){other}, notes: Notes{place: {"": seen, "g": {sha512List.Digest, SHA512 + ":" + evil}}}, want: true},
-		"converted here, and marked as another disk":  {entry: sha512List, change: []func(*openstack.StoredImage){other}, notes: Notes{place: {"": seen, "g": {registry.Digest, SHA512 + ":" + evil}}}},
-		"of a registry, brought here":                 {entry: registry, notes: Notes{place: {"": seen, "g": {registry.Digest, SHA512 + ":" + registry.Digest.Hex()}}}, want: true},
-		"of a registry, from somebody":                {entry: registry, notes: Notes{place: {"": seen}}},
+		"converted here":                              {entry: sha512List, change: []func(*openstack.StoredImage){other}, notes: noted(map[string]Note{"g": {sha512List.Digest, SHA512 + ":" + evil}}, place), want: true},
+		"converted here, and marked as another disk":  {entry: sha512List, change: []func(*openstack.StoredImage){other}, notes: noted(map[string]Note{"g": {registry.Digest, SHA512 + ":" + evil}}, place)},
+		"of a registry, brought here":                 {entry: registry, notes: noted(map[string]Note{"g": {registry.Digest, SHA512 + ":" + registry.Digest.Hex()}}, place), want: true},
+		"of a registry, from somebody":                {entry: registry, notes: noted(nil, place)},
 		"of a registry, and the database was lost":    {entry: registry, want: true},
-		"of a registry, in a project that is new":     {entry: registry, notes: Notes{Place{"c1", "P2"}: {"": seen}}, want: true},
-		"an old Glance has no SHA-512, brought here":  {entry: sha512List, change: []func(*openstack.StoredImage){old}, notes: Notes{place: {"": seen, "g": {sha512List.Digest, "md5:d41d8cd9"}}}, want: true},
-		"an old Glance has no SHA-512, from somebody": {entry: sha512List, change: []func(*openstack.StoredImage){old}, notes: Notes{place: {"": seen}}},
+		"of a registry, in a project that is new":     {entry: registry, notes: noted(nil, Place{"c1", "P2"}), want: true},
+		"an old Glance has no SHA-512, brought here":  {entry: sha512List, change: []func(*openstack.StoredImage){old}, notes: noted(map[string]Note{"g": {sha512List.Digest, "md5:d41d8cd9"}}, place), want: true},
+		"an old Glance has no SHA-512, from somebody": {entry: sha512List, change: []func(*openstack.StoredImage){old}, notes: noted(nil, place)},
 	} {
 		i := held("g", c.entry, s, c.change...)
 		if got := c.notes.genuine(present{i, readMarks(i)}, place); got != c.want {
@@ -70,8 +81,8 @@ func TestPlanForged(t *testing.T) {
 	v := vectorList(t, "vo-list-1", func(l *vmlist.List) { l.Images = l.Images[1:2] })
 	forged := held("g", v.Entries[0], s, func(i *openstack.StoredImage) { i.HashValue = strings.Repeat("e", 128) }, withProperties(map[string]string{markConverted: "ova to qcow2", markHash: strings.Repeat("e", 128)}))
 	unfinished := held("g", v.Entries[0], s, func(i *openstack.StoredImage) { i.HashValue = strings.Repeat("e", 128) }, withProperties(map[string]string{markState: string(Uploading), markConverted: "ova to qcow2"}))
-	looked := Notes{Place{"c1", "P1"}: {"": {}}}
-	brought := Notes{Place{"c1", "P1"}: {"": {}, "g": {v.Entries[0].Digest, SHA512 + ":" + strings.Repeat("e", 128)}}}
+	looked := noted(nil, Place{"c1", "P1"})
+	brought := noted(map[string]Note{"g": {v.Entries[0].Digest, SHA512 + ":" + strings.Repeat("e", 128)}}, Place{"c1", "P1"})
 	for name, c := range map[string]struct {
 		image openstack.StoredImage
 		notes Notes
@@ -79,7 +90,7 @@ func TestPlanForged(t *testing.T) {
 	}{
 		"marked as ours":                 {forged, looked, []string{"replace U2 old=g"}},
 		"ours":                           {forged, brought, []string{"keep g"}},
-		"ours, and the database is lost": {forged, nil, []string{"keep g"}},
+		"ours, and the database is lost": {forged, Notes{}, []string{"keep g"}},
 		"marked as on its way":           {unfinished, looked, []string{"add U2", "discard g"}},
 		"on its way when a run died":     {unfinished, brought, []string{"finish g"}},
 	} {
@@ -129,21 +140,21 @@ func TestNotesKept(t *testing.T) {
 			}
 			return now
 		}
-		first, second, empty := Place{"c1", "P1"}, Place{"c1", "P2"}, Note{}
+		first, second := Place{"c1", "P1"}, Place{"c1", "P2"}
 		sum := Note{e.Digest, string(e.Digest)}
 		foreign := openstack.StoredImage{ID: "f", Status: "active", HashAlgo: SHA512, HashValue: strings.Repeat("f", 128)}
-		if d := cmp.Diff(Notes{first: {"": empty, "g1": sum}, second: {"": empty}}, look(cloudOf(held("g1", e, s), foreign))); d != "" {
+		if d := cmp.Diff(noted(map[string]Note{"g1": sum}, first, second), look(cloudOf(held("g1", e, s), foreign))); d != "" {
 			t.Errorf("the first look (-want +got):\n%s", d)
 		}
-		if d := cmp.Diff(Notes{first: {"": empty, "g1": sum}, second: {"": empty}}, look(cloudOf(held("g1", e, s), held("g2", e, s)))); d != "" {
+		if d := cmp.Diff(noted(map[string]Note{"g1": sum}, first, second), look(cloudOf(held("g1", e, s), held("g2", e, s)))); d != "" {
 			t.Errorf("the second look, with one that somebody made (-want +got):\n%s", d)
 		}
 		failed := cloudOf()
 		failed.Places["P1"] = PlaceState{Failed: errMeanwhile}
-		if d := cmp.Diff(Notes{first: {"": empty, "g1": sum}, second: {"": empty}}, look(failed)); d != "" {
+		if d := cmp.Diff(noted(map[string]Note{"g1": sum}, first, second), look(failed)); d != "" {
 			t.Errorf("a project that fails (-want +got):\n%s", d)
 		}
-		if d := cmp.Diff(Notes{first: {"": empty}, second: {"": empty}}, look(cloudOf())); d != "" {
+		if d := cmp.Diff(noted(nil, first, second), look(cloudOf())); d != "" {
 			t.Errorf("it is gone (-want +got):\n%s", d)
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -138,16 +139,20 @@ func guests(ctx context.Context, t *Target, store Store, images []openstack.Stor
 // membersAtOnce is how many images of a project are asked at the same time for whom they are shared with.
 const membersAtOnce = 4
 
-// marked gives what the marks in Glance remember of a source: the newest list that was accepted, and the ids it manages. With
-// no list given it is the one that most of its images are of. Dates that are still to come are nobody's.
+// marked gives what the marks in Glance remember of a source: the newest list that more than half of its images in use have seen,
+// so that a few that somebody changed outvote nobody; and the ids it manages. With no list given it is the one that most of its
+// images are of. Dates that are still to come are nobody's.
 func marked(all []*sight, instance, source, list string, now time.Time) Memory {
-	lists := map[string]*Memory{}
-	count := map[string]int{}
-	at := func(id string) *Memory {
-		if lists[id] == nil {
-			lists[id] = &Memory{Missing: map[string]time.Time{}}
+	type vote struct {
+		vmlist.Edition
+		image string
+	}
+	missing, votes := map[string]map[string]time.Time{}, map[string][]vote{}
+	manages := func(k Key) {
+		if missing[k.List] == nil {
+			missing[k.List] = map[string]time.Time{}
 		}
-		return lists[id]
+		missing[k.List][k.ID] = time.Time{}
 	}
 	for _, s := range all {
 		for _, place := range s.Places {
@@ -157,28 +162,34 @@ func marked(all []*sight, instance, source, list string, now time.Time) Memory {
 					continue
 				}
 				for _, k := range x.Also {
-					at(k.List).Missing[k.ID] = time.Time{}
+					manages(k)
 				}
 				if x.Source != source {
 					continue
 				}
-				m := at(x.List)
-				m.Missing[x.ID] = time.Time{}
-				count[x.List]++
-				if x.ListCreated.Sub(now) <= ahead && (m.List == "" || vmlist.Newer(vmlist.Edition{Version: x.ListVersion, Created: x.ListCreated}, m.edition())) {
-					m.List, m.Version, m.Created, m.Image = x.List, x.ListVersion, x.ListCreated, "image "+i.ID+" in project "+place.Name
+				manages(x.Key)
+				if x.State == Active && x.ListCreated.Sub(now) <= ahead {
+					votes[x.List] = append(votes[x.List], vote{vmlist.Edition{Version: x.ListVersion, Created: x.ListCreated}, "image " + i.ID + " in project " + place.Name})
 				}
 			}
 		}
 	}
 	if list == "" {
-		for id, n := range count {
-			if n > count[list] || n == count[list] && id < list {
+		for id, of := range votes {
+			if len(of) > len(votes[list]) || len(of) == len(votes[list]) && id < list {
 				list = id
 			}
 		}
 	}
-	return *at(list)
+	m := Memory{Missing: missing[list]}
+	if of := votes[list]; len(of) > 0 {
+		slices.SortFunc(of, func(a, b vote) int {
+			return cmp.Or(vmlist.Compare(b.Edition, a.Edition), strings.Compare(a.image, b.image))
+		})
+		most := of[len(of)/2]
+		m.List, m.Version, m.Created, m.Newest, m.Image = list, most.Version, most.Created, of[0].Edition, of[0].image
+	}
+	return m
 }
 
 // atOnce does something for each of n, so many at the same time.

@@ -59,8 +59,8 @@ func (w want) keys() []Key {
 }
 
 // wants gives what is to be at a cloud's places, in the order of the sources and their entries. An entry of VOs that the
-// cloud has no project for is not wanted there. Holder gives the project that has an image already, of those that get it.
-func wants(entries []Entry, projects []Member, s Settings, holder func(Entry, []Member) (Member, bool)) []want {
+// cloud has no project for is not wanted there. Holder gives the project that has a shared image already.
+func wants(entries []Entry, projects []Member, s Settings, holder func([]Entry, []Member) (Place, bool)) []want {
 	if s.Sharing == Share {
 		return shared(entries, projects, s, holder)
 	}
@@ -92,32 +92,51 @@ func (s Settings) ownerless(projects []Member) bool {
 	return s.Sharing == Share && s.Owner != "" && !slices.ContainsFunc(projects, func(m Member) bool { return m.VO == s.Owner })
 }
 
-// shared puts the entries of one disk together: one image, whose owner's project shares it with the others. Without a VO that is
-// to own all images, one that is there stays where it is, and a new one is the first VO's.
-func shared(entries []Entry, projects []Member, s Settings, holder func(Entry, []Member) (Member, bool)) []want {
+// disks puts the entries of one disk together, in the order of the first ones.
+func disks(entries []Entry) [][]Entry {
+	var all [][]Entry
+	known := map[Digest]int{}
+	for _, e := range entries {
+		i, there := known[e.Digest]
+		if !there {
+			i = len(all)
+			known[e.Digest], all = i, append(all, nil)
+		}
+		all[i] = append(all[i], e)
+	}
+	return all
+}
+
+// shared gives one image for the entries of one disk, whose owner's project shares it with the others. Without a VO that is to
+// own all images, one that is there stays where it is, and a new one is that of the first VO that is active.
+func shared(entries []Entry, projects []Member, s Settings, holder func([]Entry, []Member) (Place, bool)) []want {
 	var all []want
 	named := slices.IndexFunc(projects, func(o Member) bool { return s.Owner != "" && o.VO == s.Owner })
-	for _, e := range entries {
-		entitled := slices.DeleteFunc(slices.Clone(projects), func(m Member) bool { return !slices.Contains(e.VOs, m.VO) })
+	for _, disk := range disks(entries) {
+		gets := func(m Member) bool {
+			return slices.ContainsFunc(disk, func(e Entry) bool { return slices.Contains(e.VOs, m.VO) })
+		}
+		entitled := slices.DeleteFunc(slices.Clone(projects), func(m Member) bool { return !gets(m) })
+		disk = slices.DeleteFunc(disk, func(e Entry) bool {
+			return !slices.ContainsFunc(projects, func(m Member) bool { return slices.Contains(e.VOs, m.VO) })
+		})
 		if len(entitled) == 0 {
 			continue
 		}
-		owner := entitled[0]
+		w := want{entry: disk[0], mode: entitled[0].Mode}
 		if named >= 0 {
-			owner = projects[named]
-		} else if has, there := holder(e, entitled); there {
-			owner = has
+			w.place = projects[named].Place
+		} else if at, there := holder(disk, entitled); there {
+			w.place = at
+		} else {
+			w.place = firstOwner(disk, entitled).Place
 		}
-		for _, m := range entitled {
-			i := slices.IndexFunc(all, func(w want) bool { return w.entry.Digest == e.Digest && w.place.Cloud == m.Cloud })
-			if i < 0 {
-				i = len(all)
-				all = append(all, want{place: owner.Place, entry: e, mode: m.Mode})
-			}
-			w := &all[i]
-			if w.entry.Key != e.Key && !slices.ContainsFunc(w.also, func(a Entry) bool { return a.Key == e.Key }) {
+		for _, e := range disk[1:] {
+			if !slices.Contains(w.keys(), e.Key) {
 				w.also = append(w.also, e)
 			}
+		}
+		for _, m := range entitled {
 			if m.Mode == site.Active {
 				w.mode = site.Active
 			}
@@ -125,6 +144,22 @@ func shared(entries []Entry, projects []Member, s Settings, holder func(Entry, [
 				w.members = append(w.members, guest{m.Project, m.Mode})
 			}
 		}
+		all = append(all, w)
 	}
 	return all
+}
+
+// firstOwner gives whose project a new shared image is brought to: of the first entry's VOs the first one, but one that only
+// observes keeps no other one waiting.
+func firstOwner(disk []Entry, entitled []Member) Member {
+	for _, only := range []bool{true, false} {
+		for _, e := range disk {
+			for _, m := range entitled {
+				if slices.Contains(e.VOs, m.VO) && (m.Mode == site.Active || !only) {
+					return m
+				}
+			}
+		}
+	}
+	return entitled[0]
 }

@@ -129,6 +129,7 @@ type planner struct {
 	going    []Action           // retirements on a source's word, before the guard
 	kept     []Action
 	shelves  map[string]*shelf // by project
+	served   map[Key][]string  // projects that can use the wanted image of a key now
 }
 
 // present is an image in Glance with what its marks say.
@@ -228,7 +229,7 @@ func (p *planner) want(w want) {
 	var current, finished, empty, waiting, former []present
 	for _, x := range mine {
 		named := x.m.Digest == w.entry.Digest
-		same := named && p.o.Notes.genuine(x, w.place)
+		same := named && (x.Status == "deactivated" || p.o.Notes.genuine(x, w.place)) // what somebody deactivated is left so, whatever is known of it
 		switch {
 		case named && !same && x.Status == "active" && x.m.State == Uploading:
 			p.drop(x, w.place)
@@ -309,6 +310,7 @@ func (p *planner) current(w want, x present, former []Action) {
 	}
 	edits := p.edits(w, x)
 	if weight(x) == 0 { // it can be used as it is
+		p.serve(w, x)
 		for _, f := range former {
 			p.add(f)
 		}
@@ -331,7 +333,7 @@ func (p *planner) bring(w want, former, empty []present) []present {
 		return empty
 	}
 	if last, waits := p.o.waits(w.entry, w.place); waits {
-		a := w.named(Fail, present{}, fmt.Sprintf("%s; tried %d times, again after %s", last.Reason, last.Failed, last.Next.UTC().Format(time.DateTime)))
+		a := w.named(Fail, present{}, fmt.Sprintf("%s; tried %s, again after %s", last.Reason, times(last.Failed), last.Next.UTC().Format(time.DateTime)))
 		a.Hint, a.Permanent = "fedsite images apply --image "+w.entry.Ref()+" tries it at once", last.Lasting
 		p.add(a)
 		for _, x := range former {
@@ -339,7 +341,15 @@ func (p *planner) bring(w want, former, empty []present) []present {
 		}
 		return empty
 	}
+	foreign := slices.IndexFunc(former, func(x present) bool { return x.m.Digest == w.entry.Digest })
+	if last, waits := p.o.Attempts[w.entry.again(w.place)]; foreign >= 0 && waits && p.o.At.Before(last.Next) {
+		a := w.named(Hold, former[foreign], fmt.Sprintf("%s carries its marks, and was not brought by this database; one such image was replaced %s", former[foreign].ID, last.At.UTC().Format(time.DateTime)))
+		a.Hint = "find out whether another fedsite, with a database of its own, brings images into this project, or a member of it makes them; then: fedsite images apply --image " + w.entry.Ref()
+		p.add(a)
+		return empty
+	}
 	a := w.named(Add, present{}, "")
+	a.forged = foreign >= 0
 	a.Size, a.Notice, a.Former, a.Expect, a.shared = w.entry.Size, notice, p.retirements(w, former), Expect{}, len(w.members)
 	switch {
 	case len(empty) > 0:
@@ -347,13 +357,23 @@ func (p *planner) bring(w want, former, empty []present) []present {
 		empty = empty[1:]
 	case len(former) > 0:
 		a.Verb = Replace
-		if last := former[len(former)-1]; last.m.Version == w.entry.Version && last.m.Version != "" {
+		if a.forged {
+			a.Notice = former[foreign].ID + " carries its marks, and has other content, or was brought by another database"
+		} else if last := former[len(former)-1]; last.m.Version == w.entry.Version && last.m.Version != "" {
 			a.Notice = cmp.Or(a.Notice, "same version, other content")
 		}
 	}
 	p.add(a)
 	p.share(w, "", nil)
 	return empty
+}
+
+// times says how often.
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 // share plans with which projects an image is shared; image "" is the one that is uploaded in this run.

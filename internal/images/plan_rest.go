@@ -88,6 +88,8 @@ func (p *planner) unwanted(x present, place Place) {
 		p.goes(x, place, v, "image expired")
 	case there && x.m.State == Blocked: // the block was lifted, and another image took its place
 		p.goes(x, place, v, "not blocked any more, and another one is there")
+	case there && p.spare(x, place):
+		p.retire(x, place, "another project shares its successor with all who use it")
 	case there && p.s.PruneOrphans:
 		p.retire(x, place, "no VO of its source has this project any more")
 	case there:

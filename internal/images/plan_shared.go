@@ -53,22 +53,61 @@ func (p *planner) unheard(k Key) bool {
 	return silent
 }
 
-// holder gives the project that has an image of an entry in use, of those that get it: the wanted content, else a former one.
-func (p *planner) holder(e Entry, entitled []Member) (Member, bool) {
-	used := func(x present) bool { return p.ours(x) && x.Status == "active" && x.m.State == Active && !p.done[x.ID] }
-	for _, m := range entitled {
-		for _, x := range p.shelf(m.Project).of(e.Digest) {
-			if used(x) && p.o.Notes.genuine(x, m.Place) {
-				return m, true
+// holder gives the project that has a shared image already, of those that get it: in use, or blocked; the wanted content, else a
+// former one. It may be one that cannot be asked now: then nothing is brought elsewhere in its place.
+func (p *planner) holder(disk []Entry, entitled []Member) (Place, bool) {
+	keys := make([]Key, len(disk))
+	for i, e := range disk {
+		keys[i] = e.Key
+	}
+	for _, find := range []func(m Member) []present{
+		func(m Member) []present { return p.used(m.Place, p.shelf(m.Project).of(disk[0].Digest), Active) },
+		func(m Member) []present { return p.used(m.Place, p.named(m.Place, keys, p.ours), Active) },
+		func(m Member) []present { return p.used(m.Place, p.shelf(m.Project).of(disk[0].Digest), Blocked) },
+	} {
+		for _, m := range entitled {
+			if len(find(m)) > 0 {
+				return m.Place, true
 			}
 		}
 	}
 	for _, m := range entitled {
-		if len(p.named(m.Place, []Key{e.Key}, func(x present) bool { return used(x) && p.o.Notes.genuine(x, m.Place) })) > 0 {
-			return m, true
+		if p.cloud.Places[m.Project].Failed != nil && len(p.o.Notes.At[m.Place]) > 0 {
+			return m.Place, true
 		}
 	}
-	return Member{}, false
+	if p.cloud.Partial {
+		for at, images := range p.o.Notes.At {
+			if _, seen := p.cloud.Places[at.Project]; at.Cloud == p.cloud.ID && !seen && len(images) > 0 {
+				return at, true
+			}
+		}
+	}
+	return Place{}, false
+}
+
+// used are those of images of ours that are in a state and what their marks say.
+func (p *planner) used(at Place, all []present, state State) []present {
+	return slices.DeleteFunc(all, func(x present) bool {
+		in := x.m.State == state && (x.Status == "active" || x.Status == "deactivated")
+		return !p.ours(x) || !in || !p.o.Notes.genuine(x, at)
+	})
+}
+
+// serve notes who can use an image that is there.
+func (p *planner) serve(w want, x present) {
+	if p.served == nil {
+		p.served = map[Key][]string{}
+	}
+	for _, k := range w.keys() {
+		p.served[k] = append(append(p.served[k], w.place.Project), p.cloud.Places[w.place.Project].Members[x.ID]...)
+	}
+}
+
+// spare tells whether all who can use an image that nothing wants at its place can use the one that is wanted.
+func (p *planner) spare(x present, place Place) bool {
+	users := append([]string{place.Project}, p.cloud.Places[place.Project].Members[x.ID]...)
+	return p.s.Sharing == Share && !slices.ContainsFunc(users, func(project string) bool { return !slices.Contains(p.served[x.m.Key], project) })
 }
 
 // silent gives the keys of an image, those that w does not ask for, whose sources say nothing in this run.

@@ -61,7 +61,7 @@ func (a *applier) block(ctx context.Context, s Store, x Action, r *Result) {
 		return
 	}
 	var err error
-	if r.VMs, err = a.running(ctx, x.Cloud, x.Image); err != nil {
+	if r.VMs, err = a.running(ctx, x.Place, x.Image); err != nil {
 		r.Err = fmt.Errorf("it is blocked, and it could not be seen which VMs run from it: %w", err)
 	}
 }

@@ -34,7 +34,8 @@ type Memory struct {
 	Modified string
 	Body     string               // what it said last
 	Missing  map[string]time.Time // ids that complete listings lack, since when
-	Image    string               // whose marks say so, and where; "" = it is of the database
+	Newest   vmlist.Edition       // of marks: the newest that any of the images names, and
+	Image    string               // which one that is, and where
 }
 
 func (m Memory) edition() vmlist.Edition {

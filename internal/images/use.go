@@ -9,13 +9,14 @@ import (
 	"strings"
 
 	"github.com/fedsite/fedsite/internal/openstack"
+	"github.com/fedsite/fedsite/internal/site"
 	"github.com/fedsite/fedsite/internal/store"
 )
 
 // remove deletes an image that is retired, and tells why it is still there. One from which VMs run stays, whatever Glance
 // would allow: a VM is rebuilt, resized and moved with its image.
 func (a *applier) remove(ctx context.Context, s Store, x Action) string {
-	where, vms, err := a.used(ctx, x.Cloud, x.Image)
+	where, vms, err := a.used(ctx, x.Place, x.Image)
 	switch {
 	case len(vms) > 0:
 		more := ""
@@ -35,6 +36,13 @@ func (a *applier) remove(ctx context.Context, s Store, x Action) string {
 // cloudImage is an image in a cloud's Glance.
 type cloudImage struct{ Cloud, Image string }
 
+// VM is a VM that runs from an image, with the names of its project and cloud.
+type VM struct {
+	ID      string `json:"id"`
+	Project string `json:"project"`
+	Cloud   string `json:"cloud"`
+}
+
 // nameOf is the name of a place's project, for people.
 func (a *applier) nameOf(p Place) string {
 	return cmp.Or(a.clouds[p.Cloud].Places[p.Project].Name, p.Project)
@@ -42,9 +50,9 @@ func (a *applier) nameOf(p Place) string {
 
 // used looks for a project with VMs that run from an image, and ends at the first one: that is asked first the next time. So
 // an image that stays in use costs one request in a run, however many projects there are.
-func (a *applier) used(ctx context.Context, cloud, image string) (Place, []string, error) {
-	places, unknown := a.users(cloud, image)
-	key := cloudImage{cloud, image}
+func (a *applier) used(ctx context.Context, at Place, image string) (Place, []string, error) {
+	places, unknown := a.users(at, image)
+	key := cloudImage{at.Cloud, image}
 	a.mu.Lock()
 	last, known := a.uses[key]
 	a.mu.Unlock()
@@ -74,30 +82,38 @@ func first(is bool) int {
 	return 0
 }
 
-// running gives all VMs that run from an image.
-func (a *applier) running(ctx context.Context, cloud, image string) ([]string, error) {
-	places, unknown := a.users(cloud, image)
-	var all []string
+// running gives all VMs that run from an image of a place, and what is not known of them.
+func (a *applier) running(ctx context.Context, at Place, image string) ([]VM, error) {
+	places, unknown := a.users(at, image)
+	var all []VM
 	for _, p := range places {
 		vms, err := a.vms(ctx, p, image)
-		if err != nil {
-			return nil, err
+		unknown = errors.Join(unknown, err)
+		for _, id := range vms {
+			all = append(all, VM{id, a.nameOf(p), a.clouds[p.Cloud].Name})
 		}
-		all = append(all, vms...)
 	}
 	return all, unknown
 }
 
-// users gives the places that may have VMs from an image: all projects of its cloud that could be signed in to, and those of
-// other clouds that see the same image, for regions may have one Glance and a Nova each. The error says what is not known: where
-// an image can be lent, a project that could not be signed in to may have VMs, too.
-func (a *applier) users(cloud, image string) ([]Place, error) {
+// users gives the places that may have VMs from an image of a place: all projects of its cloud that could be signed in to, and those
+// of other clouds that see the same image, for regions may have one Glance and a Nova each. The error says what is not known:
+// where an image can be lent, a project that could not be signed in to may have VMs, too; and a region that could not be asked.
+func (a *applier) users(at Place, image string) ([]Place, error) {
 	var (
 		all     []Place
 		unknown error
 	)
+	for _, c := range a.t.Clouds {
+		if a.clouds[c.Cloud.ID] == nil && site.Lowest(a.t.Settings.Mode, c.Mode) != site.Disabled && a.regions(at.Cloud, c.Cloud.ID) {
+			unknown = fmt.Errorf("cloud %s could not be asked", c.Cloud.Name)
+		}
+	}
 	for id, c := range a.clouds {
-		if id != cloud && !c.has(image) {
+		if id != at.Cloud && !c.has(image) {
+			if place := c.Places[at.Project]; place.Failed != nil && a.regions(at.Cloud, id) {
+				unknown = fmt.Errorf("project %s at cloud %s could not be asked: %w", cmp.Or(place.Name, at.Project), c.Name, place.Failed)
+			}
 			continue
 		}
 		for project := range c.stores {
@@ -119,6 +135,15 @@ func (a *applier) users(cloud, image string) ([]Place, error) {
 		return cmp.Or(strings.Compare(x.Cloud, y.Cloud), strings.Compare(x.Project, y.Project))
 	})
 	return all, unknown
+}
+
+// regions tells whether two clouds may be regions with one Glance: those that have a Keystone each are not.
+func (a *applier) regions(one, other string) bool {
+	url := map[string]string{}
+	for _, c := range a.t.Clouds {
+		url[c.Cloud.ID] = c.Cloud.AuthURL
+	}
+	return url[one] == "" || url[other] == "" || url[one] == url[other]
 }
 
 // vms gives the VMs of a place that run from an image. Without Nova there are none.
