@@ -32,7 +32,7 @@ func TestImagesAreKilledConverted(t *testing.T) {
 				}
 			}
 		}
-		c.atEvents(t, 8, 8)
+		c.atEvents(t, 8, 7, "before qemu-img convert", amidConvert)
 		c.onDisk(t)
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -118,13 +119,16 @@ func inTime(most time.Duration, is func() bool) bool {
 	}
 }
 
-// working are the processes that work in the staging directory, by their command lines.
-func (g *gallery) working() (all []string) {
+// working are the processes that work in the staging directory, with their command lines.
+func (g *gallery) working() map[int]string {
+	all := map[int]string{}
 	at, _ := filepath.Glob("/proc/[0-9]*/cwd")
 	for _, link := range at {
 		if dir, err := os.Readlink(link); err == nil && strings.HasPrefix(dir, g.file("staging")) {
 			line, _ := os.ReadFile(filepath.Join(filepath.Dir(link), "cmdline"))
-			all = append(all, strings.ReplaceAll(string(line), "\x00", " "))
+			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(link))); err == nil {
+				all[pid] = strings.ReplaceAll(string(line), "\x00", " ")
+			}
 		}
 	}
 	return all
@@ -134,7 +138,11 @@ func (g *gallery) working() (all []string) {
 func (g *gallery) deserted(t *testing.T) {
 	t.Helper()
 	if !inTime(10*time.Second, func() bool { return len(g.working()) == 0 }) {
-		t.Errorf("it is dead, and what it started lives on: %v", g.working())
+		all := g.working()
+		for pid := range all { // it would take the word that the next one waits for
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+		t.Fatalf("it is dead, and what it started lives on: %v", all)
 	}
 }
 

@@ -65,8 +65,9 @@ func follow(t *testing.T, g *gallery, db store.Config) *exhibition {
 	return c
 }
 
-// atEvents kills at each event where all are asked for; otherwise at some, one in every so many.
-func (c *exhibition) atEvents(t *testing.T, seed uint64, some int) {
+// atEvents kills at each event where all are asked for; otherwise at some, one in every so many, and always at the first that is
+// called so.
+func (c *exhibition) atEvents(t *testing.T, seed uint64, some int, always ...string) {
 	t.Helper()
 	total := 0
 	for _, events := range c.events {
@@ -85,8 +86,12 @@ func (c *exhibition) atEvents(t *testing.T, seed uint64, some int) {
 			if n%every == 0 {
 				hit = n + r.IntN(every)
 			}
-			if n++; n-1 != hit {
+			i := slices.Index(always, what)
+			if n++; n-1 != hit && i < 0 {
 				continue
+			}
+			if i >= 0 {
+				always = slices.Delete(always, i, i+1)
 			}
 			late, unnoticed := []string{"never", "before", "after"}[killed%3], killed%2 == 0
 			killed++

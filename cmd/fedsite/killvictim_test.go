@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/fedsite/fedsite/internal/store"
 )
 
@@ -33,6 +35,8 @@ func victim() int {
 		panic(err)
 	}
 	tell, hear := os.NewFile(3, "tell"), os.NewFile(4, "hear")
+	unix.CloseOnExec(3) // what outlives this process is to be seen, and not waited for
+	unix.CloseOnExec(4)
 	var mu sync.Mutex
 	watch := func(committed bool) {
 		mu.Lock()
