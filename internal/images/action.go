@@ -44,7 +44,7 @@ type Action struct {
 	Source                 string  // its name; "" = of none that is configured
 	Entry                  *Entry  // what the source says; nil where it says nothing
 	also                   []Entry // the same disk under other names
-	shared                 int     // add, replace, resume: how many projects beside the owner are to use it
+	shared                 int     // how many projects beside the owner are to use it
 	manager                string  // adopt: whose image it was
 	forged                 bool    // replace: a former one carries the marks of this one, and is not from here
 	Key                    Key

@@ -26,7 +26,10 @@ type sight struct {
 // is not among them, and is reported.
 func look(ctx context.Context, d Deps, t *Target) ([]*sight, error) {
 	d.Run.Step("observe")
-	var all []*sight
+	var (
+		all    []*sight
+		failed []run.Problem
+	)
 	for _, c := range t.Clouds {
 		if site.Lowest(t.Settings.Mode, c.Mode) == site.Disabled {
 			continue
@@ -36,7 +39,7 @@ func look(ctx context.Context, d Deps, t *Target) ([]*sight, error) {
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
 			}
-			d.Run.Problem(problem(t, c.Cloud.Name, "cloud "+c.Cloud.Name, "observe", err, true))
+			failed = append(failed, problem(t, c.Cloud.Name, "cloud "+c.Cloud.Name, "observe", err, true))
 			continue
 		}
 		if err != nil {
@@ -52,6 +55,13 @@ func look(ctx context.Context, d Deps, t *Target) ([]*sight, error) {
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
+	}
+	for _, p := range failed {
+		if len(all) == 0 { // nothing can be done at all
+			d.Run.Fail(p)
+		} else {
+			d.Run.Problem(p)
+		}
 	}
 	return all, nil
 }

@@ -19,6 +19,7 @@ type Observed struct {
 	// Attempts are the files that could not be had or brought, and when that is tried again.
 	Attempts map[Trial]Attempt
 	Notes    Notes
+	Lacking  bool // not all clouds and projects could be asked: a VO that has no project here may have one
 }
 
 // CloudState is a cloud as it was seen.
@@ -85,7 +86,7 @@ func (p *Plan) judge(o Observed, s Settings, blocks []Block) []Entry {
 		for _, b := range v.Bad {
 			note(Action{Verb: Fail, Key: b.Key, Name: cmp.Or(b.Title, b.ID), Reason: b.Reason, Hint: "tell the source's endorser; other images of it are not affected", Permanent: true})
 		}
-		if missing := unmapped(v, o.Clouds); len(missing) > 0 {
+		if missing := unmapped(v, o.Clouds); len(missing) > 0 && !o.Lacking {
 			note(Action{Verb: Fail, Reason: "no project of VO " + strings.Join(missing, ", ") + " at any cloud of the site", Hint: "add the VO to vos, or take it out of the source's vos", Permanent: true})
 		}
 		for _, e := range v.Entries {
@@ -172,7 +173,7 @@ func of(x present, place Place, verb Verb, reason string) Action {
 // named is of, of an entry.
 func (w want) named(verb Verb, x present, reason string) Action {
 	a := of(x, w.place, verb, reason)
-	a.Source, a.Entry, a.also, a.Key, a.Name = w.entry.Source, &w.entry, w.also, w.entry.Key, w.entry.Name()
+	a.Source, a.Entry, a.also, a.Key, a.Name, a.shared = w.entry.Source, &w.entry, w.also, w.entry.Key, w.entry.Name(), len(w.members)
 	a.Observe = w.mode != site.Active
 	return a
 }

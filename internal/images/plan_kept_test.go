@@ -108,7 +108,7 @@ func TestChoose(t *testing.T) {
 		"a VO that nobody has": {Choice{VO: "x"}, []string{"fail"}},
 	} {
 		p := MakePlan(o, policy(), nil)
-		p.choose(c.choice)
+		p.choose(c.choice, o.Clouds)
 		if d := cmp.Diff(c.want, lines(p)); d != "" {
 			t.Errorf("%s (-want +got):\n%s", name, d)
 		}

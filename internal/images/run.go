@@ -59,6 +59,9 @@ func Look(ctx context.Context, d Deps, t *Target, c Choice) (Seen, error) {
 	if seen.Notes, err = readNotes(ctx, d, t.Site.ID); err != nil {
 		return Seen{}, err
 	}
+	seen.Lacking = slices.ContainsFunc(t.Clouds, func(c CloudTarget) bool {
+		return site.Lowest(t.Settings.Mode, c.Mode) != site.Disabled && !slices.ContainsFunc(clouds, func(s *sight) bool { return s.ID == c.Cloud.ID && !s.Partial })
+	})
 	for _, s := range clouds {
 		seen.Clouds = append(seen.Clouds, s.CloudState)
 	}
@@ -77,7 +80,7 @@ func Look(ctx context.Context, d Deps, t *Target, c Choice) (Seen, error) {
 		}
 	}
 	seen.Plan = MakePlan(seen.Observed, t.Settings, t.Blocks)
-	seen.Plan.choose(c)
+	seen.Plan.choose(c, seen.Clouds)
 	return seen, nil
 }
 
@@ -113,7 +116,19 @@ func keepMemories(ctx context.Context, d Deps, t *Target, verdicts []Verdict, la
 }
 
 // choose takes out of a plan what was not asked for.
-func (p *Plan) choose(c Choice) {
+func (p *Plan) choose(c Choice, clouds []CloudState) {
+	its := map[Place]bool{} // projects of the VO
+	for _, cloud := range clouds {
+		for _, m := range cloud.Members {
+			its[m.Place] = its[m.Place] || m.VO == c.VO
+		}
+	}
+	gets := func(a Action) bool {
+		if a.Entry == nil || !slices.Contains(vosAt(a), c.VO) {
+			return false
+		}
+		return its[a.Place] || a.shared > 0 || slices.ContainsFunc(a.Guests, func(project string) bool { return its[Place{a.Cloud, project}] })
+	}
 	p.part = c.Blocks || c.Image != "" || c.VO != ""
 	var general []Action // of a source or a project: what was asked for may be there
 	p.Actions = slices.DeleteFunc(p.Actions, func(a Action) bool {
@@ -127,7 +142,7 @@ func (p *Plan) choose(c Choice) {
 		if c.Image != "" && a.Image != c.Image && a.Name != c.Image && (a.Entry == nil || !a.Entry.is(c.Image)) && a.Key.ID != c.Image {
 			return true
 		}
-		return c.VO != "" && (a.Entry == nil || !slices.Contains(a.Entry.VOs, c.VO))
+		return c.VO != "" && !gets(a)
 	})
 	switch {
 	case c.Image == "":
@@ -194,6 +209,6 @@ func Report(d Deps, t *Target, seen Seen) {
 		}
 	}
 	if len(seen.Sources) > 0 && !slices.ContainsFunc(seen.Sources, func(v Verdict) bool { return v.Failed == nil }) {
-		d.Run.Problem(run.Problem{Site: t.Site.Name, Object: "sources", Step: "list", Failed: true, Reason: "none of them could be used: everything is kept as it is", Hint: cmp.Or(seen.Sources[0].Failed.Hint, "look at each source above")})
+		d.Run.Fail(run.Problem{Site: t.Site.Name, Object: "sources", Step: "list", Reason: "none of them could be used: everything is kept as it is", Hint: cmp.Or(seen.Sources[0].Failed.Hint, "look at each source above")})
 	}
 }

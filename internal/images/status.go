@@ -126,7 +126,7 @@ func (s *Status) shares(seen Seen, results []Result) {
 				if a.Cloud != c.ID || a.Entry == nil || a.Project != m.Project && a.shared == 0 && len(a.Guests) == 0 || !slices.Contains(vosAt(a), m.VO) {
 					continue
 				}
-				one.count(a, results)
+				one.count(a, results, m.Project != a.Project && lacks(seen.Plan, results, a, m.Project))
 			}
 			s.Shares = append(s.Shares, one)
 		}
@@ -152,12 +152,24 @@ func vosAt(a Action) []string {
 	return all
 }
 
-// count adds what an action says of one image.
-func (s *ShareStatus) count(a Action, results []Result) {
+// lacks tells whether a project that an image is shared with still has to take it.
+func lacks(p Plan, results []Result, a Action, project string) bool {
+	share := func(x Action) bool {
+		return x.Verb == ShareIt && x.Place == a.Place && x.Key == a.Key && slices.Contains(x.Guests, project)
+	}
+	return slices.ContainsFunc(p.Actions, share) && !slices.ContainsFunc(results, func(r Result) bool { return r.Err == nil && share(r.Action) })
+}
+
+// count adds what an action says of one image; one that the project has not taken yet is not there for it.
+func (s *ShareStatus) count(a Action, results []Result, lacks bool) {
 	switch a.Verb {
 	case Keep, Metadata, Adopt:
 		s.Wanted++
-		s.Present++
+		if !lacks {
+			s.Present++
+		} else {
+			s.behind(a.Entry.Published)
+		}
 		return
 	case Add, Replace, Resume, Finish, Fail:
 	default:
@@ -165,14 +177,20 @@ func (s *ShareStatus) count(a Action, results []Result) {
 	}
 	s.Wanted++
 	if slices.ContainsFunc(results, func(r Result) bool { return brought(r) && r.Key == a.Key && r.Place == a.Place }) {
-		s.Present++
-		return
-	}
-	if len(a.Former) > 0 {
+		if !lacks {
+			s.Present++
+			return
+		}
+	} else if len(a.Former) > 0 {
 		s.Outdated++
 	}
-	if at := a.Entry.Published; !at.IsZero() && (s.Behind.IsZero() || at.Before(s.Behind)) {
-		s.Behind = at
+	s.behind(a.Entry.Published)
+}
+
+// behind notes since when an image lacks that was published then.
+func (s *ShareStatus) behind(published time.Time) {
+	if !published.IsZero() && (s.Behind.IsZero() || published.Before(s.Behind)) {
+		s.Behind = published
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 	"sync"
 	"time"
 )
@@ -97,6 +98,7 @@ func (o *order) open(ctx context.Context, size int64) *outlet {
 	r, w := io.Pipe()
 	out := &outlet{order: o, w: w, cancel: cancel, done: make(chan struct{})}
 	out.timer = time.AfterFunc(stallAfter, func() { cancel(errStalled) })
+	out.timer.Stop() // it runs while somebody gives: that the source stalls is not Glance's
 	go func() {
 		defer close(out.done)
 		out.err = o.store.Upload(ctx, o.image, size, r)
@@ -111,6 +113,7 @@ func (o *order) open(ctx context.Context, size int64) *outlet {
 
 var (
 	errStalled = fmt.Errorf("no more bytes are taken by Glance for %s", stallAfter)
+	errSilent  = fmt.Errorf("all of it has gone to Glance, which says nothing for %s", AnswerWithin)
 	errEnded   = errors.New("the upload ended before its content")
 	errBroken  = errors.New("the source broke off")
 )
@@ -124,6 +127,7 @@ func (o *outlet) give(p []byte) {
 	if _, err := o.w.Write(p); err != nil {
 		o.dead = true
 	}
+	o.timer.Stop()
 }
 
 // end ends the upload: well, or with what went wrong at the source, so that Glance does not get all that was announced.
@@ -134,9 +138,9 @@ func (o *outlet) end(err error) {
 	} else {
 		_ = o.w.Close()
 	}
-	o.timer.Reset(AnswerWithin)
+	silent := time.AfterFunc(AnswerWithin, func() { o.cancel(errSilent) })
 	<-o.done
-	o.timer.Stop()
+	silent.Stop()
 	o.cancel(nil)
 	if o.err == nil && err != nil {
 		o.err = err // cannot be: Glance would have had to do with less than was announced
@@ -175,6 +179,8 @@ func pump(ctx context.Context, src io.Reader, size int64, outlets []*outlet, s *
 		switch {
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			ended = true
+		case err != nil && allEnded(outlets):
+			return errEnded
 		case err != nil:
 			return fmt.Errorf("%w: %w", errBroken, err)
 		}
@@ -196,6 +202,18 @@ func pump(ctx context.Context, src io.Reader, size int64, outlets []*outlet, s *
 	}
 	giveAll(outlets, held)
 	return nil
+}
+
+// allEnded tells whether all uploads have ended: nobody needs any more of the source.
+func allEnded(outlets []*outlet) bool {
+	return !slices.ContainsFunc(outlets, func(o *outlet) bool {
+		select {
+		case <-o.done:
+			return false
+		default:
+			return true
+		}
+	})
 }
 
 // giveAll hands bytes to all outlets, and tells whether one of them lives.

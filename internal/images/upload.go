@@ -21,7 +21,10 @@ func (a *applier) limits(e Entry) diskimage.Limits {
 // stream takes a parcel from its source to Glance without a file: head, inspect, upload, check, publish. A disk that has to
 // be seen whole, or converted, is an *errStage.
 func (a *applier) stream(ctx context.Context, p *parcel) error {
-	file, err := p.from.Open(ctx, p.entry, 0, "")
+	reading, enough := context.WithCancelCause(ctx)
+	defer enough(nil)
+	p.enough = enough
+	file, err := p.from.Open(reading, p.entry, 0, "")
 	if err != nil {
 		return err
 	}
@@ -101,6 +104,14 @@ func (a *applier) send(ctx context.Context, p *parcel, head []byte, body io.Read
 	}
 	if len(outlets) == 0 {
 		return nil
+	}
+	if p.enough != nil {
+		go func() { // a source that stalls is not waited for when nobody takes it any more
+			for _, o := range outlets {
+				<-o.done
+			}
+			p.enough(errEnded)
+		}()
 	}
 	s := newSums().only(p.entry.Digest, old)
 	noted := func(tail []byte) error { // what is on its way is known before Glance can have all of it: whatever dies then, the next run knows it again

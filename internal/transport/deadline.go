@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -36,6 +37,31 @@ func (t *timed) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	res.Body = &timedBody{res.Body, end}
+	return res, nil
+}
+
+// headersWithin is how long a server may take to begin its answer.
+const headersWithin = 2 * time.Minute
+
+// prompt gives each try of a call that long; a body that can be sent once only has the time of timed.
+type prompt struct{ next http.RoundTripper }
+
+func (p *prompt) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil && r.Body != http.NoBody && r.GetBody == nil {
+		return p.next.RoundTrip(r)
+	}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	timer := time.AfterFunc(headersWithin, func() { cancel(context.DeadlineExceeded) })
+	res, err := p.next.RoundTrip(r.WithContext(ctx))
+	timer.Stop()
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil && r.Context().Err() == nil {
+			err = fmt.Errorf("no answer within %s: %w", headersWithin, cause)
+		}
+		cancel(nil)
+		return nil, err
+	}
+	res.Body = &timedBody{res.Body, func() { cancel(nil) }}
 	return res, nil
 }
 

@@ -91,6 +91,59 @@ func TestDeadlineOfStreams(t *testing.T) {
 	}
 }
 
+// TestPromptTries: where uploads may wait long for their answer, other calls do not, and are tried again in time.
+func TestPromptTries(t *testing.T) {
+	for name, c := range map[string]struct {
+		body  io.Reader
+		after time.Duration
+		want  error
+	}{
+		"a call":                 {http.NoBody, headersWithin - time.Second, nil},
+		"a call that takes long": {http.NoBody, headersWithin + time.Second, context.DeadlineExceeded},
+		"what can be sent again": {bytes.NewReader([]byte("x")), headersWithin + time.Second, context.DeadlineExceeded},
+		"an upload":              {&slowly{1, 0}, headersWithin + time.Second, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://images.example.org/", c.body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				layer := &prompt{next: answering(func(r *http.Request) (*http.Response, error) {
+					select {
+					case <-r.Context().Done():
+						return nil, context.Cause(r.Context())
+					case <-time.After(c.after):
+					}
+					return &http.Response{StatusCode: http.StatusNoContent, Body: io.NopCloser(readerUntil{r.Context()})}, nil
+				})}
+				res, err := layer.RoundTrip(req)
+				if !errors.Is(err, c.want) {
+					t.Fatalf("%v, want %v", err, c.want)
+				}
+				if err != nil {
+					return
+				}
+				time.Sleep(time.Hour) // of the bubble's clock: the answer is read as long as it takes
+				if _, err := io.ReadAll(res.Body); err != nil {
+					t.Errorf("its body: %v", err)
+				}
+				_ = res.Body.Close()
+			})
+		})
+	}
+}
+
+// readerUntil gives nothing, and fails when its context has ended.
+type readerUntil struct{ ctx context.Context }
+
+func (r readerUntil) Read([]byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return 0, io.EOF
+}
+
 // TestDeadlineOverTheWire: an upload that nobody takes is ended, and said as what it is.
 func TestDeadlineOverTheWire(t *testing.T) {
 	release := make(chan struct{})

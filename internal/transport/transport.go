@@ -98,6 +98,9 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	var rt http.RoundTripper = c.base
+	if cfg.Answer > headersWithin {
+		rt = &prompt{next: rt}
+	}
 	follow := sameHost
 	if cfg.Redirects == Anywhere {
 		c.near, follow = newNear(c.base, dialer), anywhere
@@ -157,7 +160,7 @@ func connect(cfg Config, dialer *net.Dialer, cert *atomic.Pointer[tls.Certificat
 		MaxIdleConnsPerHost:    16,
 		IdleConnTimeout:        90 * time.Second,
 		TLSHandshakeTimeout:    15 * time.Second,
-		ResponseHeaderTimeout:  max(2*time.Minute, cfg.Answer),
+		ResponseHeaderTimeout:  max(headersWithin, cfg.Answer),
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: 1 << 20,
 		TLSClientConfig: &tls.Config{
