@@ -81,7 +81,7 @@ fuzz: ## Run each fuzz target for FUZZTIME (30s)
 
 soak: ## The long campaigns: TIMELINES (100,000) random timelines, and a kill at every event of accounting, on both databases, and of images
 	CGO_ENABLED=0 $(GO) test ./internal/accounting -era current -run 'TestOracle$$' -timelines $(TIMELINES) -seed 1000000 -timeout 0 -count=1 -v
-	CGO_ENABLED=0 FEDSITE_KILLS=all FEDSITE_REQUIRE=postgres $(GO) test -count=1 -timeout 0 -run 'TestKills|TestImagesAreKilled' -v ./cmd/fedsite
+	CGO_ENABLED=0 FEDSITE_KILLS=all FEDSITE_REQUIRE=postgres,qemu-img $(GO) test -count=1 -timeout 0 -run 'TestKills|TestImagesAreKilled' -v ./cmd/fedsite
 
 docs: ## Write the generated reference in docs/ anew
 	CGO_ENABLED=0 $(GO) test ./cmd/fedsite -run TestReference -update

@@ -31,6 +31,9 @@ func (i Inspected) Describe() [][2]string {
 	if i.Refused != "" {
 		return append(lines, [2]string{"refused", i.Refused})
 	}
+	if i.Info.Format.Compressed() {
+		return append(lines, [2]string{"safe", "not known: it is packed, and what is in it is looked at when it is unpacked"})
+	}
 	return append(lines, [2]string{"safe", "yes: nothing in it points outside of it"})
 }
 
@@ -43,14 +46,17 @@ func InspectImage(ctx context.Context, what string, progress func(run.Progress))
 		progress = func(run.Progress) {}
 	}
 	if !strings.HasPrefix(what, "http://") && !strings.HasPrefix(what, "https://") {
+		if info, err := os.Stat(what); err == nil && !info.Mode().IsRegular() { // a pipe would not end, nor would a device
+			return Inspected{}, fmt.Errorf("%s is no file", what)
+		}
 		f, err := os.Open(what)
 		if err != nil {
 			return Inspected{}, err
 		}
 		defer f.Close()
-		return looked(f, io.Discard, f, what, progress)
+		return looked(ctx, f, io.Discard, f, what, progress)
 	}
-	client, err := (&base{}).client(config.Network{}, transport.Config{Redirects: transport.Anywhere, Stall: sourceStall, MaxBody: largestInspected, ReadOnly: true})
+	client, err := (&base{clock: &clock{}}).client(config.Network{}, transport.Config{Redirects: transport.Anywhere, Stall: sourceStall, MaxBody: largestInspected, ReadOnly: true})
 	if err != nil {
 		return Inspected{}, err
 	}
@@ -65,15 +71,18 @@ func InspectImage(ctx context.Context, what string, progress func(run.Progress))
 	}
 	defer os.Remove(tmp.Name())
 	defer tmp.Close()
-	return looked(file.Body, tmp, tmp, shownURL(what), progress)
+	return looked(ctx, file.Body, tmp, tmp, shownURL(what), progress)
 }
 
 // looked sums what is read, keeps it, and looks at what was kept.
-func looked(src io.Reader, keep io.Writer, kept io.ReaderAt, name string, progress func(run.Progress)) (Inspected, error) {
+func looked(ctx context.Context, src io.Reader, keep io.Writer, kept io.ReaderAt, name string, progress func(run.Progress)) (Inspected, error) {
 	long, short := sha512.New(), sha256.New()
 	var n int64
 	buf := make([]byte, 1<<20)
 	for {
+		if ctx.Err() != nil {
+			return Inspected{}, context.Cause(ctx)
+		}
 		got, err := src.Read(buf)
 		n += int64(got)
 		if _, e := io.MultiWriter(long, short, keep).Write(buf[:got]); e != nil {

@@ -25,7 +25,9 @@ func (e Entry) target(at Place) Trial { return Trial{e.Digest, at.Cloud + "/" + 
 
 // again is the trial to put the entry's own image in the place of one that carries its marks and is not from here. It fails when
 // there is such an image once more.
-func (e Entry) again(at Place) Trial { return Trial{e.Digest, "again " + at.Cloud + "/" + at.Project} }
+func (e Entry) again(at Place) Trial { return Trial{e.Digest, againMark + at.Cloud + "/" + at.Project} }
+
+const againMark = "again "
 
 // errAgain is what is remembered of an image that took the place of one that was not from here.
 var errAgain = fmt.Errorf("%w: it took the place of one that carried its marks and was not from here", errWrongSum)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -53,8 +54,8 @@ func Look(ctx context.Context, d Deps, t *Target, c Choice) (Seen, error) {
 	if seen.Attempts, err = attempts(ctx, d, t.Site.ID); err != nil {
 		return Seen{}, err
 	}
-	if c.Again {
-		clear(seen.Attempts)
+	if c.Again { // one that others fight over has to be named
+		maps.DeleteFunc(seen.Attempts, func(t Trial, _ Attempt) bool { return c.Image != "" || !strings.HasPrefix(t.At, againMark) })
 	}
 	if seen.Notes, err = readNotes(ctx, d, t.Site.ID); err != nil {
 		return Seen{}, err
