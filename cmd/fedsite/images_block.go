@@ -17,7 +17,7 @@ import (
 func (c *cli) imagesInspect() *cobra.Command {
 	var form *form
 	cmd := &cobra.Command{
-		Use: "inspect FILE|URL", Short: "Say what a disk image is, whether it is safe, and its checksum", Args: cobra.ExactArgs(1),
+		Use: "inspect FILE|URL", Short: "Say what a disk image is, whether it is safe, and its checksum", Args: oneArg("a file or a URL"),
 		Long: `Say what a disk image is by its content, whether it would be let in, and its checksums. Of a URL the whole file is read, and
 nothing of it is kept but while an archive is looked at. One that would be refused: exit code 1.`,
 		Example: "  fedsite images inspect disk.ova\n  fedsite images inspect https://example.org/debian.qcow2 -o json",
@@ -52,9 +52,9 @@ func (c *cli) imagesBlock() *cobra.Command {
 		form             *form
 	)
 	cmd := &cobra.Command{
-		Use: "block CHECKSUM|REF", Short: "Hide and deactivate an image at once at all sites, and never bring it again", Args: cobra.ExactArgs(1),
-		Long: `Hide and deactivate an image at once at all sites, by its checksum or by what it is called (its id, source/id, market place URI). The
-block stands in the file that images.blocks names, and is marked in Glance; the image stays there, so that what ran from it can be
+		Use: "block CHECKSUM|REF", Short: "Hide and deactivate an image at once at all sites, and never bring it again", Args: oneArg("what the image is called, or its checksum"),
+		Long: `Hide and deactivate an image at once at all sites, by its checksum, by what its source calls it (its id, source/id, market place URI),
+or by what fedsite images list shows (its id in Glance, its name): then its checksum is what is blocked. The block stands in the file that images.blocks names, and is marked in Glance; the image stays there, so that what ran from it can be
 looked at. The VMs that run from it are listed.`,
 		Example: "  fedsite images block sha512:5ba367ad… --reason 'default password'\n  fedsite images block egi/egi_vm_images/ubuntu:24.04 --reason CVE-2026-0001",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -70,7 +70,7 @@ looked at. The VMs that run from it are listed.`,
 					return err
 				}
 				if !slices.ContainsFunc(all, func(s app.AppliedImages) bool { return len(s.Results) > 0 }) {
-					c.note("no image was there to hide; fedsite images list has what they are called")
+					c.note(nothingHidden(sites))
 				}
 				if form.value != asTable {
 					return c.encodeApplied(form.value, all)
@@ -86,9 +86,19 @@ looked at. The VMs that run from it are listed.`,
 	return cmd
 }
 
+// nothingHidden says why a block has hidden nothing.
+func nothingHidden(sites []config.Site) string {
+	for _, s := range sites {
+		if s.Images.Mode != site.Active {
+			return fmt.Sprintf("nothing is hidden at %s, which only observes images: images.mode: active hides what is blocked. It is not brought there", s.Site.Name)
+		}
+	}
+	return "no image was there to hide, or it is hidden already; fedsite images list has what they are called"
+}
+
 func (c *cli) imagesUnblock() *cobra.Command {
 	return &cobra.Command{
-		Use: "unblock CHECKSUM|REF", Short: "Lift a block; the next run shows or brings the image again", Args: cobra.ExactArgs(1),
+		Use: "unblock CHECKSUM|REF", Short: "Lift a block; the next run shows or brings the image again", Args: oneArg("what the image is called, or its checksum"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.with(cmd, "", app.Options{}, func(a *app.App, _ []config.Site) error {
 				all, err := a.UnblockImage(cmd.Context(), args[0])
@@ -118,6 +128,7 @@ images.mode to observe first.`,
 				return usage(cmd, errors.New("name images by their ids in Glance, or --source, or --all"))
 			}
 			return c.with(cmd, siteName, app.Options{}, func(a *app.App, sites []config.Site) error {
+				found := 0
 				var done []app.AppliedImages
 				for _, s := range sites {
 					if s.Images.Mode == site.Active && !dryRun {
@@ -126,6 +137,7 @@ images.mode to observe first.`,
 					plan, applied := a.ReleaseImages(cmd.Context(), s, dryRun, func(id string, m images.Marks) bool {
 						return all || source != "" && m.Source == source || slices.Contains(args, id)
 					})
+					found += len(plan.Actions)
 					for _, x := range plan.Actions {
 						switch {
 						case !dryRun: // what was done says so
@@ -136,6 +148,9 @@ images.mode to observe first.`,
 						}
 					}
 					done = append(done, applied)
+				}
+				if !slices.ContainsFunc(done, func(s app.AppliedImages) bool { return s.Err != nil || s.Report.Outcome != run.Done }) && found == 0 {
+					return &exit{code: run.ExitPartial, err: errors.New("no image of ours in use is one of those that were named"), hint: "fedsite images list has those that there are, and their sources"}
 				}
 				if form.value != asTable {
 					return c.encodeApplied(form.value, done)

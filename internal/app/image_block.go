@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,6 +28,10 @@ func (a *App) BlockImage(ctx context.Context, sites []config.Site, what, reason 
 		block.Checksum = string(digest)
 	} else if strings.HasPrefix(what, images.SHA512+":") || strings.HasPrefix(what, images.SHA256+":") {
 		return nil, err // a part of a checksum, as on a screen, would block nothing
+	} else if shown, err := a.shownAs(ctx, sites, what); err != nil {
+		return nil, err
+	} else if shown != "" {
+		block.Checksum = string(shown)
 	} else {
 		block.Ref = what
 	}
@@ -39,7 +44,8 @@ func (a *App) BlockImage(ctx context.Context, sites []config.Site, what, reason 
 			continue
 		}
 		if err := changeBlocks(ctx, file, func(all []config.ImageBlock) ([]config.ImageBlock, error) {
-			if slices.ContainsFunc(all, func(b config.ImageBlock) bool { return b.Checksum == block.Checksum && b.Ref == block.Ref }) {
+			if i := slices.IndexFunc(all, func(b config.ImageBlock) bool { return b.Checksum == block.Checksum && b.Ref == block.Ref }); i >= 0 {
+				all[i].Reason = block.Reason
 				return all, nil
 			}
 			return append(all, block), nil
@@ -62,6 +68,34 @@ func (a *App) BlockImage(ctx context.Context, sites []config.Site, what, reason 
 	}
 	applied := a.ApplyImages(ctx, sites, ImageOptions{OnlyBlocks: true}) // it is hidden first: what cannot be noted is hidden all the same
 	return applied, audit.Record(ctx, a.db, audit.Entry{At: a.Now(), Who: audit.Actor(), Action: "block image: " + reason, Object: what, Origin: audit.Shell})
+}
+
+// lookWait is how long one who blocks waits for clouds to say what is called so: then it is blocked by that name.
+const lookWait = 30 * time.Second
+
+// shownAs gives the checksum of the image of ours that is shown under a name, its id in Glance or its title; "" = none is, or its
+// source calls it so: then it is blocked in all its versions. What cannot be asked has none.
+func (a *App) shownAs(ctx context.Context, sites []config.Site, name string) (images.Digest, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookWait)
+	defer cancel()
+	found := map[images.Digest]string{}
+	for _, s := range sites {
+		all, _ := a.ListImages(ctx, s)
+		for _, i := range all {
+			titled := i.Name == name && i.State == images.Active
+			if i.Digest == "" || i.Image == name || i.ID != name && !titled {
+				continue
+			}
+			found[i.Digest] = fmt.Sprintf("%s (%s of %s)", i.Digest, i.Image, i.Source)
+		}
+	}
+	if len(found) > 1 {
+		return "", fmt.Errorf("%d images are called %.80q: name one by its checksum: %s", len(found), name, strings.Join(slices.Sorted(maps.Values(found)), ", "))
+	}
+	for digest := range found {
+		return digest, nil
+	}
+	return "", nil
 }
 
 // errNoBlock is a block that is not there.

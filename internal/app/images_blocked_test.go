@@ -52,6 +52,34 @@ func TestImagesBlockedOnTheirWay(t *testing.T) {
 	}
 }
 
+// TestImagesBlockedAsShown: an image is blocked by what a screen shows of it, too: its id in Glance, its title. What that stands for
+// is its checksum. A block that is said again says why anew.
+func TestImagesBlockedAsShown(t *testing.T) {
+	for _, by := range []string{"title", "Glance id"} {
+		f := newFarm(t, emulated.Current)
+		f.more = "  sources: [{name: a, list: \"" + f.URL + "/a\"}]\n"
+		f.list(t, "/a", "A", "ops", "1", "endorser", disk{id1, "U1", "1", "QCOW2", "/u1", ""}, disk{id3, "U3", "1", "QCOW2", "/u3", ""})
+		a := f.open(t)
+		f.apply(t, a, app.ImageOptions{})
+		sites, err := a.Sites("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		what := map[string]string{"title": "U1", "Glance id": f.titled(t, "U1").ID}[by]
+		if _, err := a.BlockImage(t.Context(), sites, what, "default password", false); err != nil {
+			t.Fatal(err)
+		}
+		same(t, "blocked by "+by, []string{"0 U1 blocked deactivated hidden", "0 U3 active active"}, f.inGlance())
+		if _, err := a.BlockImage(t.Context(), sites, "sha512:"+sha512Of(f.paths["/u1"]), "miner", false); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(filepath.Join(f.dir, "blocks.yaml"))
+		if err != nil || strings.Count(string(text), "sha512:"+sha512Of(f.paths["/u1"])) != 1 || !strings.Contains(string(text), "miner") || strings.Contains(string(text), "default password") {
+			t.Errorf("by %s: %s, %v", by, text, err)
+		}
+	}
+}
+
 // TestImagesBlockedByHalfAChecksum: a part of a checksum, as a screen shows it, is refused: it would block nothing.
 func TestImagesBlockedByHalfAChecksum(t *testing.T) {
 	f := newFarm(t, emulated.Current)
