@@ -64,6 +64,9 @@ func Restore(ctx context.Context, cfg *config.Config, o Options, from, by string
 		return r, err
 	}
 	defer a.Close() //nolint:errcheck // what was written is committed
+	if err := tasks.FreeAll(ctx, a.db); err != nil {
+		return r, err
+	}
 	if r.Is, err = accounting.Know(ctx, a.db); err != nil {
 		return r, err
 	}

@@ -54,5 +54,14 @@ func free(ctx context.Context, st *store.Store, who Identity) error {
 	})
 }
 
+// FreeAll gives back all that is held. It is for a database that was restored from a backup while nothing runs: a run that the
+// backup was taken beside is not going on in it.
+func FreeAll(ctx context.Context, st *store.Store) error {
+	return st.Write(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(`UPDATE task SET owner = NULL, lease_until = NULL WHERE owner IS NOT NULL`)
+		return err
+	})
+}
+
 // Unlock lets another service begin. It is called when nothing runs any more.
 func (l *Lock) Unlock() error { return l.unlock() }
