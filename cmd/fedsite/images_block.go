@@ -18,11 +18,17 @@ func (c *cli) imagesInspect() *cobra.Command {
 	var form *form
 	cmd := &cobra.Command{
 		Use: "inspect FILE|URL", Short: "Say what a disk image is, whether it is safe, and its checksum", Args: oneArg("a file or a URL"),
-		Long: `Say what a disk image is by its content, whether it would be let in, and its checksums. Of a URL the whole file is read, and
-nothing of it is kept but while an archive is looked at. One that would be refused: exit code 1.`,
+		Long: `Say what a disk image is by its content, whether it would be let in, and its checksums; of one that is packed, what is in it. All of
+it is read, and nothing of a URL is kept. One that would be refused, or of which that cannot be known: exit code 1.`,
 		Example: "  fedsite images inspect disk.ova\n  fedsite images inspect https://example.org/debian.qcow2 -o json",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if args[0] == "" {
+				return usage(cmd, errors.New("name a file or a URL"))
+			}
 			found, err := app.InspectImage(cmd.Context(), args[0], c.progress())
+			if errors.Is(err, app.ErrNoURL) {
+				return usage(cmd, err)
+			}
 			if err != nil {
 				return err
 			}
@@ -35,7 +41,7 @@ nothing of it is kept but while an archive is looked at. One that would be refus
 					fmt.Fprintf(c.out, "%-20s %s\n", l[0], visible(l[1]))
 				}
 			}
-			if found.Refused != "" {
+			if found.Refused != "" || found.Unknown != "" {
 				return &exit{code: run.ExitFailed}
 			}
 			return nil
