@@ -85,13 +85,13 @@ func ParseOwnImages(name string, data []byte) (images []OwnImage, bad []BadImage
 	}
 	p, root := read(name, data)
 	if root == nil || len(p.list) > 0 {
-		return nil, nil, orEmpty(p, name)
+		return nil, nil, otherwise(p, name, ownImagesForm)
 	}
 	d := &decoder{problems: p, complete: true}
 	d.unknown(root, map[string]int{"images": 0}, false)
 	all := root.get("images")
 	if all == nil || all.kind != list {
-		d.add(root.head(), "images", "is required: a list of images")
+		d.add(root.head(), "images", "is required, a list of images like "+ownImagesForm)
 	}
 	if len(p.list) > 0 {
 		return nil, nil, p.err()
@@ -154,12 +154,29 @@ func cutText(s string, most int) string {
 	return string(all)
 }
 
-// orEmpty is what is wrong with a file that could not be read, or has nothing.
-func orEmpty(p *problems, name string) error {
+// What files beside the configuration look like.
+const (
+	ownImagesForm = `images: [{name: Debian 13, url: "https://www.example.org/debian-13.qcow2", sha512: …}]`
+	blocksForm    = `blocks: [{checksum: "sha512:…", reason: default password}]`
+)
+
+// otherwise is what is wrong with a file that could not be read, or has nothing. What the reader says of a configuration is said
+// of this file: what it looks like.
+func otherwise(p *problems, name, form string) error {
+	for i, e := range p.list {
+		if e.Path != "" {
+			continue
+		}
+		if strings.HasPrefix(e.Message, "is empty") {
+			p.list[i].Message = "is empty: it is to be like " + form
+		} else if strings.HasPrefix(e.Message, "must be a mapping") {
+			p.list[i].Message = "must be like " + form
+		}
+	}
 	if err := p.err(); err != nil {
 		return err
 	}
-	return fmt.Errorf("%s is empty", name)
+	return fmt.Errorf("%s is empty: it is to be like %s", name, form)
 }
 
 // label names an entry as well as can be.
@@ -218,13 +235,13 @@ func ParseBlocks(name string, data []byte) ([]ImageBlock, error) {
 	}
 	p, root := read(name, data)
 	if root == nil || len(p.list) > 0 {
-		return nil, p.err()
+		return nil, otherwise(p, name, blocksForm)
 	}
 	d := &decoder{problems: p, complete: true}
 	d.unknown(root, map[string]int{"blocks": 0}, false)
 	blocks := root.get("blocks")
 	if blocks == nil || blocks.kind != list {
-		d.add(root.head(), "blocks", "is required: a list of blocks")
+		d.add(root.head(), "blocks", "is required, a list of blocks like "+blocksForm)
 		return nil, p.err()
 	}
 	var all []ImageBlock

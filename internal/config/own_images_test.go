@@ -67,6 +67,22 @@ func TestParseOwnImages(t *testing.T) {
 	}
 }
 
+// TestWhatListsLookLike: a list that is empty, or something else, is told what it is to look like; it is no configuration.
+func TestWhatListsLookLike(t *testing.T) {
+	for text, want := range map[string]string{"": "is empty: it is to be like ", "# nothing\n": "is empty: it is to be like ", "- {name: x}": "must be like ", "{}": "is required, a list of images like ", "images:": "is required, a list of images like "} {
+		_, _, err := ParseOwnImages("own.yaml", []byte(text))
+		if err == nil || !strings.Contains(err.Error(), want+"images: [{name: Debian 13, url: ") || strings.Contains(err.Error(), "config") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	for text, want := range map[string]string{"# nothing\n": "is empty: it is to be like ", "- {ref: x}": "must be like ", "{}": "is required, a list of blocks like "} {
+		_, err := ParseBlocks("blocks.yaml", []byte(text))
+		if err == nil || !strings.Contains(err.Error(), want+"blocks: [{checksum: ") || strings.Contains(err.Error(), "config") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 // TestOwnImageSizes: a size is a number of bytes, or has a unit.
 func TestOwnImageSizes(t *testing.T) {
 	for text, want := range map[string]int64{"12345": 12345, `"12345"`: 12345, "1": 1, "100000000000": 100_000_000_000, "999999999999999999": 999_999_999_999_999_999, "12345B": 12345, "1.5GiB": 3 << 29, "500 MB": 500_000_000} {
