@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
+	"strings"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -37,10 +37,23 @@ func imageFlags(cmd *cobra.Command, siteName *string, o *app.ImageOptions) {
 	flags.BoolVar(&o.PruneOrphans, "prune-orphans", false, "retire images of sources that are not configured any more")
 }
 
+// knownVO refuses a VO that no site has.
+func knownVO(cmd *cobra.Command, a *app.App, sites []config.Site, name string) error {
+	if name == "" {
+		return nil
+	}
+	err := a.KnowsVO(cmd.Context(), sites, name)
+	if errors.Is(err, app.ErrNoSuchVO) {
+		return usage(cmd, err)
+	}
+	return err
+}
+
 // plannedSite is a site's plan as JSON and YAML have it.
 type plannedSite struct {
 	Site    string          `json:"site"`
-	Bytes   int64           `json:"bytes"`
+	Bytes   int64           `json:"bytes"`             // to bring, as far as sources say
+	Unsized int             `json:"unsized,omitempty"` // how many are to be brought whose size is not known
 	Changes int             `json:"changes"`
 	Actions []plannedAction `json:"actions"`
 	Report  run.Report      `json:"report"`
@@ -89,6 +102,9 @@ refused before it leaves.`,
 		Example: "  fedsite images plan\n  fedsite images plan --vo ops -o json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.with(cmd, siteName, app.Options{}, func(a *app.App, sites []config.Site) error {
+				if err := knownVO(cmd, a, sites, o.VO); err != nil {
+					return err
+				}
 				all := a.PlanImages(cmd.Context(), sites, o)
 				if form.value != asTable {
 					return c.encodePlans(form.value, all)
@@ -120,7 +136,7 @@ func (c *cli) encodePlans(form string, all []app.PlannedImages) error {
 	codes := map[int]int{}
 	shown := []plannedSite{}
 	for _, p := range all {
-		one := plannedSite{Site: p.Site, Bytes: p.Seen.Plan.Bytes(), Changes: p.Seen.Plan.Changes(), Actions: []plannedAction{}, Report: p.Report}
+		one := plannedSite{Site: p.Site, Bytes: p.Seen.Plan.Bytes(), Unsized: unsized(p.Seen.Plan), Changes: p.Seen.Plan.Changes(), Actions: []plannedAction{}, Report: p.Report}
 		for _, a := range p.Seen.Plan.Actions {
 			one.Actions = append(one.Actions, plannedAs(a))
 		}
@@ -163,13 +179,38 @@ func (c *cli) plan(p app.PlannedImages, kept bool) error {
 	problems(c.out, c.outTerminal, p.Report)
 	switch n := p.Seen.Plan.Changes(); {
 	case n > 0:
-		fmt.Fprintf(c.out, "%s: %s, %s to bring: fedsite images apply\n", p.Site, several(int64(n), "changes"), humanize.Bytes(uint64(p.Seen.Plan.Bytes())))
+		fmt.Fprintf(c.out, "%s: %s, %s: fedsite images apply\n", p.Site, several(int64(n), "changes"), toBring(p.Seen.Plan))
 	case observed > 0:
 		fmt.Fprintf(c.out, "%s: observing: %s would be made in mode active\n", p.Site, several(int64(observed), "changes"))
 	default:
 		fmt.Fprintf(c.out, "%s: nothing to do\n", p.Site)
 	}
 	return nil
+}
+
+// unsized counts the images that are to be brought and whose size no source says.
+func unsized(p images.Plan) int {
+	n := 0
+	for _, a := range p.Actions {
+		if a.Writes() && a.Size <= 0 && slices.Contains([]images.Verb{images.Add, images.Replace, images.Resume}, a.Verb) {
+			n++
+		}
+	}
+	return n
+}
+
+// toBring says how much a plan would bring, as far as it is known.
+func toBring(p images.Plan) string {
+	bytes, n := p.Bytes(), int64(unsized(p))
+	switch {
+	case n == 0 && bytes == 0:
+		return "nothing to bring"
+	case n == 0:
+		return size(bytes) + " to bring"
+	case bytes == 0:
+		return several(n, "images to bring") + ", of a size that is not known"
+	}
+	return size(bytes) + " to bring, and " + several(n, "images") + " of a size that is not known"
 }
 
 func size(n int64) string {
@@ -191,11 +232,12 @@ var imageWords = []counted{{name: "added", word: "added", always: true}, {name: 
 	{name: "finished", word: "finished"}, {name: "shared", word: "shared"}, {name: "unshared", word: "unshared"}, {name: "retired", word: "retired"}, {name: "deleted", word: "deleted"}, {name: "discarded", word: "discarded"},
 	{name: "blocked", word: "blocked"}, {name: "unblocked", word: "unblocked"}, {name: "failed", word: "failed"}, {name: "kept", word: "kept", always: true}, {name: "bytes", word: "bytes brought"}}
 
-// blockWords, unblockWords and releaseWords are those of what is done to images that are there.
+// blockWords, dryBlockWords, unblockWords and releaseWords are those of what is done to images that are there.
 var (
-	blockWords   = []counted{{name: "blocked", word: "blocked", always: true}, {name: "discarded", word: "discarded"}, {name: "failed", word: "failed"}}
-	unblockWords = []counted{{name: "unblocked", word: "unblocked", always: true}, {name: "failed", word: "failed"}}
-	releaseWords = []counted{{name: "released", word: "released", always: true}, {name: "to release", word: "would be released"}, {name: "failed", word: "failed"}}
+	blockWords    = []counted{{name: "blocked", word: "blocked", always: true}, {name: "hidden already", word: "hidden already"}, {name: "discarded", word: "discarded"}, {name: "failed", word: "failed"}}
+	dryBlockWords = []counted{{name: "to block", word: "would be blocked", always: true}, {name: "hidden already", word: "hidden already"}, {name: "to discard", word: "would be discarded"}}
+	unblockWords  = []counted{{name: "unblocked", word: "unblocked", always: true}, {name: "failed", word: "failed"}}
+	releaseWords  = []counted{{name: "released", word: "released", always: true}, {name: "to release", word: "would be released"}, {name: "failed", word: "failed"}}
 )
 
 func (c *cli) imagesApply() *cobra.Command {
@@ -224,11 +266,14 @@ when it would not be due. Some failed: exit code 3, and they are listed.`,
 				return plan.RunE(plan, nil)
 			}
 			return c.with(cmd, siteName, app.Options{}, func(a *app.App, sites []config.Site) error {
+				if err := knownVO(cmd, a, sites, o.VO); err != nil {
+					return err
+				}
 				all := a.ApplyImages(cmd.Context(), sites, o)
 				if form.value != asTable {
 					return c.encodeApplied(form.value, all)
 				}
-				return c.applied("images apply", all, imageWords)
+				return c.applied("images apply", "DONE", all, imageWords)
 			})
 		},
 	}
@@ -238,8 +283,8 @@ when it would not be due. Some failed: exit code 3, and they are listed.`,
 	return cmd
 }
 
-// applied lists what was done, and gives the exit code.
-func (c *cli) applied(what string, all []app.AppliedImages, words []counted) error {
+// applied lists what was done, under a heading for that, and gives the exit code.
+func (c *cli) applied(what, done string, all []app.AppliedImages, words []counted) error {
 	var reports []app.SiteReport
 	for _, s := range all {
 		rows := [][]string{}
@@ -252,7 +297,7 @@ func (c *cli) applied(what string, all []app.AppliedImages, words []counted) err
 			}
 		}
 		if len(rows) > 0 && !c.quiet {
-			if err := c.table([]string{"DONE", "IMAGE", "PROJECT", "CLOUD", "GLANCE ID", "SIZE"}, rows); err != nil {
+			if err := c.table([]string{done, "IMAGE", "PROJECT", "CLOUD", "GLANCE ID", "SIZE"}, rows); err != nil {
 				return err
 			}
 		}
@@ -296,66 +341,6 @@ func (c *cli) encodeApplied(form string, all []app.AppliedImages) error {
 	return nil
 }
 
-func (c *cli) imagesList() *cobra.Command {
-	var (
-		siteName string
-		retired  bool
-		form     *form
-	)
-	cmd := &cobra.Command{
-		Use: "list", Short: "List the images of ours that are in Glance", Args: noArgs,
-		Long:    `List the images in Glance that fedsite manages, by their marks: source, version, state. The clouds are asked, the sources are not.`,
-		Example: "  fedsite images list\n  fedsite images list --retired",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.with(cmd, siteName, app.Options{}, func(a *app.App, sites []config.Site) error {
-				listed := []images.Listed{}
-				codes := map[int]int{}
-				for _, s := range sites {
-					all, report := a.ListImages(cmd.Context(), s)
-					codes[report.Exit()]++
-					problems(c.err, c.errTerminal, report)
-					for _, i := range all {
-						if !retired || i.State == images.Retired {
-							listed = append(listed, i)
-						}
-					}
-				}
-				if form.value != asTable {
-					if err := c.encode(form.value, listed); err != nil {
-						return err
-					}
-				} else if err := c.imageTable(a.Now(), listed); err != nil {
-					return err
-				}
-				if code := together(codes); code != run.ExitDone {
-					return &exit{code: code}
-				}
-				return nil
-			})
-		},
-	}
-	form = forms(cmd)
-	cmd.Flags().StringVar(&siteName, "site", "", "only this site")
-	cmd.Flags().BoolVar(&retired, "retired", false, "only those on their way out")
-	return cmd
-}
-
-func (c *cli) imageTable(now time.Time, all []images.Listed) error {
-	if len(all) == 0 {
-		c.note("there are none")
-		return nil
-	}
-	rows := [][]string{}
-	for _, i := range all {
-		state := string(i.State)
-		if !i.Retired.IsZero() {
-			state += " " + now.Sub(i.Retired).Round(time.Hour).String()
-		}
-		rows = append(rows, []string{i.Site, cmp.Or(i.ProjectName, i.Project), shortened(i.Name, 50), i.Source, cmp.Or(i.Version, "-"), state, size(i.Size), i.ID})
-	}
-	return c.table([]string{"SITE", "PROJECT", "IMAGE", "SOURCE", "VERSION", "STATE", "SIZE", "GLANCE ID"}, rows)
-}
-
 func (c *cli) imagesVerify() *cobra.Command {
 	var (
 		siteName string
@@ -368,6 +353,9 @@ cannot be used. No cloud is asked, and nothing is remembered. A source that is n
 		Example: "  fedsite images verify\n  fedsite images verify egi -o json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.with(cmd, siteName, app.Options{}, func(a *app.App, sites []config.Site) error {
+				if err := knownSources(sites, args); err != nil {
+					return usage(cmd, err)
+				}
 				verdicts := []verified{}
 				for _, s := range sites {
 					for _, v := range a.VerifyImages(cmd.Context(), s) {
@@ -376,9 +364,6 @@ cannot be used. No cloud is asked, and nothing is remembered. A source that is n
 						}
 					}
 				}
-				if len(verdicts) == 0 {
-					return usage(cmd, errors.New("no source of that name is configured"))
-				}
 				return c.verdicts(form.value, verdicts)
 			})
 		},
@@ -386,6 +371,28 @@ cannot be used. No cloud is asked, and nothing is remembered. A source that is n
 	form = forms(cmd)
 	cmd.Flags().StringVar(&siteName, "site", "", "only this site")
 	return cmd
+}
+
+// knownSources refuses names of sources that none of the sites has in its configuration.
+func knownSources(sites []config.Site, names []string) error {
+	var there []string
+	for _, s := range sites {
+		for _, src := range s.Images.Sources {
+			if !slices.Contains(there, src.Name) {
+				there = append(there, src.Name)
+			}
+		}
+	}
+	for _, name := range names {
+		switch {
+		case slices.Contains(there, name):
+		case len(there) == 0:
+			return fmt.Errorf("no source %.80q is configured, nor any other: images.sources", name)
+		default:
+			return fmt.Errorf("no source %.80q is configured: there are %s", name, strings.Join(there, ", "))
+		}
+	}
+	return nil
 }
 
 // verified is what became of a source.

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -20,29 +18,62 @@ import (
 	"github.com/fedsite/fedsite/internal/site"
 )
 
-// BlockImage writes down that an image is never brought, and hides it at the sites at once. It is named by its checksum, or
-// by what it is called.
+// BlockImage writes down that an image is never brought, and hides it at the sites at once. It is named by its checksum, by what
+// its source calls it, or by what a list shows of it. What is called by nothing is written down all the same: it may be to come.
 func (a *App) BlockImage(ctx context.Context, sites []config.Site, what, reason string, dryRun bool) ([]AppliedImages, error) {
-	block := config.ImageBlock{Reason: reason, Since: a.Now().Format(time.RFC3339), By: audit.Actor()}
-	if digest, err := images.ParseDigest(what); err == nil {
-		block.Checksum = string(digest)
-	} else if strings.HasPrefix(what, images.SHA512+":") || strings.HasPrefix(what, images.SHA256+":") {
-		return nil, err // a part of a checksum, as on a screen, would block nothing
-	} else if shown, err := a.shownAs(ctx, sites, what); err != nil {
+	name, err := a.blockOf(ctx, sites, what, images.Active)
+	if err != nil {
 		return nil, err
-	} else if shown != "" {
-		block.Checksum = string(shown)
-	} else {
-		block.Ref = what
 	}
-	files := map[string]bool{}
-	for _, s := range a.cfg.Sites {
-		files[a.blocksFile(s)] = true
-	}
-	for file := range files {
-		if dryRun {
-			continue
+	if !dryRun {
+		if err := a.writeBlock(ctx, name.Block, reason); err != nil {
+			return nil, err
 		}
+	}
+	var all []AppliedImages
+	there := false
+	for _, s := range sites {
+		one := AppliedImages{SiteReport: SiteReport{Site: s.Site.Name}}
+		one.Report = a.report(ctx, "images.block", s.Site.Name, a.opts.Progress, func(ctx context.Context, r *run.Recorder) error {
+			block := name.Block
+			block.Reason = reason
+			plan, results, err := images.Hide(ctx, a.imageDeps(r), a.imaged(s, !dryRun), block, dryRun)
+			there = there || len(plan.Actions) > 0
+			if one.Results = results; dryRun {
+				one.Results = wouldBe(plan)
+			}
+			return err
+		})
+		all = append(all, one)
+	}
+	if len(all) > 0 {
+		name.tell(&all[0].Report)
+	}
+	if len(all) > 0 && !there && name.Digest == "" {
+		if p := a.unheard(ctx, sites, name); p != nil {
+			warn(&all[0].Report, *p)
+		}
+	}
+	if dryRun {
+		return all, nil
+	}
+	return all, audit.Record(ctx, a.db, audit.Entry{At: a.Now(), Who: audit.Actor(), Action: "block image: " + reason, Object: what, Origin: audit.Shell})
+}
+
+// wouldBe are the actions of a plan that would be carried out, as their results.
+func wouldBe(p images.Plan) (all []images.Result) {
+	for _, x := range p.Actions {
+		if x.Writes() {
+			all = append(all, images.Result{Action: x, Image: x.Image})
+		}
+	}
+	return all
+}
+
+// writeBlock writes a block into the files of all sites. Of one that is there it changes the reason.
+func (a *App) writeBlock(ctx context.Context, b images.Block, reason string) error {
+	block := config.ImageBlock{Checksum: string(b.Digest), Ref: b.Ref, Reason: reason, Since: a.Now().Format(time.RFC3339), By: audit.Actor()}
+	for _, file := range a.blocksFiles() {
 		if err := changeBlocks(ctx, file, func(all []config.ImageBlock) ([]config.ImageBlock, error) {
 			if i := slices.IndexFunc(all, func(b config.ImageBlock) bool { return b.Checksum == block.Checksum && b.Ref == block.Ref }); i >= 0 {
 				all[i].Reason = block.Reason
@@ -50,52 +81,21 @@ func (a *App) BlockImage(ctx context.Context, sites []config.Site, what, reason 
 			}
 			return append(all, block), nil
 		}); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if dryRun {
-		var all []AppliedImages
-		for _, p := range a.PlanImages(ctx, sites, ImageOptions{Block: &images.Block{Digest: images.Digest(block.Checksum), Ref: block.Ref, Reason: reason}}) {
-			one := AppliedImages{SiteReport: SiteReport{Site: p.Site, Report: p.Report}}
-			for _, x := range p.Seen.Plan.Actions {
-				if x.Verb == images.BlockIt {
-					one.Results = append(one.Results, images.Result{Action: x, Image: x.Image})
-				}
-			}
-			all = append(all, one)
-		}
-		return all, nil
-	}
-	applied := a.ApplyImages(ctx, sites, ImageOptions{OnlyBlocks: true}) // it is hidden first: what cannot be noted is hidden all the same
-	return applied, audit.Record(ctx, a.db, audit.Entry{At: a.Now(), Who: audit.Actor(), Action: "block image: " + reason, Object: what, Origin: audit.Shell})
+	return nil
 }
 
-// lookWait is how long one who blocks waits for clouds to say what is called so: then it is blocked by that name.
-const lookWait = 30 * time.Second
-
-// shownAs gives the checksum of the image of ours that is shown under a name, its id in Glance or its title; "" = none is, or its
-// source calls it so: then it is blocked in all its versions. What cannot be asked has none.
-func (a *App) shownAs(ctx context.Context, sites []config.Site, name string) (images.Digest, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookWait)
-	defer cancel()
-	found := map[images.Digest]string{}
-	for _, s := range sites {
-		all, _ := a.ListImages(ctx, s)
-		for _, i := range all {
-			titled := i.Name == name && i.State == images.Active
-			if i.Digest == "" || i.Image == name || i.ID != name && !titled {
-				continue
-			}
-			found[i.Digest] = fmt.Sprintf("%s (%s of %s)", i.Digest, i.Image, i.Source)
+// blocksFiles are the files of blocks of all sites.
+func (a *App) blocksFiles() []string {
+	var files []string
+	for _, s := range a.cfg.Sites {
+		if file := a.blocksFile(s); !slices.Contains(files, file) {
+			files = append(files, file)
 		}
 	}
-	if len(found) > 1 {
-		return "", fmt.Errorf("%d images are called %.80q: name one by its checksum: %s", len(found), name, strings.Join(slices.Sorted(maps.Values(found)), ", "))
-	}
-	for digest := range found {
-		return digest, nil
-	}
-	return "", nil
+	return files
 }
 
 // errNoBlock is a block that is not there.
@@ -103,29 +103,21 @@ var errNoBlock = errors.New("nothing is blocked under that name")
 
 // UnblockImage lifts a block, in its file and in Glance; the next run of each site shows or brings the image again.
 func (a *App) UnblockImage(ctx context.Context, what string) ([]AppliedImages, error) {
-	digest, err := images.ParseDigest(what)
-	if err != nil && (strings.HasPrefix(what, images.SHA512+":") || strings.HasPrefix(what, images.SHA256+":")) {
+	name, err := a.blockOf(ctx, a.cfg.Sites, what, images.Blocked)
+	if err != nil {
 		return nil, err
 	}
 	found := false
-	files := map[string]bool{}
-	for _, s := range a.cfg.Sites {
-		files[a.blocksFile(s)] = true
-	}
-	for file := range files {
+	for _, file := range a.blocksFiles() {
 		if err := changeBlocks(ctx, file, func(all []config.ImageBlock) ([]config.ImageBlock, error) {
 			left := slices.DeleteFunc(slices.Clone(all), func(b config.ImageBlock) bool {
-				return b.Ref == what && what != "" || digest != "" && b.Checksum == string(digest)
+				return b.Ref == what || name.Digest != "" && b.Checksum == string(name.Digest)
 			})
 			found = found || len(left) < len(all)
 			return left, nil
 		}); err != nil {
 			return nil, err
 		}
-	}
-	lift := images.Block{Digest: digest}
-	if digest == "" {
-		lift.Ref = what
 	}
 	var all []AppliedImages
 	for _, s := range a.cfg.Sites {
@@ -134,11 +126,10 @@ func (a *App) UnblockImage(ctx context.Context, what string) ([]AppliedImages, e
 		}
 		one := AppliedImages{SiteReport: SiteReport{Site: s.Site.Name}}
 		one.Report = a.report(ctx, "images.unblock", s.Site.Name, a.opts.Progress, func(ctx context.Context, r *run.Recorder) error {
-			var err error
-			one.Results, err = images.Lift(ctx, a.imageDeps(r), a.imaged(s, true), lift)
+			plan, results, err := images.Lift(ctx, a.imageDeps(r), a.imaged(s, true), name.Block)
+			one.Results, found = results, found || len(plan.Actions) > 0
 			return err
 		})
-		found = found || len(one.Results) > 0
 		all = append(all, one)
 	}
 	if !found {
@@ -173,6 +164,9 @@ func changeBlocks(ctx context.Context, file string, change func([]config.ImageBl
 	}
 	if text, err = config.FormatBlocks(all); err != nil {
 		return err
+	}
+	if _, err := config.ParseBlocks(file, text); err != nil { // a file that cannot be read would let nothing be brought any more
+		return fmt.Errorf("images.blocks: this block cannot be written: %w", err)
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(file), ".blocks-")
 	if err != nil {

@@ -13,19 +13,14 @@ import (
 
 // ImageOptions says what of a site's images is done.
 type ImageOptions struct {
-	Image, VO    string        // only this one; "" = all
-	Yes          bool          // images that another manager changed lately are taken over, too
-	AllowRemoval bool          // the guard against the removal of many is off
-	PruneOrphans bool          // images of sources that are not configured any more go
-	OnlyBlocks   bool          // only what is blocked is hidden
-	Block        *images.Block // one more block, to see what it would hide; nil = none
+	Image, VO    string // only this one; "" = all
+	Yes          bool   // images that another manager changed lately are taken over, too
+	AllowRemoval bool   // the guard against the removal of many is off
+	PruneOrphans bool   // images of sources that are not configured any more go
 }
 
 // settings puts the operator's words into a target.
 func (o ImageOptions) settings(t *images.Target) *images.Target {
-	if o.Block != nil {
-		t.Blocks = append(t.Blocks, *o.Block)
-	}
 	t.Settings.Yes, t.Settings.AllowRemoval, t.Settings.PruneOrphans = o.Yes, o.AllowRemoval, o.PruneOrphans
 	return t
 }
@@ -58,6 +53,7 @@ func (a *App) PlanImages(ctx context.Context, sites []config.Site, o ImageOption
 		})
 		all = append(all, p)
 	}
+	missed(o, sites, func(i int) *run.Report { return &all[i].Report })
 	return all
 }
 
@@ -67,25 +63,19 @@ type AppliedImages struct {
 	Results []images.Result
 }
 
-// ApplyImages brings the images of the sites up to what their sources say, each under the lease of its task; what is only
-// hidden does not wait for that.
+// ApplyImages brings the images of the sites up to what their sources say, each under the lease of its task.
 func (a *App) ApplyImages(ctx context.Context, sites []config.Site, o ImageOptions) []AppliedImages {
 	all := make([]AppliedImages, 0, len(sites))
 	for _, s := range sites {
 		var results []images.Result
-		do := func(ctx context.Context, r *run.Recorder, s config.Site) error {
+		reports := a.eachSite(ctx, taskImages, []config.Site{s}, func(ctx context.Context, r *run.Recorder, s config.Site) error {
 			var err error
-			results, err = images.Run(ctx, a.imageDeps(r), o.settings(a.imaged(s, true)), images.Choice{Image: o.Image, VO: o.VO, Again: true, Blocks: o.OnlyBlocks})
+			results, err = images.Run(ctx, a.imageDeps(r), o.settings(a.imaged(s, true)), images.Choice{Image: o.Image, VO: o.VO, Again: true})
 			return err
-		}
-		if o.OnlyBlocks { // at once, whatever the task is doing meanwhile: it looks at each image again before it touches it
-			report := a.report(ctx, "images.block", s.Site.Name, a.opts.Progress, func(ctx context.Context, r *run.Recorder) error { return do(ctx, r, s) })
-			all = append(all, AppliedImages{SiteReport{Site: s.Site.Name, Report: report}, results})
-			continue
-		}
-		reports := a.eachSite(ctx, taskImages, []config.Site{s}, do)
+		})
 		all = append(all, AppliedImages{reports[0], results})
 	}
+	missed(o, sites, func(i int) *run.Report { return &all[i].Report })
 	return all
 }
 

@@ -1,10 +1,15 @@
 package images
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/fedsite/fedsite/internal/run"
+	"github.com/fedsite/fedsite/internal/site"
 )
 
 // Block is an image that is not to be here: by its content, or by what it is called.
@@ -19,10 +24,18 @@ type Block struct {
 // blockedReason begins the reason of what a block does.
 const blockedReason = "blocked: "
 
+// Name is what the block is called by: to lift it, too.
+func (b Block) Name() string { return cmp.Or(b.Ref, string(b.Digest)) }
+
+// Covers tells whether an image of a source falls under the block.
+func (b Block) Covers(e Entry) bool {
+	return (b.Digest != "" && b.Digest == e.Digest) || (b.Ref != "" && e.is(b.Ref))
+}
+
 // blocking gives the block that an image of a source falls under.
 func blocking(all []Block, e Entry) (Block, bool) {
 	for _, b := range all {
-		if (b.Digest != "" && b.Digest == e.Digest) || (b.Ref != "" && e.is(b.Ref)) {
+		if b.Covers(e) {
 			return b, true
 		}
 	}
@@ -43,16 +56,101 @@ func standing(c CloudState, s Settings) map[string][]Block {
 	return all
 }
 
+// MakeHide gives what is to be done to hide what falls under a block, and what of it is hidden already. Sources have no say in it.
+func MakeHide(o Observed, s Settings, b Block) Plan {
+	p := Plan{part: true}
+	for _, c := range o.Clouds {
+		pl := &planner{Plan: &p, o: o, s: s, blocks: []Block{b}, cloud: c, done: map[string]bool{}}
+		pl.block()
+		p.Actions = append(p.Actions, pl.kept...)
+	}
+	p.sort()
+	return p
+}
+
+// Hide hides what falls under a block at the target's clouds, or only says what it would hide.
+func Hide(ctx context.Context, d Deps, t *Target, b Block, dryRun bool) (Plan, []Result, error) {
+	if t.Settings.Mode == site.Disabled || t.Broken != nil {
+		return Plan{}, nil, t.Broken
+	}
+	o, clouds, err := seeClouds(ctx, d, t)
+	if err != nil {
+		return Plan{}, nil, err
+	}
+	p := MakeHide(o, t.Settings, b)
+	for _, a := range p.Actions {
+		switch {
+		case a.Verb == Keep:
+			d.Run.Count("hidden already", 1)
+		case dryRun && a.Writes():
+			d.Run.Count("to "+string(a.Verb), 1)
+		}
+	}
+	watching(d, t, p, "blocked, and not hidden", "openstack image set --hidden --deactivate")
+	if dryRun {
+		return p, nil, nil
+	}
+	results, err := apply(ctx, d, t, p, clouds)
+	return p, results, err
+}
+
+// watching says of what a plan only shows that it is not done, and how it can be.
+func watching(d Deps, t *Target, p Plan, what, command string) {
+	var shown []string
+	for _, a := range p.Actions {
+		if a.Observe && slices.Contains(writes, a.Verb) {
+			shown = append(shown, a.Image)
+		}
+	}
+	problem := run.Problem{Site: t.Site.Name, Object: "images", Step: "block", Reason: "the site only observes: nothing is hidden or shown here", Notice: true}
+	switch n := len(shown); {
+	case n > 0:
+		named := strings.Join(shown[:min(n, 5)], ", ")
+		if n > 5 {
+			named += fmt.Sprintf(" and %d more", n-5)
+		}
+		problem.Notice, problem.Reason = false, what+", for they are only observed: "+named
+		problem.Hint = "mode: active, of images, the cloud and the VO, does it at the next run; at once: " + command + " ID"
+	case t.Settings.Mode == site.Active:
+		return
+	}
+	d.Run.Problem(problem)
+}
+
+// seeClouds observes the clouds alone. A project that cannot be asked is reported.
+func seeClouds(ctx context.Context, d Deps, t *Target) (Observed, []*sight, error) {
+	clouds, err := look(ctx, d, t)
+	if err != nil {
+		return Observed{}, nil, err
+	}
+	o := Observed{At: d.Now()}
+	for _, c := range clouds {
+		o.Clouds = append(o.Clouds, c.CloudState)
+		for project, place := range c.Places {
+			if place.Failed != nil {
+				d.Run.Problem(problem(t, c.Name, "project "+project, "observe", place.Failed, false))
+			}
+		}
+	}
+	return o, clouds, nil
+}
+
 // MakeLift gives what is to be done to lift a block: images that it hid may be read again, and are as retired ones, which the
-// next plan shows again where they are wanted.
-func MakeLift(o Observed, s Settings, b Block) Plan {
-	var p Plan
+// next plan shows again where they are wanted. What falls under one of those that are left stays hidden.
+func MakeLift(o Observed, s Settings, b Block, left ...Block) Plan {
+	p := Plan{part: true}
 	for _, c := range o.Clouds {
 		pl := &planner{Plan: &p, o: o, s: s, cloud: c, done: map[string]bool{}}
 		for _, project := range pl.projects() {
 			place := Place{c.ID, project}
 			for _, x := range pl.at(place, pl.ours) {
 				if _, its := blockingMarked([]Block{b}, x); !its || x.m.State != Blocked {
+					continue
+				}
+				if other, is := blockingMarked(left, x); is {
+					a := pl.placed(of(x, place, Hold, "it stays hidden: it is also blocked as "+cut(other.Name(), longestReason)))
+					a.Hint = "fedsite images unblock " + other.Name()
+					p.Actions = append(p.Actions, a)
 					continue
 				}
 				a := pl.placed(of(x, place, LiftIt, "the block was lifted"))
@@ -64,17 +162,21 @@ func MakeLift(o Observed, s Settings, b Block) Plan {
 	return p
 }
 
-// Lift lifts a block at the target's clouds.
-func Lift(ctx context.Context, d Deps, t *Target, b Block) ([]Result, error) {
-	clouds, err := look(ctx, d, t)
+// Lift lifts a block at the target's clouds; the target's own blocks are those that are left.
+func Lift(ctx context.Context, d Deps, t *Target, b Block) (Plan, []Result, error) {
+	o, clouds, err := seeClouds(ctx, d, t)
 	if err != nil {
-		return nil, err
+		return Plan{}, nil, err
 	}
-	o := Observed{At: d.Now()}
-	for _, c := range clouds {
-		o.Clouds = append(o.Clouds, c.CloudState)
+	p := MakeLift(o, t.Settings, b, t.Blocks...)
+	for _, a := range p.Actions {
+		if a.Verb == Hold {
+			d.Run.Problem(run.Problem{Site: t.Site.Name, Cloud: a.CloudName, Object: a.Object(), Step: "unblock", Reason: a.Reason, Hint: a.Hint})
+		}
 	}
-	return apply(ctx, d, t, MakeLift(o, t.Settings, b), clouds)
+	watching(d, t, p, "not blocked any more, and still hidden", "openstack image set --unhidden --activate")
+	results, err := apply(ctx, d, t, p, clouds)
+	return p, results, err
 }
 
 // barred says why an image may not be brought that could when the run began.
