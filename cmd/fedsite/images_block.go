@@ -14,14 +14,11 @@ import (
 func (c *cli) imagesInspect() *cobra.Command {
 	var form *form
 	cmd := &cobra.Command{
-		Use: "inspect FILE|URL", Short: "Say what a disk image is, whether it is safe, and its checksum", Args: oneArg("a file or a URL"),
+		Use: "inspect FILE|URL", Short: "Say what a disk image is, whether it is safe, and its checksum", Args: oneArgument("one file or URL"),
 		Long: `Say what a disk image is by its content, whether it would be let in, and its checksums; of one that is packed, what is in it. All of
 it is read, and nothing of a URL is kept. One that would be refused, or of which that cannot be known: exit code 1.`,
 		Example: "  fedsite images inspect disk.ova\n  fedsite images inspect https://example.org/debian.qcow2 -o json",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if args[0] == "" {
-				return usage(cmd, errors.New("name a file or a URL"))
-			}
 			found, err := app.InspectImage(cmd.Context(), args[0], c.progress())
 			if errors.Is(err, app.ErrNoURL) {
 				return usage(cmd, err)
@@ -55,7 +52,7 @@ func (c *cli) imagesBlock() *cobra.Command {
 		form             *form
 	)
 	cmd := &cobra.Command{
-		Use: "block CHECKSUM|REF|TITLE|GLANCE-ID", Short: "Hide and deactivate an image at once at all sites, and never bring it again", Args: oneArg("what the image is called, or its checksum"),
+		Use: "block CHECKSUM|REF|TITLE|GLANCE-ID", Short: "Hide and deactivate an image at once at all sites, and never bring it again", Args: oneArgument("one image, by what it is called or its checksum"),
 		Long: `Hide and deactivate an image at once at all sites, by its checksum, by what its source calls it (its id, source/id, market place URI),
 or by what fedsite images list shows (its title, its id in Glance): then its checksum is what is blocked. The block stands in the
 file that images.blocks names, and is marked in Glance; the image stays there, so that what ran from it can be looked at. The VMs
@@ -100,7 +97,7 @@ func blockFailed(cmd *cobra.Command, err error) error {
 
 func (c *cli) imagesUnblock() *cobra.Command {
 	return &cobra.Command{
-		Use: "unblock CHECKSUM|REF|TITLE|GLANCE-ID", Short: "Lift a block; the next run shows or brings the image again", Args: oneArg("what the image is called, or its checksum"),
+		Use: "unblock CHECKSUM|REF|TITLE|GLANCE-ID", Short: "Lift a block; the next run shows or brings the image again", Args: oneArgument("one image, by what it is called or its checksum"),
 		Long: `Lift a block, by what it was blocked by, or by what fedsite images list shows of the image; the next run shows or brings it again.
 One that is blocked by another name, too, stays hidden: exit code 3.`,
 		Example: "  fedsite images unblock egi/egi_vm_images/ubuntu:24.04",

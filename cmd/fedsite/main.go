@@ -236,16 +236,6 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// oneArg takes exactly one argument.
-func oneArg(what string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) != 1 {
-			return usage(cmd, fmt.Errorf("%s takes one argument, %s, and got %d", cmd.CommandPath(), what, len(args)))
-		}
-		return nil
-	}
-}
-
 // versionText is the version of a released build, or "devel" with the commit it was made from.
 func versionText() string {
 	if version != "" {

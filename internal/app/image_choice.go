@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/fedsite/fedsite/internal/config"
+	"github.com/fedsite/fedsite/internal/images"
 	"github.com/fedsite/fedsite/internal/run"
 	"github.com/fedsite/fedsite/internal/site"
 )
@@ -58,12 +59,9 @@ func (a *App) KnowsVO(ctx context.Context, sites []config.Site, name string) err
 	return fmt.Errorf("%w as %.80q: there are %s", ErrNoSuchVO, name, strings.Join(there, ", "))
 }
 
-// noSuch begins what a plan says of an image that was asked for and that nobody has.
-const noSuch = "no source has such an image"
-
 // missed makes a problem of an image that was asked for and that none of the sites has, by their reports.
 func missed(o ImageOptions, sites []config.Site, report func(i int) *run.Report) {
-	said := func(p run.Problem) bool { return p.Notice && p.Step == "plan" && strings.HasPrefix(p.Reason, noSuch) }
+	said := func(p run.Problem) bool { return p.Notice && p.Step == "plan" && p.Reason == images.NoSuchImage }
 	for i, s := range sites {
 		if o.Image == "" || s.Images.Mode != site.Disabled && !slices.ContainsFunc(report(i).Problems, said) {
 			return

@@ -180,10 +180,7 @@ func TestImagesOfGuests(t *testing.T) {
 	f.more = "  sharing: members\n  sources: [{name: a, vos: [ops, vo.access.egi.eu], list: \"" + f.URL + "/a\"}]\n"
 	f.list(t, "/a", "A", "ops", "1", "endorser", disk{id1, "U1", "1", "QCOW2", "/u1", ""})
 	a := f.open(t)
-	sites, err := a.Sites("")
-	if err != nil {
-		t.Fatal(err)
-	}
+	sites := sitesOf(t, a)
 	f.faults.Add(faults.Fault{Service: "image", Method: http.MethodPut, Path: "/v2/images/*/members/*", Times: -1, Effect: faults.Effect{Status: http.StatusForbidden}})
 	for _, want := range []string{"1 of 1, 0 of 1, 0 of 0", "1 of 1, 0 of 1, 0 of 0", "1 of 1, 1 of 1, 0 of 0", "1 of 1, 1 of 1, 0 of 0"} {
 		f.apply(t, a, app.ImageOptions{})

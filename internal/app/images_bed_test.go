@@ -236,13 +236,20 @@ images:
 	return a
 }
 
-// apply runs images once, and gives the outcome and what was done, as "add Title".
-func (f *farm) apply(t *testing.T, a *app.App, o app.ImageOptions) (run.Report, []string) {
+// sitesOf are all sites of a configuration.
+func sitesOf(t *testing.T, a *app.App) []config.Site {
 	t.Helper()
-	sites, err := a.Sites("")
+	all, err := a.Sites("")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return all
+}
+
+// apply runs images once, and gives the outcome and what was done, as "add Title".
+func (f *farm) apply(t *testing.T, a *app.App, o app.ImageOptions) (run.Report, []string) {
+	t.Helper()
+	sites := sitesOf(t, a)
 	all := a.ApplyImages(t.Context(), sites, o)
 	if len(all) != 1 || all[0].Err != nil {
 		t.Fatalf("%+v", all)

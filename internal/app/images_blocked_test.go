@@ -21,10 +21,7 @@ func TestImagesBlockedOnTheirWay(t *testing.T) {
 	f.more = "  parallel: 1\n  sources: [{name: a, list: \"" + f.URL + "/a\"}]\n"
 	f.list(t, "/a", "A", "ops", "1", "endorser", disk{id1, "U1", "1", "QCOW2", "/u1", ""}, disk{id2, "U2", "1", "RAW", "/u2", ""}, disk{id3, "U3", "1", "QCOW2", "/u3", ""})
 	a := f.open(t)
-	sites, err := a.Sites("")
-	if err != nil {
-		t.Fatal(err)
-	}
+	sites := sitesOf(t, a)
 	begun, blocked := make(chan bool), make(chan bool)
 	body := f.paths["/u1"]
 	f.misbehave("/u1", func(w http.ResponseWriter, _ *http.Request) {
@@ -61,10 +58,7 @@ func TestImagesBlockedAsShown(t *testing.T) {
 		f.list(t, "/a", "A", "ops", "1", "endorser", disk{id1, "U1", "1", "QCOW2", "/u1", ""}, disk{id3, "U3", "1", "QCOW2", "/u3", ""})
 		a := f.open(t)
 		f.apply(t, a, app.ImageOptions{})
-		sites, err := a.Sites("")
-		if err != nil {
-			t.Fatal(err)
-		}
+		sites := sitesOf(t, a)
 		what := map[string]string{"title": "U1", "Glance id": f.titled(t, "U1").ID}[by]
 		if _, err := a.BlockImage(t.Context(), sites, what, "default password", false); err != nil {
 			t.Fatal(err)

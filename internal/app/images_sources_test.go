@@ -146,10 +146,7 @@ func TestImagesAdopted(t *testing.T) {
 	_, done = f.apply(t, a, app.ImageOptions{})
 	same(t, "done again", nil, done)
 	same(t, "written again", nil, f.writes(n))
-	sites, err := a.Sites("")
-	if err != nil {
-		t.Fatal(err)
-	}
+	sites := sitesOf(t, a)
 	if _, applied := a.ReleaseImages(t.Context(), sites[0], false, func(string, images.Marks) bool { return true }); applied.Err != nil || applied.Report.Outcome != run.Done {
 		t.Fatalf("%+v", applied)
 	}

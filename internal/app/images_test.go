@@ -256,10 +256,7 @@ func TestImagesPlanned(t *testing.T) {
 	f.more = "  sources: [{name: a, vos: \"*\", list: \"" + f.URL + "/a\"}]\n"
 	f.list(t, "/a", "A", "ops", "1", "endorser", disk{id1, "U1", "1", "QCOW2", "/u1", ""}, disk{id2, "U2", "1", "RAW", "/u2", ""})
 	a := f.open(t)
-	sites, err := a.Sites("")
-	if err != nil {
-		t.Fatal(err)
-	}
+	sites := sitesOf(t, a)
 	n := len(f.cloud.Requests())
 	var planned []string
 	for _, p := range a.PlanImages(t.Context(), sites, app.ImageOptions{}) {
@@ -282,10 +279,7 @@ func TestImagesBlocked(t *testing.T) {
 	f.list(t, "/a", "A", "ops", "1", "endorser", disk{id1, "U1", "1", "QCOW2", "/u1", ""}, disk{id3, "U3", "1", "QCOW2", "/u3", ""})
 	a := f.open(t)
 	f.apply(t, a, app.ImageOptions{})
-	sites, err := a.Sites("")
-	if err != nil {
-		t.Fatal(err)
-	}
+	sites := sitesOf(t, a)
 	if _, err := a.BlockImage(t.Context(), sites, "a/"+id1, "default password", false); err != nil {
 		t.Fatal(err)
 	}
@@ -389,10 +383,7 @@ func TestImagesBlockedMeanwhile(t *testing.T) {
 	f.list(t, "/a", "A", "ops", "1", "endorser", disk{id1, "U1", "1", "QCOW2", "/u1", ""}, disk{id3, "U3", "1", "QCOW2", "/u3", ""})
 	a := f.open(t)
 	f.apply(t, a, app.ImageOptions{})
-	sites, err := a.Sites("")
-	if err != nil {
-		t.Fatal(err)
-	}
+	sites := sitesOf(t, a)
 	before, err := a.ImageStatus(t.Context(), sites[0])
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,10 @@ package conversion
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
+
+	"github.com/fedsite/fedsite/protocol/diskimage"
 )
 
 // mostDictionary are the bytes of the largest dictionary of xz, or window of zstd, that is taken: it lies in memory while a
@@ -60,4 +63,9 @@ func (s *survey) skip(n int64) error {
 func (s *survey) rewind() error {
 	_, err := s.src.Seek(0, io.SeekStart)
 	return err
+}
+
+// unsupported is a file that is no damaged one, and not taken: the same one never will be.
+func unsupported(f diskimage.Format, detail string, a ...any) error {
+	return &diskimage.Error{Reason: diskimage.Unsupported, Format: f, Detail: fmt.Sprintf(detail, a...)}
 }

@@ -81,7 +81,7 @@ func (s *xzSurvey) stream() error {
 	case crc32.ChecksumIEEE(h[6:8]) != binary.LittleEndian.Uint32(h[8:]):
 		return errors.New("xz: the header of a stream is damaged")
 	case h[6] != 0 || !known:
-		return refuseXz("its checksums are of the kind %d", h[7])
+		return unsupported(diskimage.Xz, "its checksums are of the kind %d", h[7])
 	}
 	for blocks := uint64(0); ; blocks++ {
 		first, err := s.read(1)
@@ -110,14 +110,14 @@ func (s *xzSurvey) block(first byte, check int64) error {
 		return err
 	}
 	if dictionary > mostDictionary {
-		return refuseXz("its dictionary has %d MiB, and %d are taken: pack it anew, by xz -9 or less", (dictionary+1<<20-1)>>20, mostDictionary>>20)
+		return unsupported(diskimage.Xz, "its dictionary has %d MiB, and %d are taken: pack it anew, by xz -9 or less", (dictionary+1<<20-1)>>20, mostDictionary>>20)
 	}
 	begin := s.at
 	if err := s.chunks(); err != nil {
 		return err
 	}
 	if s.dictionaries += dictionary; s.dictionaries-mostDictionary > s.unpacked*dictionaryShare {
-		return refuseXz("its dictionaries have more than %d times its content: pack it anew, in larger blocks", dictionaryShare)
+		return unsupported(diskimage.Xz, "its dictionaries have more than %d times its content: pack it anew, in larger blocks", dictionaryShare)
 	}
 	return s.skip(padding(s.at-begin) + check)
 }
@@ -130,7 +130,7 @@ func dictionaryOf(h []byte) (int64, error) {
 	}
 	flags, fields := fields[1], fields[2:]
 	if flags&^0xc0 != 0 {
-		return 0, refuseXz("it has other filters than LZMA2: pack it anew, without them")
+		return 0, unsupported(diskimage.Xz, "it has other filters than LZMA2: pack it anew, without them")
 	}
 	for _, given := range []byte{0x40, 0x80} { // the sizes of what is packed, and of what is in it
 		if flags&given == 0 {
@@ -146,7 +146,7 @@ func dictionaryOf(h []byte) (int64, error) {
 	case len(fields) < 3:
 		return 0, errors.New("xz: the header of a block has no filter")
 	case fields[0] != xzLZMA2:
-		return 0, refuseXz("it has the filter %#x: pack it anew, by LZMA2 alone", fields[0])
+		return 0, unsupported(diskimage.Xz, "it has the filter %#x: pack it anew, by LZMA2 alone", fields[0])
 	case fields[1] != 1 || fields[2] > xzMostBits:
 		return 0, errors.New("xz: the size of a dictionary cannot be read")
 	}
@@ -218,8 +218,3 @@ func (s *xzSurvey) index(blocks uint64) error {
 
 // padding is how many bytes are missing to a multiple of four.
 func padding(n int64) int64 { return -n & 3 }
-
-// refuseXz is a file that is no damaged one, and not taken: the same one never will be.
-func refuseXz(detail string, a ...any) error {
-	return &diskimage.Error{Reason: diskimage.Unsupported, Format: diskimage.Xz, Detail: fmt.Sprintf(detail, a...)}
-}

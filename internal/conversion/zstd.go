@@ -69,9 +69,9 @@ func (s *zstdSurvey) frame(h zstd.Header) error {
 	}
 	switch {
 	case h.DictionaryID != 0:
-		return refuseZstd("it takes a dictionary that is not in it: pack it anew, without one")
+		return unsupported(diskimage.Zstd, "it takes a dictionary that is not in it: pack it anew, without one")
 	case window > mostDictionary:
-		return refuseZstd("its window has %d MiB, and %d are taken: pack it anew, without --long", (window-1)>>20+1, mostDictionary>>20)
+		return unsupported(diskimage.Zstd, "its window has %d MiB, and %d are taken: pack it anew, without --long", (window-1)>>20+1, mostDictionary>>20)
 	case h.HasFCS:
 		s.unpacked += int64(min(h.FrameContentSize, uint64(math.MaxInt64-s.unpacked)))
 	}
@@ -97,9 +97,4 @@ func (s *zstdSurvey) frame(h zstd.Header) error {
 		return s.skip(4)
 	}
 	return nil
-}
-
-// refuseZstd is a file that is no damaged one, and not taken: the same one never will be.
-func refuseZstd(detail string, a ...any) error {
-	return &diskimage.Error{Reason: diskimage.Unsupported, Format: diskimage.Zstd, Detail: fmt.Sprintf(detail, a...)}
 }

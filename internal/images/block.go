@@ -117,24 +117,6 @@ func watching(d Deps, t *Target, p Plan, what, command string) {
 	d.Run.Problem(problem)
 }
 
-// seeClouds observes the clouds alone. A project that cannot be asked is reported.
-func seeClouds(ctx context.Context, d Deps, t *Target) (Observed, []*sight, error) {
-	clouds, err := look(ctx, d, t)
-	if err != nil {
-		return Observed{}, nil, err
-	}
-	o := Observed{At: d.Now()}
-	for _, c := range clouds {
-		o.Clouds = append(o.Clouds, c.CloudState)
-		for project, place := range c.Places {
-			if place.Failed != nil {
-				d.Run.Problem(problem(t, c.Name, "project "+project, "observe", place.Failed, false))
-			}
-		}
-	}
-	return o, clouds, nil
-}
-
 // MakeLift gives what is to be done to lift a block: images that it hid may be read again, and are as retired ones, which the
 // next plan shows again where they are wanted. What falls under one of those that are left stays hidden.
 func MakeLift(o Observed, s Settings, b Block, left ...Block) Plan {

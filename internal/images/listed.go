@@ -32,17 +32,13 @@ type Listed struct {
 // ListManaged gives the images at the target's clouds that this instance manages, by project and name. A project that cannot
 // be asked is reported.
 func ListManaged(ctx context.Context, d Deps, t *Target) ([]Listed, error) {
-	clouds, err := look(ctx, d, t)
+	_, clouds, err := seeClouds(ctx, d, t)
 	if err != nil {
 		return nil, err
 	}
 	all := []Listed{}
 	for _, c := range clouds {
 		for project, place := range c.Places {
-			if place.Failed != nil {
-				d.Run.Problem(problem(t, c.Name, "project "+project, "observe", place.Failed, false))
-				continue
-			}
 			for _, i := range place.Images {
 				m := readMarks(i)
 				if m.Manager != t.Settings.Instance {

@@ -66,6 +66,24 @@ func look(ctx context.Context, d Deps, t *Target) ([]*sight, error) {
 	return all, nil
 }
 
+// seeClouds observes the clouds alone. A project that cannot be asked is reported.
+func seeClouds(ctx context.Context, d Deps, t *Target) (Observed, []*sight, error) {
+	clouds, err := look(ctx, d, t)
+	if err != nil {
+		return Observed{}, nil, err
+	}
+	o := Observed{At: d.Now()}
+	for _, c := range clouds {
+		o.Clouds = append(o.Clouds, c.CloudState)
+		for project, place := range c.Places {
+			if place.Failed != nil {
+				d.Run.Problem(problem(t, c.Name, "project "+project, "observe", place.Failed, false))
+			}
+		}
+	}
+	return o, clouds, nil
+}
+
 // has tells whether an image was seen there.
 func (s *sight) has(image string) bool {
 	for _, place := range s.Places {

@@ -70,13 +70,9 @@ const markPrefix = "fedsite_"
 // Release gives images back, or only says what would be done.
 func Release(ctx context.Context, d Deps, t *Target, dryRun bool, asked func(id string, m Marks) bool) (Plan, []Result, error) {
 	t.Settings.Mode = seenMode(t.Settings.Mode)
-	clouds, err := look(ctx, d, t)
+	o, clouds, err := seeClouds(ctx, d, t)
 	if err != nil {
 		return Plan{}, nil, err
-	}
-	o := Observed{At: d.Now()}
-	for _, c := range clouds {
-		o.Clouds = append(o.Clouds, c.CloudState)
 	}
 	p := MakeRelease(o, t.Settings, asked)
 	p.part = true

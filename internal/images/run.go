@@ -15,11 +15,10 @@ import (
 
 // Choice says what of a plan is done.
 type Choice struct {
-	Image  string // only this one, as operators name it; "" = all
-	VO     string // only for this VO; "" = all
-	Again  bool   // also what failed and is not due yet
-	Blocks bool   // only what hides what is blocked
-	Quiet  bool   // nothing is remembered of what sources say: somebody only looks
+	Image string // only this one, as operators name it; "" = all
+	VO    string // only for this VO; "" = all
+	Again bool   // also what failed and is not due yet
+	Quiet bool   // nothing is remembered of what sources say: somebody only looks
 }
 
 // Seen is a site's images as they were looked at: what sources say, what is in Glance, and what is to be done.
@@ -116,6 +115,9 @@ func keepMemories(ctx context.Context, d Deps, t *Target, verdicts []Verdict, la
 	})
 }
 
+// NoSuchImage is what a plan says of an image that was asked for and that nobody has here. Another site may have it.
+const NoSuchImage = "no source has such an image, and none of ours is called so"
+
 // choose takes out of a plan what was not asked for.
 func (p *Plan) choose(c Choice, clouds []CloudState) {
 	its := map[Place]bool{} // projects of the VO
@@ -130,12 +132,9 @@ func (p *Plan) choose(c Choice, clouds []CloudState) {
 		}
 		return its[a.Place] || a.shared > 0 || slices.ContainsFunc(a.Guests, func(project string) bool { return its[Place{a.Cloud, project}] })
 	}
-	p.part = c.Blocks || c.Image != "" || c.VO != ""
+	p.part = c.Image != "" || c.VO != ""
 	var general []Action // of a source or a project: what was asked for may be there
 	p.Actions = slices.DeleteFunc(p.Actions, func(a Action) bool {
-		if c.Blocks && a.Verb != BlockIt && a.Verb != Fail && !(a.Verb == Discard && strings.HasPrefix(a.Reason, blockedReason)) {
-			return true
-		}
 		if (a.Verb == Fail || a.Verb == Hold) && a.Entry == nil && a.Key.ID == "" {
 			general = append(general, a)
 			return true
@@ -149,7 +148,7 @@ func (p *Plan) choose(c Choice, clouds []CloudState) {
 	case c.Image == "":
 		p.Actions = append(general, p.Actions...)
 	case len(p.Actions) == 0: // an image that is there does not fail because another one's source does
-		p.Actions = append(general, Action{Verb: Keep, Name: c.Image, Reason: "no source has such an image, and none of ours is called so", Hint: "fedsite images plan --all lists them"})
+		p.Actions = append(general, Action{Verb: Keep, Name: c.Image, Reason: NoSuchImage, Hint: "fedsite images plan --all lists them"})
 	}
 }
 
@@ -158,10 +157,6 @@ func (p *Plan) choose(c Choice, clouds []CloudState) {
 func Run(ctx context.Context, d Deps, t *Target, c Choice) ([]Result, error) {
 	if t.Settings.Mode == site.Disabled {
 		return nil, nil
-	}
-	if c.Blocks { // what is blocked is known without the sources, and does not wait for them
-		hiding := *t
-		hiding.Sources, t, c.Quiet = nil, &hiding, true
 	}
 	seen, err := Look(ctx, d, t, c)
 	if err != nil {
@@ -178,7 +173,7 @@ func Run(ctx context.Context, d Deps, t *Target, c Choice) ([]Result, error) {
 	if err != nil {
 		return results, err
 	}
-	if c.Image != "" || c.VO != "" || c.Blocks { // what was left out of the plan would count as not there
+	if c.Image != "" || c.VO != "" { // what was left out of the plan would count as not there
 		return results, nil
 	}
 	return results, keepStatus(ctx, d, t, seen, results)

@@ -56,9 +56,9 @@ func (a *applier) used(ctx context.Context, at Place, image string) (Place, []st
 	a.mu.Lock()
 	last, known := a.uses[key]
 	a.mu.Unlock()
-	slices.SortFunc(places, func(x, y Place) int {
-		return cmp.Or(first(y == last)-first(x == last), strings.Compare(x.Cloud, y.Cloud), strings.Compare(x.Project, y.Project))
-	})
+	if i := slices.Index(places, last); i > 0 {
+		places[0], places[i] = places[i], places[0]
+	}
 	for _, p := range places {
 		vms, err := a.vms(ctx, p, image)
 		if err != nil {
@@ -73,13 +73,6 @@ func (a *applier) used(ctx context.Context, at Place, image string) (Place, []st
 		}
 	}
 	return Place{}, nil, unknown
-}
-
-func first(is bool) int {
-	if is {
-		return 1
-	}
-	return 0
 }
 
 // running gives all VMs that run from an image of a place, and what is not known of them.

@@ -16,7 +16,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -222,7 +221,12 @@ func (s *supply) apply(t *testing.T, exit int, args ...string) (said string, wri
 		t.Error("fedsite does not say that it asked Glance")
 	}
 	missing := ""
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) { // Apache writes what it has answered a moment later
+	defer func() {
+		if missing != "" {
+			t.Log("the last one: " + missing)
+		}
+	}()
+	eventually(t, "what fedsite asked of Glance is not in Glance's log", func() bool { // Apache writes what it has answered a moment later
 		text, err := os.ReadFile(logged)
 		if err != nil {
 			t.Fatal(err)
@@ -236,11 +240,8 @@ func (s *supply) apply(t *testing.T, exit int, args ...string) (said string, wri
 				missing = call
 			}
 		}
-		if missing == "" {
-			return out, writes
-		}
-	}
-	t.Errorf("fedsite says %s, and Glance has no word of it", missing)
+		return missing == ""
+	})
 	return out, writes
 }
 
