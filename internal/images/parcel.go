@@ -26,8 +26,7 @@ type parcel struct {
 	entry  Entry
 	from   SourceTarget
 	orders []*order
-	broken int                     // how often its stream broke off in a row
-	enough context.CancelCauseFunc // ends the reading of the source; nil = it is on disk
+	broken int // how often its stream broke off in a row
 }
 
 // upload brings the files of actions to Glance: one download for each distinct file, some at once, but one at a time from

@@ -294,7 +294,7 @@ func (a *applier) sendFile(ctx context.Context, p *parcel, o *order, path string
 	}
 	one := &parcel{entry: p.entry, from: p.from, orders: []*order{o}}
 	o.err = nil
-	if err := a.send(ctx, one, nil, f, stat.Size(), c, func(*sums, []byte) error { return nil }); err != nil {
+	if err := a.send(ctx, one, nil, supply{f, func(error) {}}, stat.Size(), c, func(*sums, []byte) error { return nil }); err != nil {
 		return err
 	}
 	return o.err

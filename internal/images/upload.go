@@ -23,7 +23,6 @@ func (a *applier) limits(e Entry) diskimage.Limits {
 func (a *applier) stream(ctx context.Context, p *parcel) error {
 	reading, enough := context.WithCancelCause(ctx)
 	defer enough(nil)
-	p.enough = enough
 	file, err := p.from.Open(reading, p.entry, 0, "")
 	if err != nil {
 		return err
@@ -48,7 +47,7 @@ func (a *applier) stream(ctx context.Context, p *parcel) error {
 	if !a.takes(format) {
 		return &errStage{format.String() + " has to be converted"}
 	}
-	return a.send(ctx, p, head, file.Body, size, content{format: format, virtual: seen.Info.VirtualSize}, func(s *sums, tail []byte) error {
+	return a.send(ctx, p, head, supply{file.Body, enough}, size, content{format: format, virtual: seen.Info.VirtualSize}, func(s *sums, tail []byte) error {
 		if err := s.check(p.entry.Digest); err != nil {
 			return err
 		}
@@ -92,8 +91,14 @@ func (a *applier) takes(f diskimage.Format) bool {
 	return false
 }
 
+// supply is where content comes from.
+type supply struct {
+	io.Reader
+	enough func(error) // ends a read that waits
+}
+
 // send uploads content to all open orders of a parcel at the same time, and publishes what arrived whole.
-func (a *applier) send(ctx context.Context, p *parcel, head []byte, body io.Reader, size int64, c content, check func(s *sums, tail []byte) error) error {
+func (a *applier) send(ctx context.Context, p *parcel, head []byte, body supply, size int64, c content, check func(s *sums, tail []byte) error) error {
 	var outlets []*outlet
 	old := false
 	for _, o := range p.open() {
@@ -105,14 +110,12 @@ func (a *applier) send(ctx context.Context, p *parcel, head []byte, body io.Read
 	if len(outlets) == 0 {
 		return nil
 	}
-	if p.enough != nil {
-		go func() { // a source that stalls is not waited for when nobody takes it any more
-			for _, o := range outlets {
-				<-o.done
-			}
-			p.enough(errEnded)
-		}()
-	}
+	go func() { // a source that stalls is not waited for when nobody takes it any more
+		for _, o := range outlets {
+			<-o.done
+		}
+		body.enough(errEnded)
+	}()
 	s := newSums().only(p.entry.Digest, old)
 	noted := func(tail []byte) error { // what is on its way is known before Glance can have all of it: whatever dies then, the next run knows it again
 		if err := check(s, tail); err != nil {
